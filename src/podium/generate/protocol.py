@@ -1,0 +1,87 @@
+"""What it means to answer: the Completer protocol that curation, solving, judging and rollouts are written against.
+
+Knows no engine. Three things stand behind it: Podium's engine, an OpenAI-compatible server, and scripted or
+programmatic answers. A completion is iterated until a piece says why it stopped; one that stopped at a stop string
+keeps its state and goes on after `extend`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from podium.records import Message
+
+Prompt: TypeAlias = str | list[int] | Sequence[Message]
+"""Plain text (nothing in it becomes a special token), token ids, or a chat that the completer renders itself."""
+
+Finish = Literal["eos", "stop", "length", "repetition", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch the filter off."""
+
+    max_tokens: int = 1024  # tokens the model may write over the whole completion; appended text is not counted
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()  # the text ends right after the stop string, which is kept
+    repetition_window: int = 0  # stop when the last this-many characters …
+    repetition_count: int = 0  # … were seen this often before (0: off)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some more text. The last piece of a stretch has `finish` set."""
+
+    text: str
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()  # of the chosen tokens, under the unfiltered distribution at temperature 1
+    finish: Finish | None = None
+    stop: str | None = None  # the stop string that fired
+
+
+@dataclass(slots=True)
+class CompletionUsage:
+    """Tokens of one completion. `computed_tokens` went through the model; cached and resumed ones did not again."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    appended_tokens: int = 0
+    computed_tokens: int = 0
+    logprob_sum: float = 0.0
+    extra: dict[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Completion(Protocol):
+    """One attempt in flight."""
+
+    def __aiter__(self) -> AsyncIterator[Piece]:
+        """Pieces until one has `finish`; iterating again after `extend` goes on from there."""
+        ...
+
+    async def extend(self, text: str) -> None:
+        """Append text (tool output: nothing in it becomes a special token) and go on; the prefix is not recomputed.
+
+        Raises CompleterError when the completion was cancelled."""
+        ...
+
+    async def cancel(self) -> CompletionUsage:
+        """Stop, free its memory at once, and say what it used. May be called more than once and after the end."""
+        ...
+
+
+@runtime_checkable
+class Completer(Protocol):
+    """Something that answers prompts."""
+
+    name: str  # goes into Maker.model
+
+    async def start(self, prompt: Prompt, sampling: Sampling) -> Completion: ...
+
+    async def close(self) -> None: ...

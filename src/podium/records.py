@@ -1,0 +1,382 @@
+"""The rows that flow through Podium, and how they are read and written.
+
+Imports no other room but errors. A row keeps its id, its source and what made it, so that no stage needs a second
+file to explain one. File endings choose the format: `.jsonl`, `.jsonl.zst`, `.parquet`. Whole files are written to a
+temporary name, fsynced and renamed: a reader sees the old file or the new one, never half of one. Journals
+(`append_rows`) are for work that must survive kill -9 row by row.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from podium.errors import InputError, PodiumError, StorageError
+
+
+class Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Verdict(StrEnum):
+    """What grading says of an answer. `undecided` is never counted as correct and always reported."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNDECIDED = "undecided"
+    NO_ANSWER = "no_answer"
+
+
+Style = Literal["cot", "tir", "select"]
+
+
+class Problem(Row):
+    """One question. `verifier` names the rule of podium.grading that decides; `meta` holds what that rule needs."""
+
+    id: str
+    text: str = Field(min_length=1)
+    answer: str | None = None
+    source: str = ""
+    verifier: str = "math"
+    meta: dict[str, Any] = {}
+
+
+class Message(Row):
+    """One turn of a chat. `content` is plain text: nothing in it can become a special token."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Maker(Row):
+    """Who wrote a solution, precisely enough to write it again."""
+
+    model: str
+    revision: str = ""
+    sampling: dict[str, Any] = {}
+    prompt_version: str = ""
+    seed: int | None = None
+
+
+class Usage(Row):
+    """Tokens and seconds spent on one solution. `tool_tokens` are the tokens of code output put into the context."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tool_tokens: int = 0
+    code_calls: int = 0
+    code_timeouts: int = 0
+    seconds: float = 0.0
+    code_seconds: float = 0.0
+
+
+class Part(Row):
+    """A stretch of a solution: written by the model (trained on, may hold tool-call tags) or by a tool (neither)."""
+
+    role: Literal["model", "tool"]
+    text: str
+
+
+class Solution(Row):
+    """A worked answer: the chat that asked for it and the parts that answer it."""
+
+    id: str
+    problem_id: str
+    style: Style
+    prompt: tuple[Message, ...]
+    parts: tuple[Part, ...]
+    answer: str | None = None
+    verdict: Verdict | None = None
+    maker: Maker
+    usage: Usage = Usage()
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts)
+
+
+class Event(Row):
+    """Something that happened in an exam, `time` seconds after the problem was opened."""
+
+    time: float
+    kind: Literal["start", "tokens", "code", "answer", "end"]
+    tokens: int = 0
+    answer: str | None = None
+    detail: str = ""
+
+
+StopReason = Literal["eos", "answer", "length", "repetition", "code_limit", "cancelled", "clock", "error"]
+
+
+class Attempt(Solution):
+    """A solution made in an exam: which of the n it was, why it stopped, what happened when."""
+
+    index: int
+    stop_reason: StopReason
+    events: tuple[Event, ...] = ()
+    tier: str = ""  # sandbox tier its code ran under; empty when it ran none
+
+
+class VoteClass(Row):
+    """Attempts whose answers are equivalent."""
+
+    answer: str
+    count: int
+    weight: float
+    attempts: tuple[int, ...]
+
+
+class ExamResult(Row):
+    """One problem of an exam, answered."""
+
+    problem: Problem
+    attempts: tuple[Attempt, ...]
+    votes: tuple[VoteClass, ...]
+    answer: str | None
+    verdict: Verdict
+    tie: bool = False
+    stop_rule: str = ""  # which rule of the policy ended it
+    clock_hit: bool = False
+    granted_seconds: float = 0.0
+    used_seconds: float = 0.0
+    pool_drawn: float = 0.0
+    pool_after: float = 0.0
+
+
+RowT = TypeVar("RowT", bound=BaseModel)
+
+
+@contextmanager
+def storage_errors(path: Path, doing: str) -> Iterator[None]:
+    """Turn the operating system's refusals into errors with a cure."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file", "check the path; an earlier stage may not have run") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder, not a file", "name a file inside it") from error
+    except PermissionError as error:
+        raise StorageError(f"{path}: no permission while {doing}", "check the owner and mode of the folder") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageError(
+                f"{path}: no space left while {doing}",
+                "free some space and run the same command again; what was finished is kept",
+            ) from error
+        raise StorageError(f"{path}: {error.strerror or error} while {doing}", "") from error
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
+    """Write a file all at once: bytes go to a temporary name beside it, are fsynced and renamed on success."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with storage_errors(path, "writing"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(partial, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            sync_folder(path.parent)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    path = Path(path)
+    with storage_errors(path, "reading"):
+        data = path.read_bytes()
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})", "the file may be truncated; make it again") from error
+
+
+def parse_row(kind: type[RowT], value: Any, where: str) -> RowT:
+    """Validate one row. `where` (file:line) and the field stand in the error."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "row"
+        raise InputError(
+            f"{where}: field {field!r}: {first['msg']}", f"a {kind.__name__} has: {', '.join(kind.model_fields)}"
+        ) from error
+
+
+def iterate_objects(path: Path | str) -> Iterator[tuple[int, Any]]:
+    """(line number, JSON value) of each line of a .jsonl, .jsonl.zst or .parquet file (there: row number)."""
+    path = Path(path)
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        with storage_errors(path, "reading"):
+            try:
+                table = parquet.read_table(path)
+            except pa.ArrowInvalid as error:
+                raise InputError(
+                    f"{path}: not a Parquet file ({error})", "it may be truncated; make it again"
+                ) from error
+        for number, row in enumerate(
+            table.column("row").to_pylist() if table.column_names == ["row"] else table.to_pylist(), start=1
+        ):
+            yield number, json.loads(row) if isinstance(row, str) else row
+        return
+    with storage_errors(path, "reading"), open(path, "rb") as raw:
+        stream: Any = raw
+        if path.suffix == ".zst":
+            import zstandard
+
+            stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+        number = 0
+        while True:
+            try:
+                line = stream.readline()
+            except Exception as error:
+                if isinstance(error, OSError):
+                    raise
+                raise InputError(f"{path}:{number + 1}: cannot be decompressed ({error})", "make it again") from error
+            if not line:
+                break
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                hint = (
+                    "the last line is cut off: the writer was interrupted"
+                    if not line.endswith(b"\n")
+                    else ("each line must be one JSON object")
+                )
+                raise InputError(f"{path}:{number}: not JSON ({error})", hint) from error
+
+
+def iterate_rows(path: Path | str, kind: type[RowT]) -> Iterator[RowT]:
+    """Rows of a .jsonl, .jsonl.zst or .parquet file, validated one by one."""
+    for number, value in iterate_objects(path):
+        yield parse_row(kind, value, f"{path}:{number}")
+
+
+def read_rows(path: Path | str, kind: type[RowT]) -> list[RowT]:
+    """All rows of a file.
+
+    Raises:
+        InputError: missing or damaged file, or a row that is not a `kind`, as file:line:field.
+    """
+    return list(iterate_rows(path, kind))
+
+
+def write_rows(path: Path | str, rows: Iterable[BaseModel]) -> int:
+    """Write rows all at once, in the format of the ending; returns how many there were."""
+    path = Path(path)
+    count = 0
+    with atomic_file(path) as file:
+        if path.suffix == ".parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as parquet
+
+            values = [row.model_dump(mode="json") for row in rows]
+            count = len(values)
+            # Free-form dictionaries (meta, sampling) have no common Arrow type: they travel as JSON text.
+            columns = {
+                key: [_flat(value.get(key)) for value in values] for key in dict.fromkeys(k for v in values for k in v)
+            }
+            parquet.write_table(pa.table(columns), file)
+            return count
+        if path.suffix == ".zst":
+            import zstandard
+
+            with zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as stream:
+                for row in rows:
+                    stream.write(row.model_dump_json().encode() + b"\n")
+                    count += 1
+            return count
+        if path.suffix != ".jsonl":
+            raise InputError(f"{path}: unknown ending", "use .jsonl, .jsonl.zst or .parquet")
+        for row in rows:
+            file.write(row.model_dump_json().encode() + b"\n")
+            count += 1
+    return count
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+class Journal:
+    """An append-only .jsonl that survives kill -9: every row is fsynced; a torn last line is dropped on reopening."""
+
+    def __init__(self, path: Path | str, kind: type[BaseModel]) -> None:
+        self.path = Path(path)
+        self.kind = kind
+        with storage_errors(self.path, "opening"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists():
+                data = self.path.read_bytes()
+                whole = data.rfind(b"\n") + 1
+                if whole != len(data):
+                    os.truncate(self.path, whole)
+            self._file = open(self.path, "ab")  # noqa: SIM115 - closed by close()
+
+    def append(self, row: BaseModel) -> None:
+        start = self._file.tell()
+        try:
+            with storage_errors(self.path, "appending"):
+                self._file.write(row.model_dump_json().encode() + b"\n")
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except PodiumError:
+            with storage_errors(self.path, "repairing"):
+                os.truncate(self.path, start)
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def find_repeated(rows: Sequence[Problem]) -> str | None:
+    """The first id that occurs twice, if any."""
+    seen: set[str] = set()
+    for row in rows:
+        if row.id in seen:
+            return row.id
+        seen.add(row.id)
+    return None

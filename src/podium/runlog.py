@@ -1,0 +1,139 @@
+"""The log of a run: MLLOG lines, metrics, and a description of the machine.
+
+Does not know what is being run. `run.log` holds one `:::MLLOG {json}` line per event, in the format of
+mlcommons/logging (namespace, time_ms, event_type, key, value, metadata) so that the official parser reads it;
+`metrics.jsonl` holds the curves.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from podium.records import storage_errors
+
+PREFIX = ":::MLLOG"
+
+
+class RunLog:
+    """Writes `folder/run.log` and `folder/metrics.jsonl`; both are appended to, so that a resumed run keeps one log."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        with storage_errors(self.folder, "opening the run log"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Line-buffered: a killed run leaves whole lines.
+            self._events = open(self.folder / "run.log", "a", buffering=1)  # noqa: SIM115
+            self._metrics = open(self.folder / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
+
+    def point(self, key: str, value: Any = None, **metadata: Any) -> None:
+        self._event("POINT_IN_TIME", key, value, metadata)
+
+    def start(self, key: str, value: Any = None, **metadata: Any) -> None:
+        self._event("INTERVAL_START", key, value, metadata)
+
+    def end(self, key: str, value: Any = None, **metadata: Any) -> None:
+        self._event("INTERVAL_END", key, value, metadata)
+
+    def metrics(self, step: int, **values: float) -> None:
+        """One line of the curves: step and any named numbers."""
+        with storage_errors(self.folder / "metrics.jsonl", "appending"):
+            self._metrics.write(json.dumps({"time": round(time.time(), 3), "step": step, **values}) + "\n")
+
+    def _event(self, kind: str, key: str, value: Any, metadata: dict[str, Any]) -> None:
+        frame = inspect.currentframe()
+        caller = frame.f_back.f_back if frame and frame.f_back else None
+        where = {"file": Path(caller.f_code.co_filename).name, "lineno": caller.f_lineno} if caller else {}
+        line = {
+            "namespace": "",
+            "time_ms": int(time.time() * 1000),
+            "event_type": kind,
+            "key": key,
+            "value": value,
+            "metadata": {**where, **metadata},
+        }
+        with storage_errors(self.folder / "run.log", "appending"):
+            self._events.write(f"{PREFIX} {json.dumps(line)}\n")
+
+    def close(self) -> None:
+        with storage_errors(self.folder, "closing the run log"):
+            self._events.close()
+            self._metrics.close()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def system_description() -> dict[str, Any]:
+    """The machine and the software: CPU, memory (bytes), accelerators, versions, git revision."""
+    return {
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": _memory_bytes(),
+        "accelerators": _accelerators(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in ("podium", "torch", "numpy", "tokenizers", "reasoning-gym")},
+        "git_revision": git_revision(),
+    }
+
+
+def git_revision() -> str:
+    """Revision of the checkout this package runs from, with `-dirty` when it has changes; empty when there is none."""
+    folder = Path(__file__).resolve().parent
+    try:
+        revision = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return revision.stdout.strip() if revision.returncode == 0 else ""
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.lower().startswith(("model name", "cpu model")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
+
+
+def _accelerators() -> list[dict[str, Any]]:
+    # Asking torch only where it is loaded anyway keeps light commands light.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [
+        {"name": properties.name, "memory_bytes": properties.total_memory}
+        for properties in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    ]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
