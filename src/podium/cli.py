@@ -1,0 +1,240 @@
+"""The command line: one thin function per command, no logic.
+
+Imports nothing heavy: `podium --help` must answer before a person notices, so every command imports its room itself.
+A PodiumError is printed as message and cure, exit code 2; Ctrl-C leaves with 130; anything else is a defect and keeps
+its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from podium import __version__
+from podium.errors import PodiumError
+
+
+class ErrorsInTwoLines(TyperGroup):
+    """Errors a person can mend become two lines on standard error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PodiumError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.secho(f"error: {error.message}", fg="red", err=True)
+            if error.cure:
+                typer.secho(f"  cure: {error.cure}", err=True)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as stop:
+            typer.echo("stopped; what was finished is kept, the same command continues", err=True)
+            raise typer.Exit(130) from stop
+
+
+app = typer.Typer(
+    name="podium",
+    cls=ErrorsInTwoLines,
+    help="Build reasoning models, make them fast, and race them against the clock.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args_is_help=True)
+app.add_typer(sandbox_app, name="sandbox")
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"podium {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Build reasoning models, make them fast, and race them against the clock."""
+
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder with exam files (default: $PODIUM_DATA).", envvar="PODIUM_DATA"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or the folder of an earlier run.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a parameter: stage.key=value.", metavar="S.K=V")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Start over; the old run is moved aside.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the chain with sizes and times, run nothing.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+) -> None:
+    """Run a recipe from problems to report. Finished stages are skipped, broken ones resume.
+
+    Example: podium run recipes/demo.yaml --set exam_merged.attempts=16
+    """
+    from podium.recipe.command import run_recipe_command
+
+    run_recipe_command(recipe, set_ or [], until=until, fresh=fresh, dry_run=dry_run, runs=runs)
+
+
+@app.command()
+def exam(
+    model: Annotated[str, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")],
+    set_: Annotated[str, typer.Option("--set", help="exam:NAME, gym:NAME or jsonl:PATH; a bare NAME is an exam.")],
+    attempts: Annotated[int, typer.Option("-n", "--attempts", help="Attempts per problem.")] = 12,
+    profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
+    policy: Annotated[str, typer.Option(help="When to stop, e.g. all, first_k_agree:4, m_of_n:10.")] = "all",
+    budget: Annotated[
+        float | None, typer.Option(help="Seconds for the whole exam; the 350/210/560 s clock is scaled to it.")
+    ] = None,
+    code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python.")] = True,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens per attempt (default: the profile's).")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every attempt.")] = 0,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/exams/MODEL-SET).")] = None,
+) -> None:
+    """Let a model sit an exam against the clock, and write a report.
+
+    Example: podium exam runs/demo/merge/model --set gsm8k --limit 50 --budget 120
+    """
+    from podium.recipe.single import exam_command
+
+    exam_command(
+        model,
+        set_,
+        attempts=attempts,
+        profile=profile,
+        policy=policy,
+        budget=budget,
+        code=code,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        limit=limit,
+        seed=seed,
+        data=data,
+        out=out,
+    )
+
+
+@app.command()
+def solve(
+    model: Annotated[str, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")],
+    problem: Annotated[str, typer.Argument(help="The problem, or - to read it from standard input.")],
+    attempts: Annotated[int, typer.Option("-n", "--attempts", help="Attempts.")] = 1,
+    profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
+) -> None:
+    """Watch a model solve one problem, code and outputs included.
+
+    Example: podium solve runs/demo/merge/model "Solve the following multiplication: 83 * 47."
+    """
+    from podium.recipe.single import solve_command
+
+    solve_command(model, problem, attempts=attempts, profile=profile, temperature=temperature, seed=seed)
+
+
+@app.command()
+def problems(
+    spec: Annotated[str, typer.Argument(help="gym:NAME, exam:NAME or jsonl:PATH.")],
+    size: Annotated[int | None, typer.Option(help="How many.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of a gym.")] = 0,
+    option: Annotated[list[str] | None, typer.Option(help="Difficulty option of a gym.", metavar="KEY=VALUE")] = None,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write rows here instead of showing them.")] = None,
+) -> None:
+    """Show or save problems: any reasoning-gym task, an exam, or your own file.
+
+    Example: podium problems gym:chain_sum --size 3 --option max_terms=4
+    """
+    from podium.recipe.single import problems_command
+
+    problems_command(spec, size=size, seed=seed, options=option or [], data=data, out=out)
+
+
+@app.command()
+def merge(
+    models: Annotated[list[Path], typer.Argument(help="Model folders of one architecture.")],
+    weights: Annotated[str, typer.Option(help="Comma-separated, one per model.")],
+    out: Annotated[Path, typer.Option(help="Folder of the merged model.")],
+) -> None:
+    """Merge models linearly, tensor by tensor.
+
+    Example: podium merge runs/demo/cot/model runs/demo/tir/model --weights 0.3,0.7 --out merged
+    """
+    from podium.recipe.single import merge_command
+
+    merge_command(models, weights, out)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of one exam.")],
+    out: Annotated[Path | None, typer.Option(help="File to write (default: FOLDER/report.html).")] = None,
+) -> None:
+    """Write the self-contained report of a run again.
+
+    Example: podium report runs/demo
+    """
+    from podium.board import write_report
+
+    path = out or folder / "report.html"
+    write_report(folder, path)
+    typer.echo(f"report: {path}")
+
+
+@app.command()
+def system() -> None:
+    """Describe this machine the way every run records it.
+
+    Example: podium system
+    """
+    from podium.runlog import system_description
+
+    typer.echo(json.dumps(system_description(), indent=2))
+
+
+@sandbox_app.command("check")
+def sandbox_check(json_: JsonOption = False) -> None:
+    """Try every isolation tier with a real canary session; say what failed and the cure.
+
+    Example: podium sandbox check
+    """
+    from podium.sandbox.command import check_command
+
+    raise typer.Exit(check_command(as_json=json_))
+
+
+@sandbox_app.command("run")
+def sandbox_run(
+    file: Annotated[Path, typer.Argument(help="Python blocks separated by lines that start with # %%.")],
+    profile: Annotated[str, typer.Option(help="Limits: kaggle, notebook or eval.")] = "kaggle",
+    json_: JsonOption = False,
+) -> None:
+    """Run a file block by block in one isolated session. Exit code 0 when the session ran, whatever the blocks did.
+
+    Example: podium sandbox run blocks.py --profile kaggle --json
+    """
+    from podium.sandbox.command import run_command
+
+    raise typer.Exit(run_command(file, profile, as_json=json_))
+
+
+main = app
