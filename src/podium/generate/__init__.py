@@ -1,5 +1,49 @@
 """Answering prompts: the Completer protocol, the engine, and the client for other servers."""
 
-from podium.generate.protocol import Completer, Completion, CompletionUsage, Finish, Piece, Prompt, Sampling
+from __future__ import annotations
 
-__all__ = ["Completer", "Completion", "CompletionUsage", "Finish", "Piece", "Prompt", "Sampling"]
+from typing import TYPE_CHECKING, Any
+
+from podium.generate.protocol import (
+    Completer,
+    Completion,
+    CompletionUsage,
+    Finish,
+    Piece,
+    Prompt,
+    Sampling,
+    complete,
+)
+from podium.generate.scripted import Script, ScriptedCompleter
+
+if TYPE_CHECKING:
+    from podium.generate.engine import Engine
+    from podium.generate.openai import OpenAICompleter
+
+__all__ = [
+    "Completer",
+    "Completion",
+    "CompletionUsage",
+    "Engine",
+    "Finish",
+    "OpenAICompleter",
+    "Piece",
+    "Prompt",
+    "Sampling",
+    "Script",
+    "ScriptedCompleter",
+    "complete",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # torch and httpx are only paid for by those who use them.
+    if name == "Engine":
+        from podium.generate.engine import Engine
+
+        return Engine
+    if name == "OpenAICompleter":
+        from podium.generate.openai import OpenAICompleter
+
+        return OpenAICompleter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

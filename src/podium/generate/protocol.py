@@ -85,3 +85,12 @@ class Completer(Protocol):
     async def start(self, prompt: Prompt, sampling: Sampling) -> Completion: ...
 
     async def close(self) -> None: ...
+
+
+async def complete(completer: Completer, prompt: Prompt, sampling: Sampling) -> str:
+    """The text of one answer up to its first finish, for callers that neither stream nor extend."""
+    completion = await completer.start(prompt, sampling)
+    try:
+        return "".join([piece.text async for piece in completion])
+    finally:
+        await completion.cancel()
