@@ -1,0 +1,154 @@
+"""Hugging Face model folders in and out.
+
+Knows the tensor names of transformers and how they map to the joined matrices of podium.models.transformer; knows
+nothing of training state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from podium.errors import InputError
+from podium.models.config import TransformerConfig
+from podium.models.folder import Weights, atomic_folder, read_config, write_weights
+from podium.models.transformer import Transformer
+from podium.text import Tokenizer
+
+MAX_SHARD_BYTES = 5_000_000_000
+
+
+def load_model(
+    folder: Path | str, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> tuple[Transformer, Tokenizer | None]:
+    """A model and, where the folder has one, its tokenizer.
+
+    Weights are converted to `dtype` one tensor at a time: beside the model, memory holds one tensor.
+
+    Raises:
+        InputError: no config.json or not JSON, unknown model_type, tensors missing, of the wrong shape or holding
+            NaN, truncated files, or a tokenizer with more entries than the embedding has rows.
+    """
+    folder = Path(folder)
+    config = TransformerConfig.from_hf(read_config(folder))
+    weights = Weights(folder)
+    if not config.tie_word_embeddings and "lm_head.weight" not in weights and "model.embed_tokens.weight" in weights:
+        raise InputError(
+            f"{folder}: tensor lm_head.weight is missing",
+            "if input and output share it, set tie_word_embeddings to true",
+        )
+    tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").exists() else None
+    if tokenizer is not None:
+        check_vocabulary(tokenizer, config, folder)
+    with torch.device("meta"):
+        model = Transformer(config)
+    model = model.to(dtype).to_empty(device=device)
+    with torch.no_grad():
+        for slot in slots(model):
+            if slot.name not in weights:
+                raise InputError(f"{folder}: tensor {slot.name} is missing", "the folder is incomplete: copy it again")
+            found, expected = weights.shape(slot.name), tuple(slot.tensor.shape)
+            if found != expected:
+                raise InputError(
+                    f"{folder}: tensor {slot.name} has shape {list(found)}, config.json asks for {list(expected)}",
+                    "config.json and the weights belong to different models",
+                )
+            slot.tensor.copy_(weights[slot.name])
+    return model, tokenizer
+
+
+def save_model(
+    folder: Path | str,
+    model: Transformer,
+    tokenizer: Tokenizer | None = None,
+    *,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
+    """Write a folder that transformers and vLLM load, all at once: a reader sees a whole model or none.
+
+    Raises:
+        InputError: the tokenizer has more entries than the embedding has rows, or weights hold NaN or infinity.
+        StorageError: disk full, no permission.
+    """
+    config = model.config
+    if tokenizer is not None:
+        check_vocabulary(tokenizer, config, folder)
+        config = replace(config, eos_token_id=(tokenizer.eos_id,), pad_token_id=tokenizer.pad_id)
+    parts = list(slots(model))
+    for slot in parts:
+        if not slot.tensor.isfinite().all():
+            raise InputError(
+                f"{folder}: tensor {slot.name} holds NaN or infinity", "training diverged: nothing is saved"
+            )
+    name = str(parts[0].tensor.dtype).removeprefix("torch.")
+    # Both spellings: transformers 5 reads dtype, earlier versions and vLLM torch_dtype.
+    values = {**config.to_hf(), "dtype": name, "torch_dtype": name}
+    generation = {
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": sorted(tokenizer.stop_ids) if tokenizer is not None else values["eos_token_id"],
+        "pad_token_id": config.pad_token_id,
+    }
+    with atomic_folder(folder) as partial:
+        write_weights(
+            partial,
+            {slot.name: slot.tensor.numel() * slot.tensor.element_size() for slot in parts},
+            ((slot.name, slot.tensor.detach().to("cpu", copy=True).contiguous()) for slot in parts),
+            max_shard_bytes,
+        )
+        if tokenizer is not None:
+            tokenizer.save(partial)
+        _write_json(partial / "generation_config.json", {k: v for k, v in generation.items() if v is not None})
+        _write_json(partial / "config.json", values)
+
+
+def check_vocabulary(tokenizer: Tokenizer, config: TransformerConfig, where: Path | str) -> None:
+    if tokenizer.vocab_size > config.vocab_size:
+        raise InputError(
+            f"{where}: the tokenizer has {tokenizer.vocab_size} entries, the embedding only {config.vocab_size} rows",
+            "use the tokenizer the model was trained with",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A tensor as Hugging Face names it, and the stretch of a parameter that holds it."""
+
+    name: str
+    tensor: Tensor
+
+
+def slots(model: Transformer) -> Iterator[Slot]:
+    """Every Hugging Face tensor of the model as a view into its parameters, in file order."""
+    config = model.config
+    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    yield Slot("model.embed_tokens.weight", model.embedding.weight)
+    for number, block in enumerate(model.layers):
+        prefix = f"model.layers.{number}"
+        joined = (
+            (block.attention.qkv, "self_attn", ("q_proj", "k_proj", "v_proj"), (queries, keys, keys)),
+            (block.attention.output, "self_attn", ("o_proj",), (config.hidden_size,)),
+            (block.feed_forward.gate_up, "mlp", ("gate_proj", "up_proj"), (config.intermediate_size,) * 2),
+            (block.feed_forward.down, "mlp", ("down_proj",), (config.hidden_size,)),
+        )
+        yield Slot(f"{prefix}.input_layernorm.weight", block.attention_norm.weight)
+        yield Slot(f"{prefix}.post_attention_layernorm.weight", block.feed_forward_norm.weight)
+        if config.qk_norm:
+            yield Slot(f"{prefix}.self_attn.q_norm.weight", block.attention.q_norm.weight)
+            yield Slot(f"{prefix}.self_attn.k_norm.weight", block.attention.k_norm.weight)
+        for linear, home, names, rows in joined:
+            for kind, parameter in (("weight", linear.weight), ("bias", linear.bias)):
+                if parameter is not None:
+                    for name, part in zip(names, parameter.split(rows), strict=True):
+                        yield Slot(f"{prefix}.{home}.{name}.{kind}", part)
+    yield Slot("model.norm.weight", model.norm.weight)
+    if model.unembedding is not None:
+        yield Slot("lm_head.weight", model.unembedding.weight)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

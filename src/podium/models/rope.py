@@ -1,0 +1,89 @@
+"""Rotary position embeddings: the frequencies of each scaling kind, and the cos/sin tables of a forward pass.
+
+Knows positions and angles only. Sources: RoPE, arXiv:2104.09864 (section 3.2.2); linear interpolation,
+arXiv:2306.15595; NTK-aware and dynamic scaling, and YaRN, arXiv:2309.00071 (sections 3.1-3.4); the llama3 kind is the
+frequency-dependent rule published with Llama 3.1. Numbers agree with transformers' ROPE_INIT_FUNCTIONS.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from podium.models.config import TransformerConfig
+
+
+class Rope:
+    """Frequencies of one model. Kept in fp32 whatever the weights are in: angles of late positions need it."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        self._config = config
+        self.inverse_frequencies, self.attention_factor = inverse_frequencies(config)  # [Dh/2]
+
+    def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin, each [B or 1, T, 1, Dh/2], of positions [B or 1, T]; shared by all layers of a forward pass."""
+        if self.inverse_frequencies.device != positions.device:
+            self.inverse_frequencies = self.inverse_frequencies.to(positions.device)
+        frequencies = self.inverse_frequencies
+        if self._config.rope.kind == "dynamic":
+            frequencies = _dynamic(self._config, positions.max() + 1)
+        angles = positions[:, :, None, None].float() * frequencies
+        return (
+            (angles.cos() * self.attention_factor).to(dtype),
+            (angles.sin() * self.attention_factor).to(dtype),
+        )
+
+
+def inverse_frequencies(config: TransformerConfig) -> tuple[Tensor, float]:
+    """Inverse frequencies [Dh/2] (radians per position, fp32, on the CPU) and the factor on cos and sin."""
+    rope, size = config.rope, config.head_dim
+    exponents = torch.arange(0, size, 2, dtype=torch.float32, device="cpu") / size
+    plain = 1.0 / rope.theta**exponents
+    original = rope.original_max_position_embeddings or config.max_position_embeddings
+    if rope.kind == "linear":
+        return plain / rope.factor, 1.0
+    if rope.kind == "llama3":
+        wavelength = 2 * math.pi / plain
+        low, high = original / rope.low_freq_factor, original / rope.high_freq_factor
+        smooth = (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
+        between = (1 - smooth) * plain / rope.factor + smooth * plain
+        return torch.where(wavelength > low, plain / rope.factor, torch.where(wavelength < high, plain, between)), 1.0
+    if rope.kind == "yarn":
+        return _yarn(config, plain, original)
+    return plain, 1.0
+
+
+def _dynamic(config: TransformerConfig, length: Tensor) -> Tensor:
+    # Stays on the device: the length seen decides the base, without waiting for it.
+    rope, size, trained = config.rope, config.head_dim, config.max_position_embeddings
+    stretch = rope.factor * length.clamp(min=trained).float() / trained - (rope.factor - 1)
+    base = rope.theta * stretch ** (size / (size - 2))
+    return 1.0 / base ** (torch.arange(0, size, 2, dtype=torch.float32, device=length.device) / size)
+
+
+def _yarn(config: TransformerConfig, plain: Tensor, original: int) -> tuple[Tensor, float]:
+    rope, size = config.rope, config.head_dim
+
+    def dimension(rotations: float) -> float:
+        """The dimension that turns this often within the original context (paper, section 3.2)."""
+        return size * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(rope.theta))
+
+    def mscale(weight: float) -> float:
+        return 1.0 if rope.factor <= 1 else 0.1 * weight * math.log(rope.factor) + 1.0
+
+    low, high = dimension(rope.beta_fast), dimension(rope.beta_slow)
+    if rope.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, size - 1)
+    if low == high:
+        high += 0.001
+    ramp = ((torch.arange(size // 2, dtype=torch.float32, device="cpu") - low) / (high - low)).clamp(0, 1)
+    frequencies = plain / rope.factor * ramp + plain * (1 - ramp)
+    factor = rope.attention_factor
+    if factor is None:
+        factor = mscale(1.0)
+        if rope.mscale and rope.mscale_all_dim:
+            factor = mscale(rope.mscale) / mscale(rope.mscale_all_dim)
+    return frequencies, factor

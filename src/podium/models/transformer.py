@@ -1,0 +1,223 @@
+"""The decoder shared by Llama, Qwen2/2.5 and Qwen3.
+
+Knows neither packing nor caches nor tokens' meaning: attention is handed in. Projections of one input are one matrix
+(q, k, v together; gate and up together), which Hugging Face folders keep apart; podium.models.checkpoint translates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from podium.models.config import TransformerConfig
+from podium.models.rope import Rope
+
+Attend: TypeAlias = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""layer, q [B, T, H, Dh], k and v [B, T, Hkv, Dh], q and k after RoPE -> [B, T, H, Dh]"""
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the last dimension (arXiv:1910.07467, equation 4)."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (x[i], x[i + Dh/2]) of x [B, T, H, Dh] by its angle; cos and sin are [B or 1, T, 1, Dh/2]."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        )
+        self.qkv = nn.Linear(config.hidden_size, (self.heads + 2 * self.kv_heads) * self.head_dim, config.qkv_bias)
+        self.output = nn.Linear(self.heads * self.head_dim, config.hidden_size, config.output_bias)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
+
+    def forward(self, x: Tensor, layer: int, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        batch, length, _ = x.shape
+        heads, kv_heads = self.heads, self.kv_heads
+        qkv = self.qkv(x).view(batch, length, heads + 2 * kv_heads, self.head_dim)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=2)
+            q, k = rotate(self.q_norm(q), cos, sin), rotate(self.k_norm(k), cos, sin)
+        else:
+            qk, v = qkv.split((heads + kv_heads, kv_heads), dim=2)
+            q, k = rotate(qk, cos, sin).split((heads, kv_heads), dim=2)
+        return self.output(attend(layer, q, k, v).reshape(batch, length, heads * self.head_dim))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv:2002.05202, equation 6)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.hidden_size, 2 * config.intermediate_size, config.mlp_bias)
+        self.down = nn.Linear(config.intermediate_size, config.hidden_size, config.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.attention = Attention(config)
+        self.feed_forward_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x: Tensor, layer: int, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), layer, cos, sin, attend)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class Transformer(nn.Module):
+    """Token ids [B, T] -> logits [B, T, V]."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.unembedding = (
+            None if config.tie_word_embeddings else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        )
+        self.rope = Rope(config)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        attend: Attend | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits [B, T, V] of tokens [B, T].
+
+        Args:
+            positions: [B, T] or [1, T]; default 0..T-1, counted from the first real token where there is a mask.
+            attend: the attention of each layer; default causal. It decides alone what is seen.
+            attention_mask: [B, T], nonzero where a token is real; only for the default attention.
+        """
+        return self.head(self.hidden(tokens, positions=positions, attend=attend, attention_mask=attention_mask))
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        attend: Attend | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """States [B, T, D] after the last norm, before the head. Arguments as in `forward`."""
+        if attend is None:
+            attend = causal_attention if attention_mask is None else padded_attention(attention_mask)
+        elif attention_mask is not None:
+            raise ValueError("give attend or attention_mask, not both")
+        if positions is None:
+            positions = (
+                torch.arange(tokens.shape[1], device=tokens.device)[None]
+                if attention_mask is None
+                else (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            )
+        x = self.embedding(tokens)
+        cos, sin = self.rope.tables(positions, x.dtype)
+        for layer, block in enumerate(self.layers):
+            x = block(x, layer, cos, sin, attend)
+        return self.norm(x)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits [..., V] of states [..., D]."""
+        return F.linear(hidden, self.embedding.weight if self.unembedding is None else self.unembedding.weight)
+
+    @torch.no_grad()
+    def initialise(self, seed: int, *, std: float = 0.02, zero_output: bool = False) -> Transformer:
+        """Draw all weights anew, the same for the same seed; returns self.
+
+        Matrices are normal(0, std), biases 0, norms 1. With `zero_output` the last matrix of each residual branch is
+        0, so that every block starts as the identity (Fixup and muP practice; steadier at high learning rates).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in self.named_parameters():
+            if name.endswith("norm.weight"):
+                parameter.fill_(1.0)
+            elif name.endswith("bias") or (zero_output and name.endswith(("attention.output.weight", "down.weight"))):
+                parameter.zero_()
+            else:
+                # Drawn on the CPU in fp32: one seed gives one model on every device and in every precision.
+                parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
+        return self
+
+    def num_parameters(self, *, embedding: bool = True) -> int:
+        """Parameters, each counted once; `embedding=False` leaves out the input embedding unless it is the head too."""
+        total = sum(parameter.numel() for parameter in self.parameters())
+        return total if embedding or self.unembedding is None else total - self.embedding.weight.numel()
+
+    def flops_per_token(self, context_length: int, *, causal: bool = False, backward: bool = True) -> float:
+        """Floating-point operations of matrix products per token, a multiply-add being two.
+
+        Counts what multiplies: all projections and the head (also when tied), not the embedding lookup, plus the two
+        products of attention over `context_length` keys (PaLM, arXiv:2204.02311, appendix B: 6N + 12 L H Q T with the
+        backward pass). `causal` counts the half of attention that a causal mask leaves.
+        """
+        config = self.config
+        matrices = sum(
+            module.weight.numel()
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Linear) and name != "unembedding"
+        )
+        matrices += config.vocab_size * config.hidden_size
+        attention = 2 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * context_length
+        forward = 2 * matrices + 2 * attention * (0.5 if causal else 1.0)
+        return forward * (3 if backward else 1)
+
+
+def causal_attention(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Each token sees itself and what is before it."""
+    return _attention(q, k, v, None)
+
+
+def padded_attention(attention_mask: Tensor) -> Attend:
+    """Causal attention that does not see padding, on the left or on the right; attention_mask is [B, T]."""
+    length = attention_mask.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=attention_mask.device).tril()
+    itself = torch.eye(length, dtype=torch.bool, device=attention_mask.device)
+    # Padding sees itself: a row of the softmax with nothing in it would be NaN and spread through the gradients.
+    mask = ((causal & attention_mask.bool()[:, None, :]) | itself)[:, None]
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return _attention(q, k, v, mask)
+
+    return attend
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    mixed = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(1, 2),
+        v.transpose(1, 2),
+        attn_mask=mask,
+        is_causal=mask is None,
+        enable_gqa=q.shape[2] != k.shape[2],
+    )
+    return mixed.transpose(1, 2)
