@@ -17,7 +17,7 @@ from torch import Tensor
 from podium.errors import InputError
 from podium.models.config import TransformerConfig
 from podium.models.folder import Weights, atomic_folder, read_config, write_weights
-from podium.models.transformer import Transformer
+from podium.models.transformer import Block, Transformer
 from podium.text import Tokenizer
 
 MAX_SHARD_BYTES = 5_000_000_000
@@ -37,27 +37,15 @@ def load_model(
     folder = Path(folder)
     config = TransformerConfig.from_hf(read_config(folder))
     weights = Weights(folder)
-    if not config.tie_word_embeddings and "lm_head.weight" not in weights and "model.embed_tokens.weight" in weights:
-        raise InputError(
-            f"{folder}: tensor lm_head.weight is missing",
-            "if input and output share it, set tie_word_embeddings to true",
-        )
     tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").exists() else None
     if tokenizer is not None:
         check_vocabulary(tokenizer, config, folder)
     with torch.device("meta"):
         model = Transformer(config)
+    weights.check(tensor_shapes(config))
     model = model.to(dtype).to_empty(device=device)
     with torch.no_grad():
         for slot in slots(model):
-            if slot.name not in weights:
-                raise InputError(f"{folder}: tensor {slot.name} is missing", "the folder is incomplete: copy it again")
-            found, expected = weights.shape(slot.name), tuple(slot.tensor.shape)
-            if found != expected:
-                raise InputError(
-                    f"{folder}: tensor {slot.name} has shape {list(found)}, config.json asks for {list(expected)}",
-                    "config.json and the weights belong to different models",
-                )
             slot.tensor.copy_(weights[slot.name])
     return model, tokenizer
 
@@ -96,8 +84,8 @@ def save_model(
     with atomic_folder(folder) as partial:
         write_weights(
             partial,
-            {slot.name: slot.tensor.numel() * slot.tensor.element_size() for slot in parts},
-            ((slot.name, slot.tensor.detach().to("cpu", copy=True).contiguous()) for slot in parts),
+            {slot.name: (slot.tensor.dtype, tuple(slot.tensor.shape)) for slot in parts},
+            ((slot.name, slot.tensor.detach().cpu()) for slot in parts),
             max_shard_bytes,
         )
         if tokenizer is not None:
@@ -128,6 +116,7 @@ def slots(model: Transformer) -> Iterator[Slot]:
     queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     yield Slot("model.embed_tokens.weight", model.embedding.weight)
     for number, block in enumerate(model.layers):
+        assert isinstance(block, Block)
         prefix = f"model.layers.{number}"
         joined = (
             (block.attention.qkv, "self_attn", ("q_proj", "k_proj", "v_proj"), (queries, keys, keys)),
@@ -137,7 +126,7 @@ def slots(model: Transformer) -> Iterator[Slot]:
         )
         yield Slot(f"{prefix}.input_layernorm.weight", block.attention_norm.weight)
         yield Slot(f"{prefix}.post_attention_layernorm.weight", block.feed_forward_norm.weight)
-        if config.qk_norm:
+        if block.attention.q_norm is not None and block.attention.k_norm is not None:
             yield Slot(f"{prefix}.self_attn.q_norm.weight", block.attention.q_norm.weight)
             yield Slot(f"{prefix}.self_attn.k_norm.weight", block.attention.k_norm.weight)
         for linear, home, names, rows in joined:
@@ -148,6 +137,12 @@ def slots(model: Transformer) -> Iterator[Slot]:
     yield Slot("model.norm.weight", model.norm.weight)
     if model.unembedding is not None:
         yield Slot("lm_head.weight", model.unembedding.weight)
+
+
+def tensor_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
+    """Hugging Face name -> shape of every tensor of such a model."""
+    with torch.device("meta"):
+        return {slot.name: tuple(slot.tensor.shape) for slot in slots(Transformer(config))}
 
 
 def _write_json(path: Path, value: object) -> None:

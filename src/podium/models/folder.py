@@ -5,21 +5,31 @@ Knows file names and safetensors, no architecture. Used for loading and saving, 
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from podium.errors import InputError
 from podium.records import read_json, storage_errors, sync_folder
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_DTYPE_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+}
+_DTYPES = {name: dtype for dtype, name in _DTYPE_NAMES.items()}
 # Files of an earlier model in the same folder that must not outlive it.
 _STALE = (
     "config.json",
@@ -109,8 +119,6 @@ class Weights:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        from safetensors import SafetensorError, safe_open
-
         self.folder = Path(folder)
         self._files: dict[str, Any] = {}
         self._homes: dict[str, str] = {}
@@ -147,14 +155,30 @@ class Weights:
                 raise InputError(f"{self.folder / name}: shard is missing", f"{INDEX} names it: copy it there")
         return shards
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._homes)
+    def dtype(self, name: str) -> torch.dtype:
+        written = self._files[self._homes[name]].get_slice(name).get_dtype()
+        if written not in _DTYPES:
+            raise InputError(
+                f"{self.folder}: tensor {name} is stored as {written}", f"plain weights are {', '.join(_DTYPES)}"
+            )
+        return _DTYPES[written]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._homes
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Every tensor of `shapes` is there, in that shape and in a floating-point type; others are ignored.
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(self._files[self._homes[name]].get_slice(name).get_shape())
+        Raises:
+            InputError: naming the first tensor for which that does not hold.
+        """
+        for name, expected in shapes.items():
+            if name not in self._homes:
+                raise InputError(f"{self.folder}: tensor {name} is missing", "the folder is incomplete: copy it again")
+            self.dtype(name)
+            found = tuple(self._files[self._homes[name]].get_slice(name).get_shape())
+            if found != expected:
+                raise InputError(
+                    f"{self.folder}: tensor {name} has shape {list(found)}, config.json asks for {list(expected)}",
+                    "config.json and the weights belong to different models",
+                )
 
     def __getitem__(self, name: str) -> Tensor:
         """One tensor, on the CPU.
@@ -172,17 +196,18 @@ class Weights:
 
 
 def write_weights(
-    folder: Path, sizes: Mapping[str, int], tensors: Iterable[tuple[str, Tensor]], max_shard_bytes: int
+    folder: Path,
+    layout: Mapping[str, tuple[torch.dtype, tuple[int, ...]]],
+    tensors: Iterable[tuple[str, Tensor]],
+    max_shard_bytes: int,
 ) -> None:
     """Write tensors as model.safetensors, or as shards of at most `max_shard_bytes` with an index.
 
-    `sizes` gives the bytes of every tensor in the order in which `tensors` yields them, so that the shards are known
-    before the first tensor exists; one shard is in memory at a time. A tensor larger than a shard gets its own.
+    `layout` gives dtype and shape of every tensor in the order in which `tensors` yields them, so that headers are
+    written first and one tensor is in memory at a time. A tensor larger than a shard gets its own.
+    Format: https://github.com/huggingface/safetensors#format.
     """
-    import json
-
-    from safetensors.torch import save_file
-
+    sizes = {name: math.prod(shape) * dtype.itemsize for name, (dtype, shape) in layout.items()}
     shards: list[list[str]] = [[]]
     used = 0
     for name, size in sizes.items():
@@ -191,23 +216,35 @@ def write_weights(
             used = 0
         shards[-1].append(name)
         used += size
-    names = (
+    files = (
         [SINGLE]
         if len(shards) == 1
         else [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     )
     pairs = iter(tensors)
-    for file, shard in zip(names, shards, strict=True):
-        content: dict[str, Tensor] = {}
-        for expected in shard:
-            name, tensor = next(pairs)
-            if name != expected:
-                raise ValueError(f"expected tensor {expected}, got {name}")
-            content[name] = tensor
-        save_file(content, folder / file, metadata={"format": "pt"})
+    for file_name, shard in zip(files, shards, strict=True):
+        with open(folder / file_name, "wb") as file:
+            file.write(_header({name: layout[name] for name in shard}))
+            for expected in shard:
+                name, tensor = next(pairs)
+                if name != expected or (tensor.dtype, tuple(tensor.shape)) != layout[name]:
+                    raise ValueError(f"expected tensor {expected} as {layout[expected]}, got {name}")
+                file.write(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     if len(shards) > 1:
         index = {
             "metadata": {"total_size": sum(sizes.values())},
-            "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard},
+            "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard},
         }
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _header(layout: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> bytes:
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name, (dtype, shape) in layout.items():
+        end = start + math.prod(shape) * dtype.itemsize
+        entries[name] = {"dtype": _DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # keeps the data aligned
+    return len(text).to_bytes(8, "little") + text

@@ -26,7 +26,7 @@ TOOL_TAGS = ("<tool_call>", "</tool_call>")
 SPECIALS = {TEXT_END: True, TURN_START: True, TURN_END: True, TOOL_TAGS[0]: False, TOOL_TAGS[1]: False}
 # Tokens that end a turn or a text in the families we read, whatever a folder says.
 _STOPS = (TURN_END, TEXT_END, "<|eot_id|>", "<|end_of_text|>", "<|eom_id|>")
-_FILES = (
+FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
@@ -49,7 +49,7 @@ class Tokenizer:
         Raises:
             InputError: a file is not JSON or not a tokenizer, or no end-of-text token can be found.
         """
-        self._files = {name: files[name] for name in _FILES if name in files}
+        self._files = {name: files[name] for name in FILES if name in files}
         definition = _object(files, "tokenizer.json", where)
         settings = _object(files, "tokenizer_config.json", where) if "tokenizer_config.json" in files else {}
         self._core = _build(files["tokenizer.json"].decode(errors="replace"), where)
@@ -105,7 +105,7 @@ class Tokenizer:
         """
         folder = Path(folder)
         files = {}
-        for name in _FILES:
+        for name in FILES:
             if (folder / name).exists():
                 with storage_errors(folder / name, "reading"):
                     files[name] = (folder / name).read_bytes()
