@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -151,6 +152,9 @@ class ExamResult(Row):
     pool_drawn: float = 0.0
     pool_after: float = 0.0
 
+
+PARTIAL = re.compile(r"\..+\.\d+\.partial")
+"""Names of the temporary files of `atomic_file`; only a killed process leaves one behind."""
 
 RowT = TypeVar("RowT", bound=BaseModel)
 

@@ -1,0 +1,52 @@
+"""`podium run`: from the words of a command line to a run and its summary."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from podium.errors import InputError
+from podium.recipe.chain import plan
+from podium.recipe.document import read_recipe
+from podium.recipe.execute import RunResult, execute
+from podium.recipe.view import View, chain_table
+
+
+def run_recipe_command(
+    recipe: Path,
+    overrides: Sequence[str] = (),
+    *,
+    until: str | None = None,
+    fresh: bool = False,
+    dry_run: bool = False,
+    runs: Path = Path("runs"),
+    console: Console | None = None,
+) -> RunResult | None:
+    """Run a recipe file, or the folder of an earlier run again; a dry run only prints the chain.
+
+    Raises:
+        PodiumError: see `read_recipe` and `execute`.
+    """
+    importlib.import_module("podium.recipe.stages")  # registers the stage kinds
+    earlier = recipe.is_dir()
+    if earlier and not (recipe / "recipe.yaml").is_file():
+        raise InputError(f"{recipe}: no recipe.yaml in this folder", "name a recipe file, or the folder of a run")
+    chain = read_recipe(recipe / "recipe.yaml" if earlier else recipe, overrides)
+    if earlier:
+        runs = recipe.resolve().parent
+        if not any(override.startswith("name=") for override in overrides):
+            chain = replace(chain, name=recipe.resolve().name)
+    console = console or Console(highlight=False)
+    if dry_run:
+        links = plan(chain, runs / f"{chain.name}.never" if fresh else runs / chain.name, until)
+        console.print(chain_table(f"{chain.name}  (nothing was run)", links))
+        return None
+    result = execute(chain, runs, until=until, fresh=fresh, view=View(console))
+    from podium.board import print_summary
+
+    print_summary(result.folder, console)
+    return result

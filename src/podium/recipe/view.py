@@ -1,0 +1,165 @@
+"""What a person sees while a recipe runs: a live line in a terminal, plain lines elsewhere; and the dry run's table.
+
+Knows links and figures, not what stages do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from podium.recipe import registry
+from podium.recipe.chain import Link
+from podium.recipe.registry import Estimate
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+def say_seconds(seconds: float) -> str:
+    """1.2 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def say_number(value: Any) -> str:
+    """Figures short enough for a line of a terminal."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:.4g}"
+
+
+def say_flops(flops: float) -> str:
+    for unit, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if flops >= size:
+            return f"{flops / size:.3g} {unit}FLOP"
+    return f"{flops:.0f} FLOP"
+
+
+def say_metrics(metrics: Mapping[str, Any], limit: int = 4) -> str:
+    """The first few figures of a stage that fit on a line."""
+    shown = [
+        f"{key.replace('_', ' ')} {say_number(value)}"
+        for key, value in metrics.items()
+        if isinstance(value, str | int | float) and len(str(value)) <= 32
+    ]
+    return " · ".join(shown[:limit])
+
+
+class View:
+    """Shows a run on a console. Used as a context; `begin` hands out the stage's progress function."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> View:
+        if self.console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[figures]}", style="dim"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(compact=True),
+                console=self.console,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def say(self, text: str) -> None:
+        self.console.print(escape(text))
+
+    def skipped(self, number: int, total: int, link: Link) -> None:
+        took = say_seconds(link.done["wall_seconds"]) if link.done else ""
+        self.console.print(f"[dim][{number}/{total}] {escape(link.spec.name)}  done before ({took})[/dim]", markup=True)
+
+    def begin(self, number: int, total: int, link: Link) -> registry.Progress:
+        title = f"[{number}/{total}] {link.spec.name}"
+        begun = "goes on" if link.status == "resume" else "starts"
+        task: TaskID | None = None
+        if self._bar is not None:
+            for old in self._bar.task_ids:
+                self._bar.remove_task(old)
+            task = self._bar.add_task(escape(title), total=None, figures=escape(link.note))
+        else:
+            self.say(f"{title}  {begun}{'  (' + link.note + ')' if link.note else ''}")
+        self._last_line = time.monotonic()
+
+        def progress(done: float, total: float | None = None, note: str = "", **metrics: float | str) -> None:
+            figures = " · ".join(part for part in (note, say_metrics(metrics)) if part)
+            if self._bar is not None and task is not None:
+                self._bar.update(task, completed=done, total=total, figures=escape(figures))
+            elif time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
+                self._last_line = time.monotonic()
+                share = f"{done / total:4.0%}" if total else say_number(done)
+                self.say(f"{title}  {share}  {figures}")
+
+        return progress
+
+    def finished(self, number: int, total: int, link: Link) -> None:
+        if self._bar is not None:
+            for old in self._bar.task_ids:
+                self._bar.remove_task(old)
+        done = link.done or {}
+        line = f"[{number}/{total}] {link.spec.name}  {say_seconds(done['wall_seconds'])}"
+        figures = say_metrics(done["metrics"])
+        self.console.print(f"[green]✓[/green] {escape(line)}  [dim]{escape(figures)}[/dim]")
+
+
+def chain_table(title: str, links: Sequence[Link]) -> Table:
+    """The dry run: stage, kind, status, inputs, and what each is expected to cost."""
+    table = Table(
+        title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for column in ("stage", "kind", "status", "inputs"):
+        table.add_column(column)
+    for column in ("rows", "work", "time"):
+        table.add_column(column, justify="right")
+    table.add_column("note", style="dim")
+    style = {"done": "green", "resume": "yellow", "to do": ""}
+    left = 0.0
+    unknown = False
+    for link in links:
+        estimate = link.estimate or Estimate()
+        if link.done is not None:
+            seconds = f"{say_seconds(link.done['wall_seconds'])} taken"
+        else:
+            unknown |= estimate.seconds is None
+            left += estimate.seconds or 0.0
+            seconds = "?" if estimate.seconds is None else f"~{say_seconds(estimate.seconds)}"
+        table.add_row(
+            escape(link.spec.name),
+            escape(link.spec.kind.name),
+            f"[{style[link.status]}]{link.status}[/]" if style[link.status] else link.status,
+            escape("\n".join(f"{role}: {source.written()}" for role, source in link.spec.inputs.items())),
+            "?" if estimate.rows is None else f"{estimate.rows:,}",
+            "?" if estimate.flops is None else say_flops(estimate.flops),
+            seconds,
+            escape(" · ".join(part for part in (link.note, estimate.note) if part)),
+        )
+    at_least = "at least " if unknown else "about "
+    table.caption = f"still to do: {at_least}{say_seconds(left)}" if any(link.done is None for link in links) else ""
+    table.caption_justify = "left"
+    return table
