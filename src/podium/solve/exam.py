@@ -1,0 +1,281 @@
+"""The exam: problems one after another under the clock, each result on disk before the next problem is opened.
+
+Does not know which engine answers, how stopping is decided or how answers are graded. The folder holds
+
+- `exam.json`: what is being sat; a folder with another exam is refused;
+- `results.jsonl`: one ExamResult per finished problem, appended and fsynced: kill -9 loses the problem in flight;
+- `attempts.jsonl`, `summary.json`: written when all problems are finished.
+
+Sitting the same exam in the same folder again goes on after the last finished problem, with the same pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from podium.errors import InputError, PodiumError
+from podium.generate.protocol import Completer
+from podium.records import (
+    ExamResult,
+    Journal,
+    Problem,
+    find_repeated,
+    read_json,
+    read_rows,
+    write_json,
+    write_rows,
+    write_text,
+)
+from podium.runlog import RunLog
+from podium.solve.clock import ExamClock
+from podium.solve.policy import parse_policy
+from podium.solve.profile import get_profile
+from podium.solve.scores import Scores, score_results
+from podium.solve.sitting import ExamSink, Sitting, settle
+from podium.solve.vote import Classes, default_classes
+
+if TYPE_CHECKING:
+    from podium.sandbox import Sandbox
+
+Progress = Callable[[ExamResult, int, int], None]
+"""Told of every finished problem: (result, finished so far, all problems)."""
+
+
+class ExamConfig(BaseModel):
+    """How an exam is sat, as a person writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int = Field(12, ge=1, description="n: attempts per problem")
+    parallel: int | None = Field(None, ge=1, description="attempts at one problem at the same time; default: all n")
+    policy: str = Field("all", description="stopping rule: all, first_k_agree:4, m_of_n:10, paper, or several with +")
+    profile: str = Field("kaggle", description="kaggle, notebook or eval")
+    overrides: dict[str, Any] = Field({}, description="fields of the profile to replace")
+    budget_seconds: float | Literal["paper"] | None = Field(
+        None, description="seconds for the whole exam; 'paper': 350 per problem; none: no clock"
+    )
+    concurrency: int = Field(1, ge=1, description="problems at the same time; only without a clock")
+    seed: int = 0
+
+    @field_validator("budget_seconds")
+    @classmethod
+    def _positive(cls, value: Any) -> Any:
+        if isinstance(value, float) and not 0 < value < float("inf"):
+            raise ValueError("a budget is a positive number of seconds")
+        return value
+
+    def clock(self, problems: int) -> ExamClock | None:
+        """The exam's clock for this many problems; None when there is no budget."""
+        if self.budget_seconds is None:
+            return None
+        return ExamClock() if self.budget_seconds == "paper" else ExamClock.scaled(self.budget_seconds, problems)
+
+
+class ExamSummary(BaseModel):
+    """`summary.json`: what was sat, by whom, and how it went."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    code: bool  # whether a sandbox stood by
+    tiers: tuple[str, ...]  # sandbox tiers that code ran under
+    config: ExamConfig
+    resumed: int  # problems taken over from an earlier sitting
+    scores: Scores
+
+
+async def sit_exam(
+    problems: Sequence[Problem],
+    completer: Completer,
+    sandbox: Sandbox | None,
+    config: ExamConfig,
+    folder: Path | str,
+    *,
+    runlog: RunLog | None = None,
+    progress: Progress | None = None,
+    sink: ExamSink | None = None,
+    classes: Classes = default_classes,
+) -> ExamSummary:
+    """Sit an exam to its end and score it. `sandbox` None: no code is run.
+
+    Raises:
+        InputError: no problems, an id twice, a policy or profile that does not fit, a folder with another exam.
+        CompleterError: not one attempt at a problem got an answer; finished problems are kept.
+        SandboxUnavailable, StorageError: as they arise; finished problems are kept.
+        asyncio.CancelledError: when cancelled (Ctrl-C); attempts are freed, finished problems are kept.
+    """
+    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink, classes)
+    return await exam.sit()
+
+
+class _Exam:
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        completer: Completer,
+        sandbox: Sandbox | None,
+        config: ExamConfig,
+        folder: Path,
+        runlog: RunLog | None,
+        progress: Progress | None,
+        sink: ExamSink | None,
+        classes: Classes,
+    ) -> None:
+        if not problems:
+            raise InputError("the exam has no problems", "check the problem source and its filters")
+        if (repeated := find_repeated(problems)) is not None:
+            raise InputError(f"problem id {repeated!r} occurs twice", "give every problem its own id")
+        if config.concurrency > 1 and config.budget_seconds is not None:
+            raise InputError(
+                f"concurrency {config.concurrency} under a clock",
+                "the clock runs for one problem at a time: use concurrency 1, or no budget",
+            )
+        self.problems = problems
+        self.completer = completer
+        self.sandbox = sandbox
+        self.config = config
+        self.folder = folder
+        self.runlog = runlog
+        self.progress = progress
+        self.sink = sink
+        self.classes = classes
+        self.profile = get_profile(config.profile, **config.overrides)
+        self.policy = parse_policy(config.policy)
+        self.policy.check(config.attempts)
+        self.clock = config.clock(len(problems))
+        self.done: dict[str, ExamResult] = {}
+
+    async def sit(self) -> ExamSummary:
+        self._claim_folder()
+        with Journal(self.folder / "results.jsonl", ExamResult) as journal:
+            self._restore()
+            resumed = len(self.done)
+            if self.runlog is not None:
+                self.runlog.start(
+                    "eval_start", problems=len(self.problems), resumed=resumed, **self.config.model_dump(mode="json")
+                )
+            try:
+                await self._sit_all(journal)
+            except BaseException as error:
+                status = "aborted" if isinstance(error, PodiumError | asyncio.CancelledError) else "failed"
+                if self.runlog is not None:
+                    self.runlog.end("eval_stop", status=status, finished=len(self.done))
+                raise
+        return self._finish(resumed)
+
+    async def _sit_all(self, journal: Journal) -> None:
+        waiting = iter([problem for problem in self.problems if problem.id not in self.done])
+
+        async def work() -> None:
+            for problem in waiting:
+                result = await self._sit_one(problem)
+                journal.append(result)
+                self.done[problem.id] = result
+                if self.runlog is not None:
+                    _log_result(self.runlog, result)
+                if self.progress is not None:
+                    self.progress(result, len(self.done), len(self.problems))
+
+        workers = [asyncio.create_task(work()) for _ in range(self.config.concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _sit_one(self, problem: Problem) -> ExamResult:
+        granted = self.clock.grant() if self.clock else None
+        sitting = Sitting(
+            problem,
+            self.completer,
+            self.sandbox,
+            self.profile,
+            self.policy,
+            attempts=self.config.attempts,
+            parallel=self.config.parallel,
+            seconds=granted,
+            seed=self.config.seed,
+            classes=self.classes,
+            sink=self.sink,
+        )
+        sat = await sitting.hold()
+        result = settle(problem, sat)
+        if self.clock is None or granted is None:
+            return result
+        spent = self.clock.spend(sat.used_seconds)
+        return result.model_copy(
+            update={"granted_seconds": granted, "pool_drawn": spent.drawn, "pool_after": spent.pool}
+        )
+
+    def _claim_folder(self) -> None:
+        """Write `exam.json`, or compare with the one that is there."""
+        identity = {
+            "model": self.completer.name,
+            "code": self.sandbox is not None,
+            "problems": hashlib.blake2b(
+                "\n".join(problem.model_dump_json() for problem in self.problems).encode(), digest_size=16
+            ).hexdigest(),
+            "config": self.config.model_dump(mode="json", exclude={"concurrency"}),
+        }
+        path = self.folder / "exam.json"
+        if not path.exists():
+            write_json(path, identity)
+            return
+        found = read_json(path)
+        if found == identity:
+            return
+        found = found if isinstance(found, dict) else {}
+        differing = [key for key in identity if found.get(key) != identity[key]]
+        raise InputError(
+            f"{path}: this folder holds another exam ({', '.join(differing)} differs)",
+            "choose another folder, or delete this one to sit the exam anew",
+        )
+
+    def _restore(self) -> None:
+        known = {problem.id for problem in self.problems}
+        for result in read_rows(self.folder / "results.jsonl", ExamResult):
+            if result.problem.id not in known or result.problem.id in self.done:
+                raise InputError(
+                    f"{self.folder / 'results.jsonl'}: {result.problem.id!r} is not of this exam, or there twice",
+                    "the file was changed by hand: delete the folder to sit the exam anew",
+                )
+            self.done[result.problem.id] = result
+        if self.clock is not None:
+            self.clock.restore(result.used_seconds for result in self.done.values())
+
+    def _finish(self, resumed: int) -> ExamSummary:
+        results = [self.done[problem.id] for problem in self.problems]
+        scores = score_results(results, self.config.attempts, self.config.seed)
+        summary = ExamSummary(
+            model=self.completer.name,
+            code=self.sandbox is not None,
+            tiers=tuple(sorted({a.tier for result in results for a in result.attempts if a.tier})),
+            config=self.config,
+            resumed=resumed,
+            scores=scores,
+        )
+        write_rows(self.folder / "attempts.jsonl", (attempt for result in results for attempt in result.attempts))
+        write_text(self.folder / "summary.json", summary.model_dump_json(indent=2) + "\n")
+        if self.runlog is not None:
+            self.runlog.point("eval_accuracy", scores.score.value, low=scores.score.low, high=scores.score.high)
+            self.runlog.end("eval_stop", status="success", finished=len(results))
+        return summary
+
+
+def _log_result(runlog: RunLog, result: ExamResult) -> None:
+    runlog.point(
+        "problem",
+        result.problem.id,
+        verdict=result.verdict.value,
+        rule=result.stop_rule,
+        granted_seconds=round(result.granted_seconds, 3),
+        used_seconds=round(result.used_seconds, 3),
+        pool_after=round(result.pool_after, 3),
+    )

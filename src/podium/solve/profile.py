@@ -1,0 +1,100 @@
+"""How an attempt is asked for and what it may spend: named profiles and prompt styles. Knows no engine and no sandbox.
+
+The numbers are those of arXiv 2504.16891: `kaggle` section 6.3.5, `notebook` the released demo notebook, `eval`
+table 7. The paper's entry sampled at temperature 0 and got different attempts from numerical noise in its batches;
+an engine that computes reproducibly would write n identical attempts, so `kaggle` samples like the notebook.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from podium.errors import InputError, nearest
+from podium.generate.protocol import Sampling
+from podium.records import Message, Problem
+
+PROMPT_STYLES: dict[str, str] = {
+    "plain": "{problem}",
+    "boxed": "Solve this problem. Think step by step and put the final answer, alone, in \\boxed{{}}.\n\n{problem}",
+    "code": (
+        "Solve this problem. Leave heavy computation to Python: code between <tool_call> and </tool_call> is run and "
+        "what it prints is shown to you; variables stay. Put the final answer, alone, in \\boxed{{}}.\n\n{problem}"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Limits and sampling of one attempt. Seconds are wall-clock seconds of one code block."""
+
+    name: str
+    code_calls: int  # blocks run per attempt
+    code_seconds: float
+    shown_characters: int  # of a block's output; the model is told how much was cut
+    temperature: float
+    top_p: float
+    max_tokens: int  # written by the model; code output is not counted
+    top_k: int = 0
+    min_p: float = 0.0
+    prompt: str = "plain"
+    past_limit: Literal["hint", "stop"] = "hint"  # a block too many: told so once, or the attempt ends at once
+    stop_at_answer: bool = False  # end with the first complete \boxed{} outside code
+    repetition_window: int = 0  # characters, see Sampling
+    repetition_count: int = 0
+    event_tokens: int = 64  # a `tokens` event every so many
+
+    def sampling(self, seed: int, stop: tuple[str, ...]) -> Sampling:
+        return Sampling(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            seed=seed,
+            stop=stop,
+            repetition_window=self.repetition_window,
+            repetition_count=self.repetition_count,
+        )
+
+    def messages(self, problem: Problem) -> tuple[Message, ...]:
+        return (Message(role="user", content=PROMPT_STYLES[self.prompt].format(problem=problem.text)),)
+
+
+PROFILES: dict[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile("kaggle", 6, 2.0, 200, temperature=0.7, top_p=0.95, max_tokens=32_000),
+        Profile("notebook", 2, 10.0, 1_000, temperature=0.7, top_p=0.95, max_tokens=20_000),
+        Profile("eval", 8, 10.0, 1_000, temperature=0.6, top_p=0.95, max_tokens=32_768),
+    )
+}
+
+
+def get_profile(name: str, **overrides: Any) -> Profile:
+    """The profile called `name` with some fields replaced.
+
+    Raises:
+        InputError: unknown profile, field or prompt style, or a value of the wrong type or sign.
+    """
+    if name not in PROFILES:
+        raise InputError(f"no profile is called {name!r}", nearest(name, PROFILES))
+    known = [field.name for field in fields(Profile) if field.name != "name"]
+    for key in overrides:
+        if key not in known:
+            raise InputError(f"profile {name!r} has no field {key!r}", nearest(key, known))
+    try:
+        profile = TypeAdapter(Profile).validate_python(replace(PROFILES[name], **overrides))
+        profile = TypeAdapter(Profile).validate_python({f.name: getattr(profile, f.name) for f in fields(Profile)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"profile {name!r}: field {field!r}: {first['msg']}", "see docs/solve.md") from error
+    if profile.prompt not in PROMPT_STYLES:
+        raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPT_STYLES))
+    for key, least in (("code_calls", 0), ("code_seconds", 1e-3), ("shown_characters", 0), ("max_tokens", 1)):
+        if getattr(profile, key) < least:
+            raise InputError(f"profile {name!r}: field {key!r} is {getattr(profile, key)}", f"at least {least}")
+    return profile

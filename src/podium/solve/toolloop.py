@@ -1,0 +1,291 @@
+"""One attempt at one problem, with code: the model writes, its blocks are run, the output goes back to it.
+
+Does not know which engine answers, how the code is isolated, who else is attempting the problem or how much time is
+left: whoever cancels the task knows that. Completion and session are freed at whatever moment that happens, and what
+was written until then remains to be read with `record`.
+
+A block is run when the stop string `</tool_call>` fires and its `<tool_call>` stands in the text the model has
+written since the last output. A closing tag without an opening one runs nothing but counts as a call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece
+from podium.records import Attempt, Event, Maker, Part, Problem, StopReason, Usage
+from podium.solve.profile import Profile
+
+if TYPE_CHECKING:
+    from podium.sandbox import Result, Sandbox, Session
+
+OPEN_TAG = "<tool_call>"
+CLOSE_TAG = "</tool_call>"
+
+Sink = Callable[[int, Event], None]
+"""Told of every event of an attempt as it happens: (index, event)."""
+
+OVER_LIMIT = "[not run: no code calls are left; give the final answer in \\boxed{}]"
+NOT_OPENED = f"[nothing was run: {CLOSE_TAG} without {OPEN_TAG}]"
+
+
+def fence(shown: str) -> str:
+    """The tool part that shows `shown` to the model."""
+    return f"\n```output\n{shown}\n```\n"
+
+
+def show(result: Result, profile: Profile) -> str:
+    """What the model gets to see of a block's result: its output, cut to the profile's length, and what went wrong."""
+    output = result.output.rstrip("\n")
+    notes: list[str] = []
+    if len(output) > profile.shown_characters:
+        notes.append(f"[{len(output) - profile.shown_characters} more characters not shown]")
+        output = output[: profile.shown_characters]
+    if result.status == "timeout":
+        notes.append(f"[stopped: the time limit is {profile.code_seconds:g} s]")
+    elif result.status == "memory":
+        notes.append("[stopped: out of memory]")
+    elif result.status == "output-limit":
+        notes.append("[stopped: too much output]")
+    if result.status in ("crashed", "state-lost"):
+        notes.append("[the session was lost: no variable or import is left]")
+    return "\n".join(filter(None, [output, *notes]))
+
+
+class AnswerWatch:
+    """Finds answers in text as it grows. Text between the tags is code, not an answer."""
+
+    def __init__(self) -> None:
+        self.visible = ""
+        self.answer: str | None = None
+        self._box = 0  # the last \boxed starts here or later: nothing before it can change the answer
+
+    def push(self, text: str) -> bool:
+        """Take text from outside code; True when a complete box with a new answer has appeared."""
+        start = max(self._box, len(self.visible) - len("\\boxed"))
+        self.visible += text
+        self._box = max(self._box, self.visible.rfind("\\boxed", start))
+        if "}" not in text:
+            return False
+        from podium.grading import extract
+
+        answer = extract(self.visible[self._box :])
+        if answer is None or answer == self.answer:
+            return False
+        self.answer = answer
+        return True
+
+
+class AttemptRun:
+    """An attempt in flight. `run` writes it; `record` reads it at any time, finished or not."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        completer: Completer,
+        sandbox: Sandbox | None,
+        profile: Profile,
+        *,
+        index: int = 0,
+        seed: int = 0,
+        sink: Sink | None = None,
+        elapsed: Callable[[], float] | None = None,
+    ) -> None:
+        """`elapsed` gives the seconds since the problem was opened; events carry them. Default: since now."""
+        opened = time.monotonic()
+        self.problem = problem
+        self.profile = profile
+        self.index = index
+        self.seed = seed
+        self._completer = completer
+        self._sandbox = sandbox if profile.code_calls > 0 else None
+        self._sink = sink
+        self._elapsed = elapsed or (lambda: time.monotonic() - opened)
+        self._watch = AnswerWatch()
+        self._stretch = ""  # model text since the last tool part
+        self._scanned = 0  # of the stretch: how much of it the answer watch was given, or knows to be code
+        self._parts: list[Part] = []
+        self._events: list[Event] = []
+        self._tokens = 0
+        self._calls = 0  # blocks run, refused and malformed ones included
+        self._usage = Usage()
+        self._spent = CompletionUsage()
+        self._started = 0.0
+        self._ended = 0.0
+        self._tier = ""
+        self._completion: Completion | None = None
+        self._session: Session | None = None
+
+    @property
+    def answer(self) -> str | None:
+        """The content of the last complete \\boxed{} outside code, so far."""
+        return self._watch.answer
+
+    async def run(self) -> Attempt:
+        """Write the attempt to its end.
+
+        Raises:
+            CompleterError, SandboxUnavailable: as the completer and the sandbox do; everything is freed first.
+            asyncio.CancelledError: when the task is cancelled; everything is freed first.
+        """
+        self._started = self._elapsed()
+        self._event("start")
+        try:
+            stop = (CLOSE_TAG,) if self._sandbox else ()
+            sampling = self.profile.sampling(self.seed, stop)
+            self._completion = await self._completer.start(self.profile.messages(self.problem), sampling)
+            reason = await self._write(self._completion)
+        finally:
+            await self._free()
+        self._event("end", answer=self.answer, detail=reason)
+        return self.record(reason)
+
+    async def _write(self, completion: Completion) -> StopReason:
+        refused = False
+        while True:
+            async for piece in completion:
+                self._take(piece)
+                if self.profile.stop_at_answer and self.answer is not None:
+                    return "answer"
+                if piece.finish is not None and piece.finish != "stop":
+                    return piece.finish
+            if self._calls < self.profile.code_calls:
+                self._calls += 1
+                shown = await self._call()
+            elif self.profile.past_limit == "hint" and not refused:
+                refused = True
+                shown = OVER_LIMIT
+                self._event("code", detail="refused")
+            else:
+                return "code_limit"
+            self._close_stretch()
+            self._parts.append(Part(role="tool", text=fence(shown)))
+            await completion.extend(fence(shown))
+
+    def _take(self, piece: Piece) -> None:
+        before = self._tokens // self.profile.event_tokens
+        self._tokens += len(piece.tokens) or bool(piece.text)
+        self._stretch += piece.text
+        if self._tokens // self.profile.event_tokens > before:
+            self._event("tokens")
+        if self._watch.push(self._newly_visible()):
+            self._event("answer", answer=self.answer)
+
+    def _newly_visible(self) -> str:
+        """What of the stretch lies outside code and was not looked at yet."""
+        opened = self._stretch.find(OPEN_TAG) if self._sandbox is not None else -1
+        end = opened if opened >= 0 else len(self._stretch)
+        new, self._scanned = self._stretch[self._scanned : end], max(self._scanned, end)
+        return new
+
+    async def _call(self) -> str:
+        """Run the block that has just been closed; returns what the model is shown."""
+        assert self._sandbox is not None
+        opened = self._stretch.find(OPEN_TAG)
+        if opened < 0:
+            self._event("code", detail="not opened")
+            return NOT_OPENED
+        # Of several opening tags the last one starts the block: the others were never closed.
+        opened = self._stretch.rfind(OPEN_TAG)
+        code = self._stretch[opened + len(OPEN_TAG) : -len(CLOSE_TAG)].strip("\n")
+        if self._session is None:
+            self._session = await self._sandbox.open(seed=self.seed)
+        result = await self._session.run(code)
+        self._tier = result.tier
+        self._usage = self._usage.model_copy(
+            update={
+                "code_calls": self._usage.code_calls + 1,
+                "code_timeouts": self._usage.code_timeouts + (result.status == "timeout"),
+                "code_seconds": self._usage.code_seconds + result.wall_seconds,
+            }
+        )
+        self._event("code", detail=f"{result.status} {result.wall_seconds:.3f} s")
+        return show(result, self.profile)
+
+    def _close_stretch(self) -> None:
+        if self._stretch:
+            self._parts.append(Part(role="model", text=self._stretch))
+        self._stretch = ""
+        self._scanned = 0
+
+    def _event(self, kind: str, *, answer: str | None = None, detail: str = "") -> None:
+        event = Event.model_validate(
+            {"time": self._elapsed(), "kind": kind, "tokens": self._tokens, "answer": answer, "detail": detail}
+        )
+        self._events.append(event)
+        if self._sink is not None:
+            self._sink(self.index, event)
+
+    async def _free(self) -> None:
+        # Nested, so that a second cancellation while the engine lets go still closes the session.
+        try:
+            if self._completion is not None:
+                self._spent = await self._completion.cancel()
+        finally:
+            try:
+                if self._session is not None:
+                    await self._session.close()
+            finally:
+                self._ended = self._elapsed()
+
+    def record(self, reason: StopReason) -> Attempt:
+        """The attempt as a row: whole after `run`, or what exists of one that was cut off."""
+        parts = [*self._parts, *([Part(role="model", text=self._stretch)] if self._stretch else [])]
+        events = list(self._events)
+        if events and events[-1].kind != "end":
+            events.append(Event(time=self._ended, kind="end", tokens=self._tokens, answer=self.answer, detail=reason))
+        sampling = self.profile.sampling(self.seed, ())
+        return Attempt(
+            id=f"{self.problem.id}#{self.index}",
+            problem_id=self.problem.id,
+            style="tir" if self._sandbox is not None else "cot",
+            prompt=self.profile.messages(self.problem),
+            parts=tuple(parts),
+            answer=self.answer,
+            maker=Maker(
+                model=self._completer.name,
+                sampling={
+                    "profile": self.profile.name,
+                    "temperature": sampling.temperature,
+                    "top_p": sampling.top_p,
+                    "top_k": sampling.top_k,
+                    "min_p": sampling.min_p,
+                    "max_tokens": sampling.max_tokens,
+                },
+                prompt_version=self.profile.prompt,
+                seed=self.seed,
+            ),
+            usage=self._usage.model_copy(
+                update={
+                    "prompt_tokens": self._spent.prompt_tokens,
+                    "completion_tokens": self._spent.completion_tokens or self._tokens,
+                    "tool_tokens": self._spent.appended_tokens,
+                    "seconds": max(0.0, self._ended - self._started),
+                }
+            ),
+            index=self.index,
+            stop_reason=reason,
+            events=tuple(events),
+            tier=self._tier,
+        )
+
+
+async def attempt(
+    problem: Problem,
+    completer: Completer,
+    sandbox: Sandbox | None,
+    profile: Profile,
+    *,
+    index: int = 0,
+    seed: int = 0,
+    sink: Sink | None = None,
+    elapsed: Callable[[], float] | None = None,
+) -> Attempt:
+    """Attempt `problem` once. With `sandbox` None there is no stop string and tags are just text: code is off.
+
+    Raises: as AttemptRun.run does.
+    """
+    run = AttemptRun(problem, completer, sandbox, profile, index=index, seed=seed, sink=sink, elapsed=elapsed)
+    return await run.run()
