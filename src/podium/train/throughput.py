@@ -1,0 +1,41 @@
+"""How fast training runs compared with what the device can do. Knows arithmetic, not tasks.
+
+MFU (model FLOPs utilisation) = FLOPs the model needs per second / GEMM peak measured on this device with these
+threads. For transformers the numerator is the count of PaLM (appendix B; `Transformer.flops_per_token`): 6 per
+matmul weight and token, head included and embedding not, plus 12 · layers · width · row length per token for
+attention. It counts the full square of a row, neither halved for causality nor reduced for isolated documents: a
+trainer that avoids that work shows it as a higher MFU.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+
+import torch
+
+
+def measure_gemm_peak(
+    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, repetitions: int = 30
+) -> float:
+    """FLOP/s of the best of `repetitions` square matrix products, with the threads set now.
+
+    Matrices are 1024 on a CPU and 8192 on an accelerator. Measured once per process, device, dtype and thread count.
+    """
+    return _gemm_peak(str(torch.device(device)), dtype, repetitions, torch.get_num_threads())
+
+
+@functools.lru_cache
+def _gemm_peak(device: str, dtype: torch.dtype, repetitions: int, _threads: int) -> float:
+    on_cpu = device == "cpu"
+    size = 1024 if on_cpu else 8192
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    b, out = torch.ones_like(a), torch.empty_like(a)
+    best = float("inf")
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        if not on_cpu:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
