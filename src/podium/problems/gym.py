@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ def load_gym(name: str, *, size: int = 100, seed: int = 0, options: dict[str, An
     Raises:
         InputError: unknown task or option, or options the task refuses.
     """
-    return [problem for problem, _ in zip(draw(name, size, seed=seed, options=options), range(size), strict=False)]
+    return list(itertools.islice(draw(name, size, seed=seed, options=options), size))
 
 
 def gym_mixture(
@@ -195,9 +196,8 @@ def _problem(name: str, entry: dict[str, Any], options: dict[str, Any], exact: b
 
 def encode(value: Any) -> Any:
     """JSON that remembers tuples and keys that are not text; `decode` gives back what the scorer expects."""
-    if value is None or isinstance(value, bool | int | float | str):
-        # numpy's scalars are subclasses of Python's
-        return value if type(value) in (bool, int, float, str, type(None)) else type(value).__mro__[-2](value)
+    if type(value) in (bool, int, float, str, type(None)):
+        return value
     if isinstance(value, tuple):
         return {"__tuple__": [encode(item) for item in value]}
     if isinstance(value, list):
@@ -208,7 +208,7 @@ def encode(value: Any) -> Any:
         return {"__items__": [[encode(key), encode(item)] for key, item in value.items()]}
     if isinstance(value, set | frozenset):
         return {"__set__": sorted((encode(item) for item in value), key=json.dumps)}
-    if hasattr(value, "item"):
+    if hasattr(value, "item"):  # a numpy scalar
         return encode(value.item())
     return str(value)
 

@@ -1,0 +1,23 @@
+"""reasoning-gym's own scorers, fed from what `podium.problems` stored. Runs only inside a worker process."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+
+def score(request: dict[str, Any]) -> float:
+    """The task's own score (1.0: correct) for `answer` to the stored entry; nothing is generated anew."""
+    from podium.problems.gym import decode
+
+    entry = {"question": request["question"], "answer": request["gold"], "metadata": decode(request["metadata"])}
+    dataset = _dataset(request["task"], json.dumps(request["options"], sort_keys=True))
+    return float(dataset.score_answer(answer=request["answer"], entry=entry))
+
+
+@functools.lru_cache(maxsize=256)
+def _dataset(task: str, options: str) -> Any:
+    from podium.problems.gym import decode, make_dataset
+
+    return make_dataset(task, {**decode(json.loads(options)), "seed": 0, "size": 1})
