@@ -38,7 +38,6 @@ from podium.solve.policy import parse_policy
 from podium.solve.profile import get_profile
 from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
-from podium.solve.vote import Classes, default_classes
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
@@ -100,7 +99,6 @@ async def sit_exam(
     runlog: RunLog | None = None,
     progress: Progress | None = None,
     sink: ExamSink | None = None,
-    classes: Classes = default_classes,
 ) -> ExamSummary:
     """Sit an exam to its end and score it. `sandbox` None: no code is run.
 
@@ -110,7 +108,7 @@ async def sit_exam(
         SandboxUnavailable, StorageError: as they arise; finished problems are kept.
         asyncio.CancelledError: when cancelled (Ctrl-C); attempts are freed, finished problems are kept.
     """
-    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink, classes)
+    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink)
     return await exam.sit()
 
 
@@ -125,7 +123,6 @@ class _Exam:
         runlog: RunLog | None,
         progress: Progress | None,
         sink: ExamSink | None,
-        classes: Classes,
     ) -> None:
         if not problems:
             raise InputError("the exam has no problems", "check the problem source and its filters")
@@ -144,7 +141,6 @@ class _Exam:
         self.runlog = runlog
         self.progress = progress
         self.sink = sink
-        self.classes = classes
         self.profile = get_profile(config.profile, **config.overrides)
         self.policy = parse_policy(config.policy)
         self.policy.check(config.attempts)
@@ -202,11 +198,10 @@ class _Exam:
             parallel=self.config.parallel,
             seconds=granted,
             seed=self.config.seed,
-            classes=self.classes,
             sink=self.sink,
         )
         sat = await sitting.hold()
-        result = settle(problem, sat)
+        result = await asyncio.to_thread(settle, problem, sat)
         if self.clock is None or granted is None:
             return result
         spent = self.clock.spend(sat.used_seconds)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from podium.errors import CompleterError
 from podium.generate.protocol import Completer
+from podium.grading import classes, grade
 from podium.records import Attempt, Event, ExamResult, Problem, StopReason, Verdict
 from podium.solve.policy import Action, Happening, Policy, Setting
 from podium.solve.profile import Profile
 from podium.solve.toolloop import AttemptRun
-from podium.solve.vote import Classes, Vote, majority
+from podium.solve.vote import Vote, majority
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
@@ -59,7 +60,6 @@ class Sitting:
         parallel: int | None,
         seconds: float | None,
         seed: int,
-        classes: Classes,
         sink: ExamSink | None = None,
     ) -> None:
         self._problem = problem
@@ -68,7 +68,6 @@ class Sitting:
         self._profile = profile
         self._policy = policy
         self._seed = seed
-        self._classes = classes
         self._sink = sink
         self._setting = Setting(attempts, partial(classes, problem), parallel, seconds)
         self._history: list[Happening] = []
@@ -94,26 +93,22 @@ class Sitting:
             rule, voters = await self._follow()
         finally:
             await self._cancel_all()
-        if self._errors and len(self._errors) == len(self._tasks):
-            raise self._errors[0]
         for error in self._errors:
-            if not isinstance(error, CompleterError):
+            if not isinstance(error, CompleterError) or len(self._errors) == len(self._tasks):
                 raise error
         attempts = tuple(
             self._runs[index].record(self._reason(task, rule)) for index, task in sorted(self._tasks.items())
         )
         answers = {attempt.index: attempt.answer for attempt in attempts}
-        vote = majority(
-            self._problem, {index: text for index in voters if (text := answers[index]) is not None}, self._classes
-        )
+        votes = {index: text for index in voters if (text := answers[index]) is not None}
+        vote = await asyncio.to_thread(majority, self._problem, votes)
         return Sat(attempts, vote, rule, self._elapsed())
 
     async def _follow(self) -> tuple[str, tuple[int, ...]]:
         """Do as the policy says until it answers: (rule, attempts that vote)."""
         rule = ""
         while True:
-            actions = self._policy(self._history, self._setting)
-            for action in actions:
+            for action in await self._decide():
                 if action.kind == "start":
                     self._start(action)
                 elif action.kind == "cancel":
@@ -124,7 +119,20 @@ class Sitting:
                     return rule, action.attempts
             if any(not isinstance(error, CompleterError) for error in self._errors):
                 return "error", ()
-            self._history.append(await self._next())
+            await self._wait()
+
+    async def _decide(self) -> tuple[Action, ...]:
+        """Ask the policy, on a thread: comparing answers may take computer algebra seconds.
+
+        When the clock runs out meanwhile it is asked again at once: that decision compares nothing."""
+        history = tuple(self._history)
+        thinking = asyncio.ensure_future(asyncio.to_thread(self._policy, history, self._setting))
+        left = None if self._setting.seconds is None else max(0.0, self._setting.seconds - self._elapsed())
+        done, _ = await asyncio.wait({thinking}, timeout=left)
+        if done or not history:
+            return await thinking
+        self._time_is_up()
+        return self._policy(self._history, self._setting)
 
     def _start(self, action: Action) -> None:
         index = action.index
@@ -162,14 +170,18 @@ class Sitting:
             return "clock" if rule == "clock" else "cancelled"
         return "error" if task.exception() is not None else task.result().stop_reason
 
-    async def _next(self) -> Happening:
-        if self._setting.seconds is None:
-            return await self._happened.get()
-        left = self._setting.seconds - self._elapsed()
+    async def _wait(self) -> None:
+        """Until something happens or time is up."""
+        left = None if self._setting.seconds is None else max(0.0, self._setting.seconds - self._elapsed())
         try:
-            return await asyncio.wait_for(self._happened.get(), max(0.0, left))
+            self._history.append(await asyncio.wait_for(self._happened.get(), left))
         except TimeoutError:
-            return Happening(max(self._elapsed(), self._setting.seconds), "tick")
+            self._time_is_up()
+
+    def _time_is_up(self) -> None:
+        while not self._happened.empty():
+            self._history.append(self._happened.get_nowait())
+        self._history.append(Happening(max(self._elapsed(), self._setting.seconds or 0.0), "tick"))
 
     async def _cancel_all(self) -> None:
         for task in self._tasks.values():
@@ -179,8 +191,6 @@ class Sitting:
 
 def settle(problem: Problem, sat: Sat) -> ExamResult:
     """Grade the attempts and the chosen answer. The clock's columns are still empty."""
-    from podium.grading import grade
-
     verdicts: dict[str, Verdict] = {}
 
     def verdict(answer: str | None) -> Verdict:

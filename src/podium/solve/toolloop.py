@@ -10,11 +10,13 @@ written since the last output. A closing tag without an opening one runs nothing
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece
+from podium.grading.extract import extract
 from podium.records import Attempt, Event, Maker, Part, Problem, StopReason, Usage
 from podium.solve.profile import Profile
 
@@ -54,28 +56,35 @@ def show(result: Result, profile: Profile) -> str:
     return "\n".join(filter(None, [output, *notes]))
 
 
+# As in podium.grading.extract: a box opens, an escaped character is skipped, a brace opens or closes.
+_BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
+_UNSETTLED = re.compile(r"\\[a-z]*\s*\Z")  # what more text may still turn into another token
+
+
 class AnswerWatch:
-    """Finds answers in text as it grows. Text between the tags is code, not an answer."""
+    """Notices boxes being closed in text as it grows, looking at every character once."""
 
     def __init__(self) -> None:
-        self.visible = ""
-        self.answer: str | None = None
-        self._box = 0  # the last \boxed starts here or later: nothing before it can change the answer
+        self.text = ""
+        self.answer: str | None = None  # content of the latest outermost box that was closed
+        self._looked = 0
+        self._open: list[int] = []  # open braces: where the box starts, -1 for a brace that is not a box
 
     def push(self, text: str) -> bool:
-        """Take text from outside code; True when a complete box with a new answer has appeared."""
-        start = max(self._box, len(self.visible) - len("\\boxed"))
-        self.visible += text
-        self._box = max(self._box, self.visible.rfind("\\boxed", start))
-        if "}" not in text:
-            return False
-        from podium.grading import extract
-
-        answer = extract(self.visible[self._box :])
-        if answer is None or answer == self.answer:
-            return False
-        self.answer = answer
-        return True
+        """Take more text; True when that completed a box with another answer than the last one."""
+        self.text += text
+        unsettled = _UNSETTLED.search(self.text, max(self._looked, len(self.text) - 40))
+        end = unsettled.start() if unsettled else len(self.text)
+        before = self.answer
+        for token in _BRACES.finditer(self.text, self._looked, end):
+            if token[0] == "}":
+                start = self._open.pop() if self._open else -1
+                if start >= 0 and not any(outer >= 0 for outer in self._open):
+                    self.answer = extract(self.text[start : token.end()]) or self.answer
+            elif token[0] == "{" or token["box"]:
+                self._open.append(token.start() if token["box"] else -1)
+        self._looked = max(self._looked, end)
+        return self.answer != before
 
 
 class AttemptRun:
@@ -120,8 +129,8 @@ class AttemptRun:
 
     @property
     def answer(self) -> str | None:
-        """The content of the last complete \\boxed{} outside code, so far."""
-        return self._watch.answer
+        """The answer boxed outside code, so far."""
+        return extract(self._watch.text)
 
     async def run(self) -> Attempt:
         """Write the attempt to its end.
@@ -147,7 +156,7 @@ class AttemptRun:
         while True:
             async for piece in completion:
                 self._take(piece)
-                if self.profile.stop_at_answer and self.answer is not None:
+                if self.profile.stop_at_answer and self._watch.answer is not None:
                     return "answer"
                 if piece.finish is not None and piece.finish != "stop":
                     return piece.finish
@@ -171,7 +180,7 @@ class AttemptRun:
         if self._tokens // self.profile.event_tokens > before:
             self._event("tokens")
         if self._watch.push(self._newly_visible()):
-            self._event("answer", answer=self.answer)
+            self._event("answer", answer=self._watch.answer)
 
     def _newly_visible(self) -> str:
         """What of the stretch lies outside code and was not looked at yet."""

@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from podium.grading import classes as equivalence_classes
 from podium.records import Problem, VoteClass
 
 Classes = Callable[[Problem, Sequence[str]], list[list[int]]]
-"""Partition of the positions of `answers` into equivalence classes (podium.grading.classes)."""
-
-
-def default_classes(problem: Problem, answers: Sequence[str]) -> list[list[int]]:
-    """podium.grading's equivalence, asked once per different string: equal strings are the common case."""
-    from podium.grading import classes
-
-    positions: dict[str, list[int]] = {}
-    for position, answer in enumerate(answers):
-        positions.setdefault(answer, []).append(position)
-    different = list(positions)
-    if len(different) == 1:
-        return [positions[different[0]]]
-    groups = classes(problem, different)
-    return [sorted(place for member in group for place in positions[different[member]]) for group in groups]
+"""Partition of the positions of `answers` into equivalence classes, as podium.grading.classes makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +29,7 @@ class Vote:
         return tuple(entry for entry in self.classes if entry.count == self.classes[0].count)
 
 
-def majority(problem: Problem, answers: Mapping[int, str], classes: Classes = default_classes) -> Vote:
+def majority(problem: Problem, answers: Mapping[int, str], classes: Classes = equivalence_classes) -> Vote:
     """Vote over {attempt: answer}, given in the order in which the attempts were answered.
 
     A tie goes to the class that was answered first (short solutions tend to be right, arXiv 2504.16891 section

@@ -1,0 +1,37 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium.records import Problem
+from podium.solve import majority
+
+PROBLEM = Problem(id="p", text="What is 1/2?", answer="1/2")
+
+
+def test_equivalent_wordings_are_one_class():
+    vote = majority(PROBLEM, {0: "3", 1: "0.5", 2: "\\frac{1}{2}", 3: "3", 4: "1/2"})
+    assert [(row.answer, row.count, row.attempts) for row in vote.classes] == [("0.5", 3, (1, 2, 4)), ("3", 2, (0, 3))]
+    assert (vote.answer, vote.tie) == ("0.5", False)
+
+
+def test_a_tie_goes_to_the_class_answered_first_and_is_reported():
+    vote = majority(PROBLEM, {7: "4", 2: "5", 0: "5", 1: "4", 3: "6"})
+    assert (vote.answer, vote.tie) == ("4", True)
+    assert [row.answer for row in vote.leaders] == ["4", "5"]
+
+
+def test_nobody_answered():
+    vote = majority(PROBLEM, {})
+    assert (vote.answer, vote.tie, vote.classes) == (None, False, ())
+
+
+@given(st.lists(st.sampled_from(["1", "2", "3", "4"]), min_size=1, max_size=20))
+def test_every_answer_votes_once_and_the_winner_has_the_most(answers):
+    def by_string(problem, texts):
+        return [[i for i, text in enumerate(texts) if text == value] for value in dict.fromkeys(texts)]
+
+    vote = majority(PROBLEM, dict(enumerate(answers)), by_string)
+    assert sorted(index for row in vote.classes for index in row.attempts) == list(range(len(answers)))
+    assert abs(sum(row.weight for row in vote.classes) - 1) < 1e-9
+    counts = {value: answers.count(value) for value in answers}
+    assert counts[vote.answer] == max(counts.values())
+    assert vote.tie == (list(counts.values()).count(max(counts.values())) > 1)
