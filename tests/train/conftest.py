@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+
 from podium.models.config import TransformerConfig
 from podium.models.transformer import Transformer
 from podium.train.packing import Document

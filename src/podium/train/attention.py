@@ -91,8 +91,9 @@ class _Plan:
     def __init__(self, groups: list[tuple[Tensor, Tensor, int]], tokens: int, heads: int) -> None:
         head = torch.arange(heads)
         take, padding = [], []
-        # Tokens of no document (padding of a row) read any place: nothing is learnt from them.
+        # Tokens of no document (padding of a row) read place 0; they send no gradient back.
         self.put = torch.zeros(tokens * heads, dtype=torch.long)
+        outside = torch.ones(tokens * heads, dtype=torch.bool)
         self.groups: list[tuple[int, int, int]] = []  # documents × heads, L, first vector
         offset = 0
         for starts, lengths, longest in groups:
@@ -102,11 +103,13 @@ class _Plan:
             real = (place < lengths[:, None])[:, None, :].expand(-1, heads, -1).flatten()
             here = torch.arange(offset, offset + source.numel())
             self.put[source[real]] = here[real]
+            outside[source] = False
             take.append(source)
             padding.append(here[~real])
             self.groups.append((len(starts) * heads, longest, offset))
             offset += source.numel()
         self.take, self.padding = torch.cat(take), torch.cat(padding)
+        self.outside = outside.nonzero().flatten()
         self.masks = {
             longest: torch.full((longest, longest), float("-inf")).triu(1)
             for _, longest, _ in self.groups
@@ -166,7 +169,8 @@ class _AttendByDocument(torch.autograd.Function):
                 )
                 for target, part in zip((da, db, dc), parts, strict=True):
                     target.copy_(part[:, 0])
-        return None, *(x.index_select(0, plan.put).view(gradient.shape) for x in (dq, dk, dv))
+        back = (x.index_select(0, plan.put).index_fill_(0, plan.outside, 0.0) for x in (dq, dk, dv))
+        return None, *(x.view(gradient.shape) for x in back)
 
 
 class VariableLength:
