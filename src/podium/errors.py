@@ -38,6 +38,10 @@ class CompleterError(PodiumError):
     """The engine or the remote server could not answer."""
 
 
+class PromptTooLong(CompleterError):
+    """This one prompt leaves no room in the context; others may still be answered."""
+
+
 class TrainingError(PodiumError):
     """Training cannot go on: loss not finite, data empty, checkpoint does not fit."""
 

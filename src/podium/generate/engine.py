@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from podium.errors import CompleterError, InputError
+from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.cache import Slab
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
 from podium.generate.runner import STEP, Runner
@@ -338,12 +338,13 @@ class Engine:
 
         Raises:
             InputError: an empty prompt, ids outside the vocabulary, or sampling settings that mean nothing.
-            CompleterError: the prompt leaves no room in the context, or the engine is closed.
+            PromptTooLong: the prompt leaves no room in the context.
+            CompleterError: the engine is closed.
         """
         check_sampling(sampling)
         tokens = self._encode(prompt)
         if len(tokens) >= self.context:
-            raise CompleterError(
+            raise PromptTooLong(
                 f"the prompt has {len(tokens)} tokens, the context {self.context}",
                 "shorten it, or use a model with a longer context (more memory_bytes, where that is what limits it)",
             )

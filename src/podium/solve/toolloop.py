@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from podium.errors import PromptTooLong
 from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece
 from podium.grading.extract import extract
 from podium.records import Attempt, Event, Maker, Part, Problem, StopReason, Usage
@@ -136,7 +137,8 @@ class AttemptRun:
         """Write the attempt to its end.
 
         Raises:
-            CompleterError, SandboxUnavailable: as the completer and the sandbox do; everything is freed first.
+            CompleterError, SandboxUnavailable: as the completer and the sandbox do; everything is freed first. A
+                prompt too long for the context is no error but an attempt that ends with `length`, without text.
             asyncio.CancelledError: when the task is cancelled; everything is freed first.
         """
         self._started = self._elapsed()
@@ -146,6 +148,8 @@ class AttemptRun:
             sampling = self.profile.sampling(self.seed, stop)
             self._completion = await self._completer.start(self.profile.messages(self.problem), sampling)
             reason = await self._write(self._completion)
+        except PromptTooLong:
+            reason = "length"  # a matter of this problem alone: it is left unanswered
         finally:
             await self._free()
         self._event("end", answer=self.answer, detail=reason)
