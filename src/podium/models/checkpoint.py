@@ -46,7 +46,7 @@ def load_model(
     model = model.to(dtype).to_empty(device=device)
     with torch.no_grad():
         for slot in slots(model):
-            slot.tensor.copy_(weights[slot.name])
+            slot.load(weights[slot.name])
     return model, tokenizer
 
 
@@ -69,11 +69,11 @@ def save_model(
         config = replace(config, eos_token_id=(tokenizer.eos_id,), pad_token_id=tokenizer.pad_id)
     parts = list(slots(model))
     for slot in parts:
-        if not slot.tensor.isfinite().all():
+        if not slot.view.isfinite().all():
             raise InputError(
                 f"{folder}: tensor {slot.name} holds NaN or infinity", "training diverged: nothing is saved"
             )
-    name = str(parts[0].tensor.dtype).removeprefix("torch.")
+    name = str(parts[0].view.dtype).removeprefix("torch.")
     # Both spellings: transformers 5 reads dtype, earlier versions and vLLM torch_dtype.
     values = {**config.to_hf(), "dtype": name, "torch_dtype": name}
     generation = {
@@ -84,8 +84,8 @@ def save_model(
     with atomic_folder(folder) as partial:
         write_weights(
             partial,
-            {slot.name: (slot.tensor.dtype, tuple(slot.tensor.shape)) for slot in parts},
-            ((slot.name, slot.tensor.detach().cpu()) for slot in parts),
+            {slot.name: (slot.view.dtype, slot.shape) for slot in parts},
+            ((slot.name, slot.read()) for slot in parts),
             max_shard_bytes,
         )
         if tokenizer is not None:
@@ -104,45 +104,74 @@ def check_vocabulary(tokenizer: Tokenizer, config: TransformerConfig, where: Pat
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A tensor as Hugging Face names it, and the stretch of a parameter that holds it."""
+    """A tensor as Hugging Face names it, and where it lies in a parameter: `view` in the order of its elements."""
 
     name: str
-    tensor: Tensor
+    view: Tensor
+    shape: tuple[int, ...]
+
+    def load(self, tensor: Tensor) -> None:
+        self.view.copy_(tensor.reshape(self.view.shape))
+
+    def read(self) -> Tensor:
+        return self.view.detach().reshape(self.shape).cpu()
 
 
 def slots(model: Transformer) -> Iterator[Slot]:
-    """Every Hugging Face tensor of the model as a view into its parameters, in file order."""
+    """Every Hugging Face tensor of the model, in file order."""
     config = model.config
-    queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-    yield Slot("model.embed_tokens.weight", model.embedding.weight)
+    size = config.head_dim
+    queries, keys = config.num_attention_heads * size, config.num_key_value_heads * size
+    rows = {
+        "q_proj": queries,
+        "k_proj": keys,
+        "v_proj": keys,
+        "o_proj": config.hidden_size,
+        "gate_proj": config.intermediate_size,
+        "up_proj": config.intermediate_size,
+        "down_proj": config.hidden_size,
+    }
+    yield _whole("model.embed_tokens.weight", model.embedding.weight)
     for number, block in enumerate(model.layers):
         assert isinstance(block, Block)
+        attention, feed_forward = block.attention, block.feed_forward
         prefix = f"model.layers.{number}"
-        joined = (
-            (block.attention.qkv, "self_attn", ("q_proj", "k_proj", "v_proj"), (queries, keys, keys)),
-            (block.attention.output, "self_attn", ("o_proj",), (config.hidden_size,)),
-            (block.feed_forward.gate_up, "mlp", ("gate_proj", "up_proj"), (config.intermediate_size,) * 2),
-            (block.feed_forward.down, "mlp", ("down_proj",), (config.hidden_size,)),
-        )
-        yield Slot(f"{prefix}.input_layernorm.weight", block.attention_norm.weight)
-        yield Slot(f"{prefix}.post_attention_layernorm.weight", block.feed_forward_norm.weight)
-        if block.attention.q_norm is not None and block.attention.k_norm is not None:
-            yield Slot(f"{prefix}.self_attn.q_norm.weight", block.attention.q_norm.weight)
-            yield Slot(f"{prefix}.self_attn.k_norm.weight", block.attention.k_norm.weight)
-        for linear, home, names, rows in joined:
+        yield _whole(f"{prefix}.input_layernorm.weight", block.attention_norm.weight)
+        yield _whole(f"{prefix}.post_attention_layernorm.weight", block.feed_forward_norm.weight)
+        if attention.q_norm is not None and attention.k_norm is not None:
+            yield _paired(f"{prefix}.self_attn.q_norm.weight", attention.q_norm.weight, size)
+            yield _paired(f"{prefix}.self_attn.k_norm.weight", attention.k_norm.weight, size)
+        for linear, home, names in (
+            (attention.qkv, "self_attn", ("q_proj", "k_proj", "v_proj")),
+            (attention.output, "self_attn", ("o_proj",)),
+            (feed_forward.gate_up, "mlp", ("gate_proj", "up_proj")),
+            (feed_forward.down, "mlp", ("down_proj",)),
+        ):
             for kind, parameter in (("weight", linear.weight), ("bias", linear.bias)):
-                if parameter is not None:
-                    for name, part in zip(names, parameter.split(rows), strict=True):
-                        yield Slot(f"{prefix}.{home}.{name}.{kind}", part)
-    yield Slot("model.norm.weight", model.norm.weight)
+                if parameter is None:
+                    continue
+                for name, part in zip(names, parameter.split([rows[name] for name in names]), strict=True):
+                    full_name = f"{prefix}.{home}.{name}.{kind}"
+                    yield _paired(full_name, part, size) if name in ("q_proj", "k_proj") else _whole(full_name, part)
+    yield _whole("model.norm.weight", model.norm.weight)
     if model.unembedding is not None:
-        yield Slot("lm_head.weight", model.unembedding.weight)
+        yield _whole("lm_head.weight", model.unembedding.weight)
+
+
+def _whole(name: str, tensor: Tensor) -> Slot:
+    return Slot(name, tensor, tuple(tensor.shape))
+
+
+def _paired(name: str, tensor: Tensor, head_dim: int) -> Slot:
+    # Rows of a head lie as (i, i + Dh/2) pairs inside, as two halves outside.
+    pairs = tensor.unflatten(0, (-1, head_dim // 2, 2)).transpose(1, 2)
+    return Slot(name, pairs, tuple(tensor.shape))
 
 
 def tensor_shapes(config: TransformerConfig) -> dict[str, tuple[int, ...]]:
     """Hugging Face name -> shape of every tensor of such a model."""
     with torch.device("meta"):
-        return {slot.name: tuple(slot.tensor.shape) for slot in slots(Transformer(config))}
+        return {slot.name: slot.shape for slot in slots(Transformer(config))}
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Rotary position embeddings: the frequencies of each scaling kind, and the cos/sin tables of a forward pass.
+"""Rotary position embeddings: the frequencies of each scaling kind, and the turns of a forward pass.
 
 Knows positions and angles only. Sources: RoPE, arXiv:2104.09864 (section 3.2.2); linear interpolation,
 arXiv:2306.15595; NTK-aware and dynamic scaling, and YaRN, arXiv:2309.00071 (sections 3.1-3.4); the llama3 kind is the
@@ -22,18 +22,18 @@ class Rope:
         self._config = config
         self.inverse_frequencies, self.attention_factor = inverse_frequencies(config)  # [Dh/2]
 
-    def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin, each [B or 1, T, 1, Dh/2], of positions [B or 1, T]; shared by all layers of a forward pass."""
+    def turns(self, positions: Tensor) -> Tensor:
+        """Unit complex numbers [B or 1, T, 1, Dh/2] for positions [B or 1, T]; shared by all layers of a forward pass.
+
+        Their length is not quite 1 where YaRN asks for it.
+        """
         if self.inverse_frequencies.device != positions.device:
             self.inverse_frequencies = self.inverse_frequencies.to(positions.device)
         frequencies = self.inverse_frequencies
         if self._config.rope.kind == "dynamic":
             frequencies = _dynamic(self._config, positions.max() + 1)
         angles = positions[:, :, None, None].float() * frequencies
-        return (
-            (angles.cos() * self.attention_factor).to(dtype),
-            (angles.sin() * self.attention_factor).to(dtype),
-        )
+        return torch.polar(torch.full_like(angles, self.attention_factor), angles)
 
 
 def inverse_frequencies(config: TransformerConfig) -> tuple[Tensor, float]:

@@ -1,7 +1,8 @@
 """The decoder shared by Llama, Qwen2/2.5 and Qwen3.
 
 Knows neither packing nor caches nor tokens' meaning: attention is handed in. Projections of one input are one matrix
-(q, k, v together; gate and up together), which Hugging Face folders keep apart; podium.models.checkpoint translates.
+(q, k, v together; gate and up together), and within a head of q and k the halves that RoPE pairs are interleaved.
+Hugging Face folders keep both apart; podium.models.checkpoint translates.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from podium.models.config import TransformerConfig
+from podium.models.ops import rotate, split_rotate
 from podium.models.rope import Rope
 
 Attend: TypeAlias = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -32,12 +34,6 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x[i], x[i + Dh/2]) of x [B, T, H, Dh] by its angle; cos and sin are [B or 1, T, 1, Dh/2]."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-
-
 class Attention(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -51,16 +47,15 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
         self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
 
-    def forward(self, x: Tensor, layer: int, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, layer: int, turns: Tensor, attend: Attend) -> Tensor:
         batch, length, _ = x.shape
         heads, kv_heads = self.heads, self.kv_heads
         qkv = self.qkv(x).view(batch, length, heads + 2 * kv_heads, self.head_dim)
         if self.q_norm is not None and self.k_norm is not None:
             q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=2)
-            q, k = rotate(self.q_norm(q), cos, sin), rotate(self.k_norm(k), cos, sin)
+            q, k = rotate(self.q_norm(q), turns), rotate(self.k_norm(k), turns)
         else:
-            qk, v = qkv.split((heads + kv_heads, kv_heads), dim=2)
-            q, k = rotate(qk, cos, sin).split((heads, kv_heads), dim=2)
+            q, k, v = split_rotate(qkv, turns, kv_heads)
         return self.output(attend(layer, q, k, v).reshape(batch, length, heads * self.head_dim))
 
 
@@ -85,8 +80,8 @@ class Block(nn.Module):
         self.feed_forward_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x: Tensor, layer: int, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), layer, cos, sin, attend)
+    def forward(self, x: Tensor, layer: int, turns: Tensor, attend: Attend) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), layer, turns, attend)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
@@ -141,9 +136,9 @@ class Transformer(nn.Module):
                 else (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
             )
         x = self.embedding(tokens)
-        cos, sin = self.rope.tables(positions, x.dtype)
+        turns = self.rope.turns(positions)
         for layer, block in enumerate(self.layers):
-            x = block(x, layer, cos, sin, attend)
+            x = block(x, layer, turns, attend)
         return self.norm(x)
 
     def head(self, hidden: Tensor) -> Tensor:
