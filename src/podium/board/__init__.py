@@ -3,6 +3,22 @@
 Reads run folders and rows; does not know how results were made.
 """
 
-from podium.board.summary import print_summary
+from __future__ import annotations
 
-__all__ = ["print_summary"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from podium.board.exam import Exam
+    from podium.board.report import ReportInput, build_report, write_report
+    from podium.board.summary import print_summary
+
+__all__ = ["Exam", "ReportInput", "build_report", "print_summary", "write_report"]
+
+_HOMES = {"Exam": "exam", "ReportInput": "report", "build_report": "report", "write_report": "report"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(name)
+    return getattr(importlib.import_module(f"podium.board.{_HOMES.get(name, 'summary')}"), name)
