@@ -82,7 +82,7 @@ class ExamSummary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model: str
-    code: bool  # whether a sandbox stood by
+    code: bool  # whether code could be run
     tiers: tuple[str, ...]  # sandbox tiers that code ran under
     config: ExamConfig
     resumed: int  # problems taken over from an earlier sitting
@@ -135,13 +135,13 @@ class _Exam:
             )
         self.problems = problems
         self.completer = completer
-        self.sandbox = sandbox
         self.config = config
         self.folder = folder
         self.runlog = runlog
         self.progress = progress
         self.sink = sink
         self.profile = get_profile(config.profile, **config.overrides)
+        self.sandbox = sandbox if self.profile.code_calls > 0 else None
         self.policy = parse_policy(config.policy)
         self.policy.check(config.attempts)
         self.clock = config.clock(len(problems))

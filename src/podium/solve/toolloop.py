@@ -188,7 +188,9 @@ class AttemptRun:
 
     def _newly_visible(self) -> str:
         """What of the stretch lies outside code and was not looked at yet."""
-        opened = self._stretch.find(OPEN_TAG) if self._sandbox is not None else -1
+        opened = -1
+        if self._sandbox is not None:
+            opened = self._stretch.find(OPEN_TAG, max(0, self._scanned - len(OPEN_TAG)))
         end = opened if opened >= 0 else len(self._stretch)
         new, self._scanned = self._stretch[self._scanned : end], max(self._scanned, end)
         return new
