@@ -50,7 +50,7 @@ class Runner:
     @torch.inference_mode()
     def prefill(self, row: list[Tensor], tokens: Sequence[int], start: int) -> Tensor:
         """Compute the stretch `tokens` from position `start` on, write its keys and values into `row` (per layer
-        [2, capacity, Hkv, Dh], which holds what is before), and return the logits [V] after its last token."""
+        [2, Hkv, capacity, Dh], which holds what is before), and return the logits [V] after its last token."""
         length = len(tokens)
         end = start + length
         mask = None
@@ -60,9 +60,9 @@ class Runner:
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             cache = row[layer]
-            cache[0, start:end] = k[0]
-            cache[1, start:end] = v[0]
-            keys, values = cache[:, None, :end].transpose(2, 3).unbind(0)
+            cache[0, :, start:end] = k[0].transpose(0, 1)
+            cache[1, :, start:end] = v[0].transpose(0, 1)
+            keys, values = cache[:, None, :, :end].unbind(0)
             q = q.transpose(1, 2)
             mixed = F.scaled_dot_product_attention(
                 q, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
@@ -94,19 +94,19 @@ class Runner:
         filling = [0] * (padded - rows)
         capacity = slab.capacity
         length = min(self.round_length(max(positions) + 1), capacity)
-        where = torch.tensor(
-            [slot * capacity + position for slot, position in enumerate(positions, start=first)], device=self.device
-        )
-        slab.flat_mask.index_fill_(0, where, 0.0)
-        mask = slab.mask[first : first + rows, None, None, :length]
         heads, kv_heads, head_dim = self.heads, self.kv_heads, self.head_dim
         group = heads // kv_heads
+        places = torch.tensor([*positions, *filling], device=self.device)
+        lines = torch.arange(first * kv_heads, (first + rows) * kv_heads, device=self.device).view(rows, kv_heads)
+        where = (lines * capacity + places[:rows, None]).view(-1)
+        slab.mask[first : first + rows].scatter_(1, places[:rows, None], 0.0)
+        mask = slab.mask[first : first + rows, None, None, :length]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             flat_keys, flat_values = slab.flat[layer]
-            flat_keys.index_copy_(0, where, k[:rows, 0])
-            flat_values.index_copy_(0, where, v[:rows, 0])
-            keys, values = slab.layers[layer][:, first : first + rows, :length].transpose(2, 3).unbind(0)
+            flat_keys.index_copy_(0, where, k[:rows].reshape(-1, head_dim))
+            flat_values.index_copy_(0, where, v[:rows].reshape(-1, head_dim))
+            keys, values = slab.layers[layer][:, first : first + rows, :, :length].unbind(0)
             # The query heads of one key head stand as query rows: no key is repeated.
             mixed = F.scaled_dot_product_attention(
                 q[:rows, 0].unflatten(1, (kv_heads, group)), keys, values, attn_mask=mask
@@ -116,7 +116,7 @@ class Runner:
 
         hidden = self.model.hidden(
             torch.tensor([*tokens, *filling], device=self.device)[:, None],
-            positions=torch.tensor([*positions, *filling], device=self.device)[:, None],
+            positions=places[:, None],
             attend=attend,
         )
         return self.model.head(hidden)[:rows, 0]
@@ -159,12 +159,12 @@ class Runner:
             return torch.randn(*shape, generator=generator).to(self.device, self.shape.dtype)
 
         q = draw(1, self.kv_heads, self.heads // self.kv_heads, self.head_dim)
-        cache = draw(2, 1, 2 * STEP, self.kv_heads, self.head_dim)
+        cache = draw(2, 1, self.kv_heads, 2 * STEP, self.head_dim)
 
         def attention(seen: int, padded: int) -> Tensor:
             mask = torch.zeros(1, 1, 1, padded, dtype=self.shape.dtype, device=self.device)
             mask[..., seen:] = float("-inf")
-            keys, values = cache[:, :, :padded].transpose(2, 3).unbind(0)
+            keys, values = cache[:, :, :, :padded].unbind(0)
             return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
 
         return tuple(

@@ -136,7 +136,7 @@ class Scheduler:
             while self.nbytes + needed > self.memory_bytes:
                 if not self._release(sequence) and not self._shrink():
                     return None
-            prefix = self._prefixes[prompt] = Prefix(prompt, Snapshot(self.slab.shape.zeros(len(prompt))))
+            prefix = self._prefixes[prompt] = Prefix(prompt, Snapshot.blank(self.slab.shape, len(prompt)))
         self._prefixes.move_to_end(prompt)
         return prefix
 
@@ -155,7 +155,7 @@ class Scheduler:
         if slab.bytes_for(roomy_rows, roomy) + held <= self.memory_bytes:
             slab.resize(roomy_rows, roomy)
             return True
-        longest = max([tight, *[self.round_length(s.computed + 1) for s in self.running]])
+        longest = max(tight, self._longest())
         while slab.bytes_for(rows, longest) + self._held() > self.memory_bytes:
             if not self._release(sequence):
                 return False
@@ -176,11 +176,15 @@ class Scheduler:
 
     def _shrink(self) -> bool:
         rows = len(self.running)
-        capacity = self.round_length(max([s.computed + 1 for s in self.running])) if rows else 0
+        capacity = self._longest()
         if self.slab.bytes_for(rows, capacity) >= self.slab.nbytes:
             return False
         self.slab.resize(rows, capacity)
         return True
+
+    def _longest(self) -> int:
+        """Positions that every row needs for what its sequence has and its next token."""
+        return max([self.round_length(len(sequence.tokens) + 1) for sequence in self.running], default=0)
 
     def _park(self, sequence: Sequence, slot: int) -> None:
         needed = sequence.computed * self.slab.shape.bytes_per_position

@@ -1,0 +1,263 @@
+"""The engine against transformers' generate, and its promises on pausing, counting and ending."""
+
+import asyncio
+import gc
+
+import pytest
+import torch
+
+from podium.errors import CompleterError, InputError
+from podium.generate import Completer, Completion, Engine, Sampling
+from podium.models import save_model
+from podium.records import Message
+from tests.generate.conftest import answer, random_model, read
+
+KINDS = [
+    ("llama", {}),
+    ("llama", {"num_key_value_heads": 4, "attention_bias": True, "tie_word_embeddings": True}),
+    ("qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
+    ("qwen3", {"head_dim": 32}),
+]
+
+
+@pytest.mark.parametrize(("kind", "sizes"), KINDS)
+async def test_greedy_answers_are_those_of_transformers(kind, sizes, tokenizer, make_engine, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    model = random_model(tokenizer, kind, seed=3, **sizes)
+    save_model(tmp_path, model, tokenizer)
+    oracle = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(1)
+    # 600 tokens are prefilled in two chunks.
+    prompts = [
+        torch.randint(0, tokenizer.vocab_size - 5, (length,), generator=generator).tolist()
+        for length in (1, 2, 3, 7, 30, 63, 64, 65, 129, 200, 600)
+    ]
+    engine = make_engine(model)
+    answers = await asyncio.gather(*[answer(engine, prompt, max_tokens=70) for prompt in prompts])
+    for prompt, found in zip(prompts, answers, strict=True):
+        expected = oracle.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=70,
+            do_sample=False,
+            eos_token_id=sorted(tokenizer.stop_ids),
+            pad_token_id=tokenizer.pad_id,
+        )[0, len(prompt) :].tolist()
+        assert found == expected, f"prompt of {len(prompt)} tokens"
+
+
+async def test_logprobs_are_those_of_the_model(model, tokenizer, make_engine):
+    prompt = tokenizer.encode("What is 12 + 31?")
+    completion = await make_engine().start(prompt, Sampling(max_tokens=30, temperature=0.7, top_k=5, seed=4))
+    pieces = [piece async for piece in completion]
+    tokens = [token for piece in pieces for token in piece.tokens]
+    logprobs = [logprob for piece in pieces for logprob in piece.logprobs]
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt + tokens]))[0, len(prompt) - 1 : -1]
+    expected = logits.log_softmax(-1).gather(1, torch.tensor(tokens)[:, None])[:, 0]
+    torch.testing.assert_close(torch.tensor(logprobs), expected, atol=1e-4, rtol=1e-4)
+    usage = await completion.cancel()
+    assert usage.logprob_sum == pytest.approx(sum(logprobs))
+
+
+async def test_pausing_at_a_stop_string_and_going_on_recomputes_nothing(model, tokenizer, make_engine):
+    engine = make_engine()
+    assert isinstance(engine, Completer)
+    prompt = tokenizer.encode("Compute 18271 * 43432.")
+    text, tokens, _ = await read(await engine.start(prompt, Sampling(max_tokens=60)))
+    stop = text[len(text) // 2 : len(text) // 2 + 3]
+    completion = await engine.start(prompt, Sampling(max_tokens=60, stop=(stop, "never there")))
+    assert isinstance(completion, Completion)
+    first, first_tokens, last = await read(completion)
+    assert (last.finish, last.stop) == ("stop", stop)
+    assert first == text[: text.index(stop) + len(stop)]
+    assert first_tokens == tokens[: len(first_tokens)]
+    appended = "\n```output\n793546072\n```\n"
+    await completion.extend(appended)
+    _, second_tokens, last = await read(completion)
+    usage = await completion.cancel()
+    assert usage.prompt_tokens == len(prompt)
+    assert usage.completion_tokens == len(first_tokens) + len(second_tokens)
+    assert usage.appended_tokens == len(tokenizer.encode(appended))
+    # Each context token once, apart from the last, which nothing followed; the prompt was another's already.
+    replaced = usage.computed_tokens - (usage.completion_tokens + usage.appended_tokens - 1)
+    assert 0 <= replaced <= 4
+    # What follows is what the model says to the very text the reader saw.
+    kept = first_tokens[:-1]
+    tail = tokenizer.decode(first_tokens)[len(tokenizer.decode(kept)) :]
+    tail = tail[: len(tail) - (len(tokenizer.decode(first_tokens)) - len(first))]
+    context = prompt + kept + tokenizer.encode_model(tail) + tokenizer.encode(appended)
+    with torch.no_grad():
+        for token in second_tokens[:10]:
+            assert int(model(torch.tensor([context]))[0, -1].argmax()) == token
+            context.append(token)
+
+
+async def test_attempts_share_the_computation_of_their_prompt(make_engine, tokenizer):
+    engine = make_engine()
+    prompt = tokenizer.encode("What is 12 + 31?" * 20)
+    completions = [await engine.start(prompt, Sampling(max_tokens=1, temperature=1, seed=i)) for i in range(12)]
+    for completion in completions:
+        await read(completion)
+    usages = [await completion.cancel() for completion in completions]
+    assert sum(usage.computed_tokens for usage in usages) == len(prompt)
+
+
+async def test_special_tokens_in_appended_or_prompt_text_stay_plain(make_engine, tokenizer):
+    engine = make_engine()
+    completion = await engine.start("<tool_call>", Sampling(max_tokens=1))
+    await read(completion)
+    assert (await completion.cancel()).prompt_tokens == len(tokenizer.encode("<tool_call>")) > 1
+
+
+async def test_a_chat_is_rendered(make_engine, tokenizer):
+    engine = make_engine()
+    messages = [Message(role="user", content="What is 12 + 31?")]
+    assert await answer(engine, messages) == await answer(engine, tokenizer.render(messages))
+
+
+async def test_every_way_to_end(make_engine, model, tokenizer):
+    engine = make_engine()
+    prompt = tokenizer.encode("What is")
+    _, tokens, last = await read(await engine.start(prompt, Sampling(max_tokens=7)))
+    assert (len(tokens), last.finish) == (7, "length")
+    # A prompt whose greedy answer begins with the end of the turn.
+    for seed in range(200):
+        _, tokens, last = await read(await engine.start(prompt, Sampling(max_tokens=300, temperature=2.0, seed=seed)))
+        if last.finish == "eos":
+            assert tokens[-1] in tokenizer.stop_ids
+            break
+    else:
+        pytest.fail("no answer ever ended")
+    long = [5] * (engine.context - 10)
+    _, tokens, last = await read(await engine.start(long, Sampling(max_tokens=100)))
+    assert last.finish in ("length", "eos")
+    assert len(tokens) <= 10
+    with pytest.raises(CompleterError, match="context"):
+        await engine.start([5] * engine.context, Sampling())
+
+
+async def test_appending_more_than_the_context_holds_ends_with_length(make_engine, tokenizer):
+    engine = make_engine()
+    text, _, _ = await read(await engine.start("What is", Sampling(max_tokens=20)))
+    completion = await engine.start("What is", Sampling(max_tokens=20, stop=(text[:3],)))
+    await read(completion)
+    await completion.extend("1 2 3 " * engine.context)
+    text, tokens, last = await read(completion)
+    assert (text, tokens, last.finish) == ("", [], "length")
+    with pytest.raises(CompleterError):
+        await completion.extend("more")
+
+
+async def test_max_tokens_counts_over_the_whole_completion(make_engine):
+    engine = make_engine()
+    text, _, _ = await read(await engine.start("What is", Sampling(max_tokens=20)))
+    completion = await engine.start("What is", Sampling(max_tokens=20, stop=(text[:4],)))
+    _, first, _ = await read(completion)
+    await completion.extend(" and ")
+    _, second, last = await read(completion)
+    assert len(first) + len(second) <= 20
+    assert last.finish != "length" or len(first) + len(second) == 20
+
+
+async def test_repetition_ends_a_loop(tokenizer, make_engine):
+    # Without attention and feed-forward, the next token depends on the last one alone: the answer must run in circles.
+    model = random_model(tokenizer, seed=5)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.attention.output.weight.zero_()
+            layer.feed_forward.down.weight.zero_()
+    engine = make_engine(model)
+    for start in range(40, 60):
+        sampling = Sampling(max_tokens=900, repetition_window=30, repetition_count=2)
+        text, tokens, last = await read(await engine.start([start], sampling))
+        if last.finish == "repetition":
+            assert text[:-30].count(text[-30:]) == 2
+            assert len(tokens) < 900
+            return
+    pytest.fail("no loop was found")
+
+
+async def test_cancelling_frees_the_row_and_wakes_the_reader(make_engine):
+    engine = make_engine(max_rows=1)
+    endless = Sampling(max_tokens=900, temperature=1.0)
+    first = await engine.start("What", endless)
+    reader = asyncio.create_task(read(first))
+    second = await engine.start("is", Sampling(max_tokens=3))
+    await asyncio.sleep(0.02)
+    usage = await first.cancel()
+    _, _, last = await reader
+    assert last.finish in ("cancelled", "eos")
+    assert len((await read(second))[1]) <= 3
+    assert await first.cancel() == usage
+    with pytest.raises(CompleterError, match="cannot be extended"):
+        await first.extend("x")
+    assert engine._core.scheduler._held() <= engine._core.memory_bytes // 4
+
+
+async def test_a_dropped_completion_is_cancelled(make_engine):
+    engine = make_engine()
+    completion = await engine.start("What", Sampling(max_tokens=900, temperature=1.0))
+    del completion
+    gc.collect()
+    await read(await engine.start("is", Sampling(max_tokens=2)))
+    assert not engine._core._alive
+
+
+async def test_closing_tells_everybody(make_engine):
+    engine = make_engine()
+    completion = await engine.start("What", Sampling(max_tokens=900, temperature=1.0))
+    reader = asyncio.create_task(read(completion))
+    await asyncio.sleep(0)
+    await engine.close()
+    with pytest.raises(CompleterError, match="closed"):
+        await reader
+    with pytest.raises(CompleterError, match="closed"):
+        await engine.start("What", Sampling())
+    await completion.cancel()
+    await engine.close()
+
+
+async def test_an_error_in_the_engine_reaches_every_reader(make_engine, model, monkeypatch):
+    engine = make_engine()
+    completions = [await engine.start("What", Sampling(max_tokens=900, temperature=1.0, seed=i)) for i in range(3)]
+    readers = [asyncio.create_task(read(completion)) for completion in completions]
+    engine._core.post(lambda: 1 / 0)
+    for reader in readers:
+        with pytest.raises(CompleterError, match="ZeroDivisionError"):
+            await reader
+    with pytest.raises(CompleterError):
+        await engine.start("What", Sampling())
+
+
+async def test_weights_that_are_not_numbers_are_named(tokenizer, make_engine):
+    model = random_model(tokenizer)
+    with torch.no_grad():
+        model.norm.weight[3] = float("nan")
+    with pytest.raises(CompleterError, match="not finite"):
+        await answer(make_engine(model), "What")
+
+
+def test_several_event_loops_after_one_another(make_engine):
+    engine = make_engine()
+    first = asyncio.run(answer(engine, "What is"))
+
+    async def leave_one_behind():
+        await engine.start("What", Sampling(max_tokens=900, temperature=1.0))
+
+    asyncio.run(leave_one_behind())
+    assert asyncio.run(answer(engine, "What is")) == first
+
+
+async def test_input_that_cannot_be_served_is_refused(make_engine, model, tokenizer):
+    engine = make_engine()
+    for prompt in ("", [], [10**6], [-1]):
+        with pytest.raises(InputError):
+            await engine.start(prompt, Sampling())
+    for settings in ({"temperature": -1}, {"top_p": 0}, {"max_tokens": 0}, {"top_k": -2}, {"min_p": 1.5}):
+        with pytest.raises(InputError, match=next(iter(settings))):
+            await engine.start("x", Sampling(**settings))
+    with pytest.raises(CompleterError, match="memory_bytes"):
+        Engine(model, tokenizer, memory_bytes=1000)
+    with pytest.raises(InputError, match="max_rows"):
+        Engine(model, tokenizer, max_rows=0)
