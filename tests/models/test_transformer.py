@@ -58,7 +58,7 @@ ROPES = {
 
 def oracle(config_class, seed=0, **options):
     torch.manual_seed(seed)
-    config = config_class(**SIZES, **options)
+    config = config_class(**{**SIZES, **options})
     config._attn_implementation = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():

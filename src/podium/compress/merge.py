@@ -57,7 +57,7 @@ def merge_linear(
 
     def merged() -> Iterator[tuple[str, Tensor]]:
         for name, (dtype, _) in layout.items():
-            yield name, _mean(files, name, weights, normalise).to(dtype)
+            yield name, _mean(files, name, weights, normalise, dtype)
 
     with atomic_folder(out_folder) as partial:
         write_weights(partial, layout, merged(), max_shard_bytes)
@@ -70,7 +70,7 @@ def merge_linear(
                 shutil.copyfile(source / name, partial / name)
 
 
-def _mean(files: Sequence[Weights], name: str, weights: Sequence[float], normalise: bool) -> Tensor:
+def _mean(files: Sequence[Weights], name: str, weights: Sequence[float], normalise: bool, dtype: torch.dtype) -> Tensor:
     first = files[0][name]
     work = torch.float64 if first.dtype == torch.float64 else torch.float32
     factors = torch.tensor(weights, dtype=work)
@@ -80,9 +80,10 @@ def _mean(files: Sequence[Weights], name: str, weights: Sequence[float], normali
         total.addcmul_((first if index == 0 else files[index][name]).to(work), factor)
     if normalise:
         total.div_(factors.sum())
-    if not total.isfinite().all():
-        raise InputError(f"the merged tensor {name} is not finite", "smaller weights")
-    return total
+    result = total.to(dtype)
+    if not result.isfinite().all():
+        raise InputError(f"the merged tensor {name} is not finite in {dtype}", "choose smaller weights")
+    return result
 
 
 def _check_weights(folders: Sequence[Path], weights: Sequence[float], normalise: bool) -> None:
