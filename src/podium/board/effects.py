@@ -66,10 +66,10 @@ def _outcome(difference: Difference, wanted: int) -> Outcome:
 
 
 def points(difference: Difference) -> str:
-    """+12 points (95 % interval +3 to +21)."""
+    """+12 points (95% interval +3 to +21)."""
     return (
         f"{_signed(100 * difference.value)} points "
-        f"(95 % interval {_signed(100 * difference.low)} to {_signed(100 * difference.high)})"
+        f"(95% interval {_signed(100 * difference.low)} to {_signed(100 * difference.high)})"
     )
 
 
@@ -90,7 +90,7 @@ def _code(exam: Exam, plain: Exam) -> Effect | None:
         "opposite": "Code did harm here.",
     }[outcome]
     return Effect(
-        "code beats mental arithmetic",
+        "Code beats mental arithmetic",
         outcome,
         f"With code, {exam.label} answered {with_code:.0%} of {difference.problems} problems; without, {plain.label} "
         f"answered {without:.0%}: {points(difference)}. {end}",
@@ -109,7 +109,7 @@ def _vote(exam: Exam) -> Effect | None:
         "opposite": "The vote did harm here.",
     }[outcome]
     return Effect(
-        "a vote beats one attempt",
+        "A vote beats one attempt",
         outcome,
         f"{exam.label}: a vote over up to {exam.n} attempts answered {exam.scores.score.value:.0%}, one attempt alone "
         f"{exam.scores.pass_1.value:.0%}: {points(difference)}. {end}",
@@ -129,10 +129,10 @@ def _calls(merged: Exam, other: Exam) -> Effect | None:
         "opposite": "The merge needed more code calls here.",
     }[outcome]
     return Effect(
-        "a merge needs fewer code calls",
+        "A merge needs fewer code calls",
         outcome,
         f"{merged.label} ran code {ours:.2f} times per attempt, {other.label} {theirs:.2f} times: "
-        f"{_signed(difference.value, 2)} (95 % interval {_signed(difference.low, 2)} to "
+        f"{_signed(difference.value, 2)} (95% interval {_signed(difference.low, 2)} to "
         f"{_signed(difference.high, 2)}). {end}",
         difference,
     )
@@ -151,7 +151,7 @@ def _merged_score(merged: Exam, other: Exam) -> Effect | None:
         "opposite": "Accuracy was lost in the merge.",
     }[outcome]
     return Effect(
-        "a merge keeps the accuracy",
+        "A merge keeps the accuracy",
         outcome,
         f"{merged.label} answered {ours:.0%}, {other.label} {theirs:.0%} of {difference.problems} problems: "
         f"{points(difference)}. {end}",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from podium.board.run_folder import RESULTS
 from podium.board.statistics import vote_score
 from podium.records import Attempt, ExamResult, Verdict, read_rows
 from podium.solve.scores import Scores, counted, score_results
 
-RESULTS = "results.jsonl"
 WORDS = {"cot": "CoT", "tir": "TIR", "genselect": "GenSelect", "sft": "SFT", "rl": "RL"}
 
 

@@ -39,7 +39,12 @@ def script_json(value: Any) -> str:
 
 
 def percent(value: float) -> str:
-    return f"{100 * value:.0f}"
+    return f"{100 * value:.0f}%"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """1 tie, 2 ties."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def seconds(value: float) -> str:
@@ -61,13 +66,10 @@ def header(
     spent = sum(stage.wall_seconds or 0.0 for stage in stages)
     lede = []
     if exams:
-        best = max(exams, key=lambda exam: exam.scores.score.value)
-        score = best.scores.score
-        lede.append(
-            f"{text(best.label)} answered {percent(score.value)} % of {score.problems} problems "
-            f"(95 % interval {percent(score.low)} to {percent(score.high)})"
-            + (f", the best of {len(exams)} exams." if len(exams) > 1 else ".")
-        )
+        scored = [f"{text(exam.label)} {percent(exam.scores.score.value)}" for exam in exams]
+        listed = " and ".join(filter(None, [", ".join(scored[:-1]), scored[-1]]))
+        sizes = " and ".join(str(size) for size in sorted({exam.scores.problems for exam in exams}))
+        lede.append(f"Answered of {sizes} problems: {listed}.")
     if spent:
         lede.append(f"The whole chain took {seconds(spent)}.")
     machine = [system.get("cpu"), f"{system['cores']} cores" if system.get("cores") else None]
@@ -92,16 +94,17 @@ def result(exams: Sequence[Exam], effects: Sequence[Effect]) -> str:
     rows = "".join(_score_row(index, exam) for index, exam in enumerate(exams))
     sentences = "".join(
         f'<li><span class="tag {"" if effect.outcome == "did not show" else effect.outcome}">'
-        f"{_outcome(effect)}</span><p>{text(effect.sentence)}</p></li>"
+        f"{_outcome(effect)}</span><p><b>{text(effect.claim)}.</b> {text(effect.sentence)}</p></li>"
         for effect in effects
     )
     return f"""<section id="result"><h2>Result</h2>
-<p class="note">Bars and brackets are 95 % intervals over problems. maj@{n} is the answer the exam gave under its own
+<p class="note">The bars are 95% intervals over problems. maj@{n} is the answer the exam gave under its own
 clock and stopping rule; pass@1 is the mean over attempts; pass@{n} counts a problem if any attempt is right. Attempts
-that a stopping rule cancelled count in no rate. Undecided is never correct.</p>
+that a stopping rule cancelled count in no rate. Undecided is never correct.
+Tokens and code calls are means per attempt, seconds per problem.</p>
 <div class="scroll"><table><thead><tr><th>exam</th><th>maj@{n}</th><th>pass@1</th><th>pass@{n}</th>
-<th class="num">tokens<br>per attempt</th><th class="num">code calls<br>per attempt</th>
-<th class="num">seconds<br>per problem</th><th>what did not end well</th></tr></thead>
+<th class="num">tokens</th><th class="num">code calls</th>
+<th class="num">seconds</th><th>what did not end well</th></tr></thead>
 <tbody>{rows}</tbody></table></div>
 {f'<h3>What showed, and what did not</h3><ul class="effects">{sentences}</ul>' if sentences else ""}</section>"""
 
@@ -113,17 +116,17 @@ def _outcome(effect: Effect) -> str:
 def _score_row(index: int, exam: Exam) -> str:
     scores = exam.scores
     trouble = [
-        (scores.truncated, "attempts cut at the token limit"),
-        (scores.clock_cut, "attempts cut by the clock"),
-        (scores.cancelled, "attempts cancelled by the rule"),
-        (scores.code_timeouts, "code calls timed out"),
-        (scores.no_answer, "attempts without answer"),
-        (scores.undecided, "attempts undecided"),
-        (scores.answers_undecided, "problems undecided"),
-        (scores.ties, "ties"),
-        (scores.errors, "attempts lost to errors"),
+        (scores.truncated, "attempt", "at the token limit"),
+        (scores.clock_cut, "attempt", "cut by the clock"),
+        (scores.cancelled, "attempt", "cancelled by the rule"),
+        (scores.no_answer, "attempt", "without answer"),
+        (scores.undecided, "attempt", "undecided"),
+        (scores.errors, "attempt", "lost to errors"),
+        (scores.code_timeouts, "code call", "timed out"),
+        (scores.answers_undecided, "problem", "undecided"),
+        (scores.ties, "tie", ""),
     ]
-    said = "<br>".join(f"{count} {words}" for count, words in trouble if count) or "nothing"
+    said = "<br>".join(f"{counted(count, what)} {how}" for count, what, how in trouble if count) or "nothing"
     limits = ", ".join(f"{limit:,}" for limit in exam.token_limits)
     under = f"{scores.problems} problems, {exam.n} attempts" + (f",<br>token limit {limits}" if limits else "")
     return (
@@ -131,14 +134,15 @@ def _score_row(index: int, exam: Exam) -> str:
         f'<div class="between">{under}</div></td>'
         f"{_score(scores.score)}{_score(scores.pass_1)}{_score(scores.pass_n)}"
         f'<td class="num">{scores.mean_tokens:,.0f}</td><td class="num">{scores.mean_code_calls:.2f}</td>'
-        f'<td class="num">{scores.seconds / max(1, scores.problems):.1f}</td><td class="between">{said}</td></tr>'
+        f'<td class="num">{scores.seconds / max(1, scores.problems):.1f}</td>'
+        f'<td class="between trouble">{said}</td></tr>'
     )
 
 
 def _score(estimate: Estimate) -> str:
     low, high, value = (100 * x for x in (estimate.low, estimate.high, estimate.value))
     return (
-        f'<td><span class="score">{value:.0f} %</span><div class="range" aria-hidden="true">'
+        f'<td><span class="score">{value:.0f}%</span><div class="range" aria-hidden="true">'
         f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{value:.1f}%"></b></div>'
         f'<div class="between">{low:.0f} to {high:.0f}</div></td>'
     )
@@ -153,7 +157,7 @@ def votes(exams: Sequence[Exam], timed: bool) -> str:
     ks = sorted({k for exam in exams for k in exam.scores.majority_at})
     rows = "".join(
         f"<tr><td>{text(exam.label)}, {words}</td>"
-        + "".join(f'<td class="num">{percent(at[k].value) + " %" if k in at else ""}</td>' for k in ks)
+        + "".join(f'<td class="num">{percent(at[k].value) if k in at else ""}</td>' for k in ks)
         + "</tr>"
         for exam in exams
         for words, at in (("maj@k", exam.scores.majority_at), ("pass@k", exam.scores.pass_at))
@@ -202,7 +206,11 @@ def chain(stages: Sequence[StageFacts]) -> str:
         else:
             width = 8.0 * stage.wall_seconds / longest
             took = f'<div class="took"><i style="width:{width:.2f}rem"></i>{seconds(stage.wall_seconds)}</div>'
-        again = f' <span class="tag warn">went on after {stage.sessions - 1} stops</span>' if stage.sessions > 1 else ""
+        again = (
+            f' <span class="tag warn">stopped and continued {counted(stage.sessions - 1, "time")}</span>'
+            if stage.sessions > 1
+            else ""
+        )
         figures = " · ".join(
             f"{text(key.replace('_', ' '))} {text(_short(value))}"
             for key, value in stage.metrics.items()
@@ -258,7 +266,8 @@ def problems(exams: Sequence[Exam]) -> str:
         for index, exam in enumerate(exams)
     )
     return f"""<section id="problems"><h2>Problem by problem</h2>
-<p class="note">Open a problem for its attempts, an attempt for what it wrote, ran and read.</p>
+<p class="note">Open a problem for its attempts, an attempt for what it wrote, ran and read. Beside the seconds used
+stand those drawn from the shared pool.</p>
 <div class="tools" id="tools" hidden>{f"<span>{exam_buttons}</span>" if len(exams) > 1 else ""}<span>{filters}</span>
 <span class="note" id="count"></span></div>{sheets}
 <noscript><p class="note">The text of the attempts is shown with JavaScript; it is also in results.jsonl of the exam's
@@ -285,12 +294,13 @@ def _problem(exam: int, number: int, row: ExamResult) -> str:
     marks = (' <span class="tag warn">tie</span>' if row.tie else "") + (
         ' <span class="tag warn">clock</span>' if row.clock_hit else ""
     )
+    drawn = f' <span class="between">+{row.pool_drawn:.1f}</span>' if row.pool_drawn >= 0.05 else ""
     return (
         f'<details class="problem" data-exam="{exam}" data-problem="{number}" data-is="{" ".join(kinds)}">'
         f'<summary class="row"><span class="number">{number + 1}</span>'
         f'<span class="clip">{text(row.problem.text)}</span>'
         f'<span><span class="tag {tone}">{word}</span>{marks}</span><span class="clip">{text(answer)}</span>'
-        f'{_vote_bar(row)}<span class="num">{row.used_seconds:.1f}</span></summary>'
+        f'{_vote_bar(row)}<span class="num">{row.used_seconds:.1f}{drawn}</span></summary>'
         f'<div class="inside"><p class="question">{text(row.problem.text)}</p><div class="facts">{listed}</div>'
         '<h3>Attempts</h3><div class="attempts"></div></div></details>'
     )

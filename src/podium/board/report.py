@@ -11,8 +11,8 @@ from typing import Any
 from podium.board import page
 from podium.board.charts import curve_charts, time_chart, votes_chart
 from podium.board.effects import find_effects
-from podium.board.exam import RESULTS, Exam, read_exam
-from podium.board.run_folder import StageFacts, read_curve, read_stages
+from podium.board.exam import Exam, read_exam
+from podium.board.run_folder import RESULTS, StageFacts, read_curve, read_stages
 from podium.errors import InputError
 from podium.records import Attempt, Verdict, read_json, write_text
 

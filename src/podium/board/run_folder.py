@@ -16,7 +16,7 @@ from podium.errors import InputError
 from podium.records import read_json, storage_errors
 
 DONE = "done.json"
-BEGUN = "stage.json"
+RESULTS = "results.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from podium.board.run_folder import read_stages
+from podium.board.run_folder import RESULTS, StageFacts, read_stages
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from podium.board.exam import Exam
 
 
 def print_summary(folder: Path | str, console: Console) -> None:
-    """Print the stages of a run with times and figures."""
+    """Print the stages of a run with times and figures, the scores of its exams, and which effects showed."""
     from rich.markup import escape
-    from rich.table import Table
 
     folder = Path(folder)
-    stages = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("stage", "kind", "time", "figures"):
-        stages.add_column(column, justify="right" if column == "time" else "left")
-    for stage in read_stages(folder):
-        took = "" if stage.wall_seconds is None else f"{stage.wall_seconds:.1f} s"
-        figures = " · ".join(f"{key} {value}" for key, value in list(stage.metrics.items())[:4])
-        stages.add_row(escape(stage.name), escape(stage.kind), took, escape(figures))
-    console.print(stages)
+    stages = read_stages(folder)
+    console.print()
+    console.print(_stages(stages))
+    exams = [stage for stage in stages if stage.finished and (stage.folder / RESULTS).is_file()]
+    if exams:
+        # Only now: scoring needs numpy.
+        from podium.board.effects import find_effects
+        from podium.board.exam import read_exam
+
+        read = [exam for stage in exams if (exam := read_exam(stage.folder, stage.name)).results]
+        if read:
+            console.print()
+            console.print(_scores(read))
+        for effect in find_effects(read):
+            mark = {"showed": "[green]✓[/green]", "did not show": "[yellow]·[/yellow]", "opposite": "[red]✗[/red]"}
+            console.print(f"{mark[effect.outcome]} {escape(effect.sentence)}", highlight=False)
     if (folder / "report.html").is_file():
-        console.print(f"report: {escape(str(folder / 'report.html'))}")
+        console.print(f"\nreport: {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    from rich.table import Table
+
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left")
+    return table
+
+
+def _stages(stages: Sequence[StageFacts]) -> Table:
+    from rich.markup import escape
+
+    table = _table("stage", "kind", "time", "figures", right=("time",))
+    for stage in stages:
+        took = "not finished" if stage.wall_seconds is None else f"{stage.wall_seconds:.1f} s"
+        figures = [
+            f"{key.replace('_', ' ')} {_short(value)}"
+            for key, value in stage.metrics.items()
+            if isinstance(value, str | int | float)
+        ]
+        table.add_row(escape(stage.name), escape(stage.kind), took, escape(" · ".join(figures[:4])))
+    total = sum(stage.wall_seconds or 0.0 for stage in stages)
+    table.add_row("[bold]all[/bold]", "", f"[bold]{total:.1f} s[/bold]", "")
+    return table
+
+
+def _scores(exams: Sequence[Exam]) -> Table:
+    from rich.markup import escape
+
+    n = max(exam.n for exam in exams)
+    numbers = (f"maj@{n}", "pass@1", f"pass@{n}", "problems", "tokens", "code calls", "s/problem", "undecided")
+    table = _table("exam", *numbers, "cut", right=(*numbers, "cut"))
+    for exam in exams:
+        scores = exam.scores
+        shares = [
+            f"{100 * one.value:.0f}% [dim]{100 * one.low:.0f}–{100 * one.high:.0f}[/dim]"
+            for one in (scores.score, scores.pass_1, scores.pass_n)
+        ]
+        table.add_row(
+            escape(exam.label),
+            *shares,
+            str(scores.problems),
+            f"{scores.mean_tokens:.0f}",
+            f"{scores.mean_code_calls:.2f}",
+            f"{scores.seconds / max(1, scores.problems):.1f}",
+            str(scores.undecided),
+            str(scores.truncated + scores.clock_cut),
+        )
+    return table
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -69,21 +69,29 @@ class View:
         self._last_line = 0.0
 
     def __enter__(self) -> View:
-        if self.console.is_terminal:
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[figures]}", style="dim"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(compact=True),
-                console=self.console,
-                transient=True,
-            )
-            self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self, title: str) -> tuple[Progress, TaskID]:
+        bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}", style="dim"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+        )
+        bar.start()
+        self._bar = bar
+        return bar, bar.add_task(escape(title), total=None, figures="")
+
+    def _stop(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -98,19 +106,17 @@ class View:
     def begin(self, number: int, total: int, link: Link) -> registry.Progress:
         title = f"[{number}/{total}] {link.spec.name}"
         begun = "goes on" if link.status == "resume" else "starts"
-        task: TaskID | None = None
-        if self._bar is not None:
-            for old in self._bar.task_ids:
-                self._bar.remove_task(old)
-            task = self._bar.add_task(escape(title), total=None, figures=escape(link.note))
-        else:
-            self.say(f"{title}  {begun}{'  (' + link.note + ')' if link.note else ''}")
+        self.say(f"{title}  {begun}{'  (' + link.note + ')' if link.note else ''}")
         self._last_line = time.monotonic()
+        live: tuple[Progress, TaskID] | None = None
 
         def progress(done: float, total: float | None = None, note: str = "", **metrics: float | str) -> None:
+            nonlocal live
             figures = " · ".join(part for part in (note, say_metrics(metrics)) if part)
-            if self._bar is not None and task is not None:
-                self._bar.update(task, completed=done, total=total, figures=escape(figures))
+            if self.console.is_terminal:
+                # Only a stage that tells of itself gets the live line: others may draw one of their own.
+                live = live or self._start(title)
+                live[0].update(live[1], completed=done, total=total, figures=escape(figures))
             elif time.monotonic() - self._last_line >= PLAIN_LINE_SECONDS:
                 self._last_line = time.monotonic()
                 share = f"{done / total:4.0%}" if total else say_number(done)
@@ -119,9 +125,7 @@ class View:
         return progress
 
     def finished(self, number: int, total: int, link: Link) -> None:
-        if self._bar is not None:
-            for old in self._bar.task_ids:
-                self._bar.remove_task(old)
+        self._stop()
         done = link.done or {}
         line = f"[{number}/{total}] {link.spec.name}  {say_seconds(done['wall_seconds'])}"
         figures = say_metrics(done["metrics"])

@@ -80,7 +80,7 @@
     for (const attempt of data.exams[problem.dataset.exam].problems[problem.dataset.problem]) {
       const details = el("details", "attempt"), summary = el("summary");
       summary.append(el("span", "number", "#" + (attempt.index + 1)), el("span", "tag " + attempt.tone, attempt.verdict));
-      summary.append(el("b", "", attempt.answer === null ? "no answer" : attempt.answer));
+      summary.append(el("b", "", attempt.answer === null ? "–" : attempt.answer));
       const facts = [attempt.tokens + " tokens"];
       if (attempt.calls) facts.push(attempt.calls + (attempt.calls === 1 ? " code call" : " code calls"));
       if (attempt.timeouts) facts.push(attempt.timeouts + " timed out");
