@@ -7,7 +7,7 @@ an engine that computes reproducibly would write n identical attempts, so `kaggl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -86,8 +86,7 @@ def get_profile(name: str, **overrides: Any) -> Profile:
         if key not in known:
             raise InputError(f"profile {name!r} has no field {key!r}", nearest(key, known))
     try:
-        profile = TypeAdapter(Profile).validate_python(replace(PROFILES[name], **overrides))
-        profile = TypeAdapter(Profile).validate_python({f.name: getattr(profile, f.name) for f in fields(Profile)})
+        profile = TypeAdapter(Profile).validate_python({**asdict(PROFILES[name]), **overrides})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
