@@ -1,0 +1,23 @@
+"""Making training sets: teachers that solve problems, and solutions turned into training documents.
+
+Knows the Completer protocol, not how a model is trained or served.
+"""
+
+from podium.curate.dataset import DocumentReport, build_documents
+from podium.curate.mixture import DEMO_TASKS, demo_mixture
+from podium.curate.prompts import PROMPTS, make_prompt
+from podium.curate.solutions import SolutionReport, make_solutions, solve_with_teacher
+from podium.curate.teacher import programmatic_teacher
+
+__all__ = [
+    "DEMO_TASKS",
+    "PROMPTS",
+    "DocumentReport",
+    "SolutionReport",
+    "build_documents",
+    "demo_mixture",
+    "make_prompt",
+    "make_solutions",
+    "programmatic_teacher",
+    "solve_with_teacher",
+]

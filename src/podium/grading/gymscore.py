@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from typing import Any
 
 
 def score(request: dict[str, Any]) -> float:
-    """The task's own score (1.0: correct) for `answer` to the stored entry; nothing is generated anew."""
+    """The task's own score (1.0: correct) for `answer` to the stored entry; nothing is generated anew.
+
+    One scorer is made stricter: puzzle24's accepts any four numbers that make 24, not only the given ones.
+    """
     from podium.problems.gym import decode
 
     entry = {"question": request["question"], "answer": request["gold"], "metadata": decode(request["metadata"])}
     dataset = _dataset(request["task"], json.dumps(request["options"], sort_keys=True))
+    if request["task"] == "puzzle24":
+        used = sorted(int(number) for number in re.findall(r"\d+", request["answer"]))
+        if used != sorted(entry["metadata"]["numbers"]):
+            return 0.0
     return float(dataset.score_answer(answer=request["answer"], entry=entry))
 
 

@@ -1,0 +1,72 @@
+"""The programmatic teacher: writes solutions to known tasks, behind the protocol a language model stands behind.
+
+Knows the tasks' writers and the form of a solution. It sees what a model would see: the chat, not the stored answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Literal
+
+from podium.curate.prompts import PROMPTS
+from podium.curate.tasks import WRITERS, Declined, checked_steps
+from podium.generate.protocol import Prompt, Sampling
+from podium.generate.scripted import ScriptedCompleter
+from podium.records import Message
+
+VERSION = 1
+DECLINED = "Declined: "  # what the teacher says instead of a solution; the reason follows
+_LEAD = "I compute it."
+
+
+def programmatic_teacher(style: Literal["cot", "tir"]) -> ScriptedCompleter:
+    """A completer that answers with worked solutions of one style. Deterministic; sampling is ignored."""
+
+    def script(prompt: Prompt, sampling: Sampling) -> Generator[str, str, None]:
+        question = _question(prompt)
+        try:
+            text = _reasoning(question) if style == "cot" else _program(question)
+        except Declined as refusal:
+            yield DECLINED + refusal.message
+            return
+        if style == "cot":
+            yield text
+            return
+        shown = yield text
+        yield _closing(shown)
+
+    return ScriptedCompleter(f"podium-teacher-{style}-{VERSION}", script)
+
+
+def _question(prompt: Prompt) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    question = next(
+        (turn.content for turn in reversed(prompt) if isinstance(turn, Message) and turn.role == "user"), ""
+    )
+    for style in PROMPTS.values():
+        question = question.removesuffix(style.instruction)
+    return question.strip()
+
+
+def _reasoning(question: str) -> str:
+    for writer in WRITERS.values():
+        operands = writer.read(question)
+        if operands is not None:
+            steps, answer = writer.reason(operands)
+            return f"{checked_steps(steps)}\nThe answer is \\boxed{{{answer}}}."
+    raise Declined("no writer knows the task")
+
+
+def _program(question: str) -> str:
+    for writer in WRITERS.values():
+        operands = writer.read(question)
+        if operands is not None:
+            return f"{_LEAD}\n<tool_call>\n{writer.program(operands)}\n</tool_call>"
+    raise Declined("no writer knows the task")
+
+
+def _closing(shown: str) -> str:
+    """The answer is copied from the output as it was shown, whatever it says."""
+    output = shown.strip().removeprefix("```output\n").removesuffix("```").strip()
+    return f"The answer is \\boxed{{{output}}}."
