@@ -211,7 +211,7 @@ def test_damaged_folders_are_named(damage, saved):
 def test_missing_shard_is_named(tmp_path):
     save_model(tmp_path / "model", Transformer(CONFIG).initialise(0), max_shard_bytes=30_000)
     next((tmp_path / "model").glob("model-00002-*")).unlink()
-    with pytest.raises(InputError, match="model-00002-.*shard is missing"):
+    with pytest.raises(InputError, match=r"model-00002-.*shard is missing"):
         load_model(tmp_path / "model")
 
 

@@ -24,7 +24,8 @@ CORPUS = [
 TEMPLATE = """{{- bos_token }}
 {%- for message in messages %}
     {%- if message.role == 'system' and not loop.first %}{{ raise_exception('system comes first') }}{% endif %}
-    {{- '<|im_start|>' + message['role'] + '\\n\\n' + message['content'] | trim + '<|im_end|>' }}
+    {{- '<|im_start|>' + message['role'] + '\\n\\n' }}
+    {%- generation %}{{- message['content'] | trim + '<|im_end|>' }}{% endgeneration %}
 {%- endfor %}
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\\n\\n' }}
@@ -282,7 +283,7 @@ def test_training_is_deterministic_and_cuts_digits():
     assert [first.special_id(tag) for tag in TAGS[:5]] == [0, 1, 2, 3, 4]
     digits = [first.encode(digit) for digit in "9041"]
     assert all(len(ids) == 1 for ids in digits)
-    assert first.encode("9041") == sum(digits, [])
+    assert first.encode("9041") == [token for ids in digits for token in ids]
     assert first.vocab_size <= 330
     assert len(first.encode("The answer is")) < len("The answer is") / 2
     assert len(first.encode("assistant")) == 1

@@ -32,6 +32,9 @@ class ChatTemplate:
         self._tokens = dict(tokens)
         self._where = where
         self._compiled: Any = None
+        # Drawn once per process and never shown: a message cannot contain it.
+        self._nonce = secrets.token_hex(16)
+        self._placeholder = re.compile(rf"{self._nonce}x(\d+)x")
 
     def render(self, messages: Sequence[Message], generate: bool) -> tuple[str, Callable[[str], str]]:
         """The text with placeholders for contents, and the function that puts the contents in.
@@ -43,7 +46,6 @@ class ChatTemplate:
         """
         import jinja2
 
-        nonce = secrets.token_hex(16)
         contents: list[str] = []
         turns = []
         for message in messages:
@@ -51,7 +53,7 @@ class ChatTemplate:
             content = message.content
             if core:
                 before, _, after = content.partition(core)
-                content = f"{before}{nonce}x{len(contents)}x{after}"
+                content = f"{before}{self._nonce}x{len(contents)}x{after}"
                 contents.append(core)
             turns.append({"role": message.role, "content": content})
         try:
@@ -64,15 +66,23 @@ class ChatTemplate:
             raise InputError(
                 f"{self._where}: the chat template failed: {error}", "check the order of roles, or the template"
             ) from error
-        pattern = re.compile(rf"{nonce}x(\d+)x")
-        return text, lambda stretch: pattern.sub(lambda match: contents[int(match[1])], stretch)
+        return text, lambda stretch: self._placeholder.sub(lambda match: contents[int(match[1])], stretch)
 
 
 def _environment() -> Any:
     # The environment transformers renders templates in (utils/chat_template_utils.py).
     from jinja2.exceptions import TemplateError
-    from jinja2.ext import loopcontrols
+    from jinja2.ext import Extension, loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """{% generation %}…{% endgeneration %} marks what a model wrote; rendering only drops the marks."""
+
+        tags = {"generation"}  # noqa: RUF012 - the attribute jinja reads
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
     def refuse(message: str) -> None:
         raise TemplateError(message)
@@ -80,7 +90,9 @@ def _environment() -> Any:
     def to_json(value: Any, **options: Any) -> str:
         return json.dumps(value, ensure_ascii=False, **options)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+    )
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)

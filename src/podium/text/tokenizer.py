@@ -206,23 +206,26 @@ class Tokenizer:
         ]
 
     def _encode_segments(self, stretches: Sequence[Sequence[Segment]]) -> list[list[int]]:
-        texts = [_storable(segment) for stretch in stretches for segment in stretch if isinstance(segment, str)]
+        # Rows share many stretches (turn openings, stock phrases): each distinct one is encoded once.
+        texts = list(dict.fromkeys(part for stretch in stretches for part in stretch if isinstance(part, str)))
+        storable = [_storable(text) for text in texts]
         if len(texts) == 1:
             # One text is not worth waking the thread pool.
-            encodings = [self._plain.encode(texts[0], add_special_tokens=False)]
+            encodings = [self._plain.encode(storable[0], add_special_tokens=False)]
         else:
-            encodings = self._plain.encode_batch_fast(texts, add_special_tokens=False)
-        encoded = iter(zip(texts, encodings, strict=True))
+            encodings = self._plain.encode_batch_fast(storable, add_special_tokens=False)
+        encoded: dict[Segment, list[int]] = {}
+        for text, written, encoding in zip(texts, storable, encodings, strict=True):
+            ids = encoding.ids
+            encoded[text] = ids if self._forbidden.isdisjoint(ids) else self._encode_apart(written)
         results = []
         for stretch in stretches:
-            ids: list[int] = []
-            for segment in stretch:
-                if isinstance(segment, int):
-                    ids.append(segment)
-                    continue
-                text, encoding = next(encoded)
-                found = encoding.ids
-                ids += found if self._forbidden.isdisjoint(found) else self._encode_apart(text)
+            ids = []
+            for part in stretch:
+                if isinstance(part, int):
+                    ids.append(part)
+                else:
+                    ids += encoded[part]
             results.append(ids)
         return results
 
