@@ -1,0 +1,216 @@
+"""The sandbox: one tier, one zygote, a pool of ready sessions, and admission of running blocks.
+
+Knows how to keep these alive. All of it lives on the asyncio loop it was entered on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from collections import deque
+from collections.abc import Sequence
+
+from podium.errors import InputError, PodiumError, SandboxUnavailable
+from podium.sandbox import protocol, tiers
+from podium.sandbox.launch import LaunchFailed, ZygoteLauncher, visible
+from podium.sandbox.limits import Limits
+from podium.sandbox.process import Ending, Process
+from podium.sandbox.session import Session, open_request
+
+_CLOSED = Ending("state-lost", "closed")
+_RESTARTS = 3  # of the zygote, in a row without one session in between
+
+
+class Sandbox:
+    """Isolated Python sessions.
+
+    Args:
+        limits: of every session; `open` may narrow them.
+        warm: modules imported once, before any session.
+        tier: `A`, `B`, `C` or `D`; the strongest that works here when not given.
+        allow_unsafe: permit tier D, no isolation, when nothing else works. Said by a warning and in every result.
+        ready: sessions kept waiting for `open`.
+        running: blocks that run at the same time, the number of cores when not given; more wait, and their wait counts
+            against no limit.
+
+    Entering raises SandboxUnavailable when no tier works here and InputError for a missing warm module.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        warm: Sequence[str] = ("numpy", "sympy"),
+        *,
+        tier: str | None = None,
+        allow_unsafe: bool = False,
+        ready: int = 4,
+        running: int | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.tier = ""
+        self._warm = tuple(warm)
+        self._candidates = tiers.candidates(tier, allow_unsafe)
+        self._target = ready
+        self.running = asyncio.Semaphore(running or len(os.sched_getaffinity(0)))
+        self._launcher: ZygoteLauncher | None = None
+        self._pool: deque[Process] = deque()
+        self._processes: set[Process] = set()
+        self._starting = asyncio.Lock()
+        self._refill: asyncio.Task[None] | None = None
+        self._closed = True
+
+    async def __aenter__(self) -> Sandbox:
+        if not self._closed:
+            raise InputError("the sandbox is open already", "enter it once")
+        self._seen = visible(self._warm)
+        failures: list[tuple[str, LaunchFailed]] = []
+        for tier in self._candidates:
+            try:
+                await self._start(tier)
+            except LaunchFailed as failure:
+                failures.append((tier, failure))
+                await self._stop()
+                continue
+            except BaseException:
+                await self._stop()
+                raise
+            self._closed = False
+            if tier == "D":
+                warnings.warn("sandbox tier D: code runs without any isolation", stacklevel=2)
+            self._top_up()
+            return self
+        raise tiers.unavailable(failures)
+
+    async def _start(self, tier: str) -> None:
+        """A zygote of this tier, proven by a canary."""
+        self.tier = tier
+        self._launcher = ZygoteLauncher(tier, self._on_lost)
+        await self._launcher.start(self.limits, self._warm, self._seen)
+        process = await self._launcher.spawn()
+        self._processes.add(process)
+        try:
+            await tiers.canary(process, tier, self.limits)
+        finally:
+            self.release(process)
+
+    async def open(self, seed: int = 0, limits: Limits | None = None) -> Session:
+        """A fresh session, from the pool when one is ready.
+
+        `seed` sets `random` and, when warm, `numpy.random`. `limits` may only narrow the sandbox's.
+
+        Raises SandboxUnavailable when the zygote is lost and cannot be started again.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise InputError(f"seed is {seed!r}", "seeds are whole numbers")
+        narrowed = self.limits.narrowed(limits) if limits else self.limits
+        process = await self.acquire(narrowed, seed)
+        return Session(self, process, narrowed, seed)
+
+    async def acquire(self, limits: Limits, seed: int) -> Process:
+        """A process opened with these limits and this seed."""
+        while True:
+            process = await self._take()
+            try:
+                answer = await process.request(protocol.OPEN, open_request(limits, seed), limits)
+            except BaseException:
+                self.release(process)
+                raise
+            if isinstance(answer.outcome, protocol.Reply):
+                return process
+            self.release(process)
+
+    async def _take(self) -> Process:
+        try:
+            while self._pool:
+                process = self._pool.popleft()
+                if process.ending is None:
+                    return process
+            return await self._spawn()
+        finally:
+            self._top_up()
+
+    async def _spawn(self) -> Process:
+        """Fork a session, starting the zygote again when it was lost."""
+        for _ in range(_RESTARTS):
+            if self._closed:
+                raise InputError("the sandbox is closed", "use it inside `async with`")
+            async with self._starting:
+                launcher = self._launcher
+                if launcher is None or not launcher.alive:
+                    launcher = await self._restart()
+            try:
+                process = await launcher.spawn()
+            except LaunchFailed as failure:
+                if launcher.alive:
+                    raise SandboxUnavailable(
+                        f"a session of tier {self.tier} could not be started: {failure}", tiers.cure([("", failure)])
+                    ) from failure
+                continue
+            self._processes.add(process)
+            process.gone.add_done_callback(lambda _: self._processes.discard(process))
+            return process
+        raise SandboxUnavailable(
+            "the sandbox's zygote keeps dying", "look for an out-of-memory killer in the kernel's log"
+        )
+
+    async def _restart(self) -> ZygoteLauncher:
+        if self._launcher is not None:
+            await self._launcher.closed()
+        try:
+            self._launcher = launcher = ZygoteLauncher(self.tier, self._on_lost)
+            await launcher.start(self.limits, self._warm, self._seen)
+        except LaunchFailed as failure:
+            raise tiers.unavailable([(self.tier, failure)]) from failure
+        return launcher
+
+    def _on_lost(self) -> None:
+        """The zygote died, and its sessions with it: each of them says so when it is used next."""
+        self._top_up()
+
+    def _top_up(self) -> None:
+        if not self._closed and (self._refill is None or self._refill.done()):
+            self._refill = asyncio.get_running_loop().create_task(self._fill())
+
+    async def _fill(self) -> None:
+        self._pool = deque(process for process in self._pool if process.ending is None)
+        while not self._closed and len(self._pool) < self._target:
+            try:
+                self._pool.append(await self._spawn())
+            except PodiumError:
+                return  # whoever needs a session next meets the same error and can act on it
+
+    def release(self, process: Process) -> None:
+        """Kill a process that nobody needs any more."""
+        process.end(_CLOSED)
+
+    @property
+    def zygote_pid(self) -> int:
+        """Process id of the zygote's outer process, for tests and monitoring."""
+        assert self._launcher is not None
+        return self._launcher.popen.pid
+
+    def zygote_lost_with(self, ending: Ending) -> bool:
+        """Whether a process ended because the zygote did."""
+        return ending.status == "crashed" and (self._launcher is None or not self._launcher.check())
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop()
+
+    async def _stop(self) -> None:
+        """Nothing is left afterwards: no process, no descriptor."""
+        self._closed = True
+        if self._refill is not None:
+            self._refill.cancel()
+            await asyncio.wait([self._refill])
+            self._refill = None
+        processes = list(self._processes)
+        for process in processes:
+            self.release(process)
+        # While the zygote lives it reaps them.
+        if processes:
+            await asyncio.wait([process.gone for process in processes], timeout=5.0)
+        self._pool.clear()
+        if self._launcher is not None:
+            await self._launcher.closed()
+            self._launcher = None

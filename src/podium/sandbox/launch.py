@@ -1,0 +1,274 @@
+"""Starting interpreters: the zygote, what it may see, and sessions out of it.
+
+Knows paths, the environment and the zygote's messages. The environment is written down here word by word: nothing of
+the host's reaches the zygote, whose memory every session can read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import podium
+from podium.errors import InputError, PodiumError
+from podium.sandbox import protocol
+from podium.sandbox.limits import Limits
+from podium.sandbox.process import Ending, Process
+
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/",
+    "LANG": "C.UTF-8",
+    # The same order of sets and dictionaries in every run.
+    "PYTHONHASHSEED": "0",
+    # One arena of address space for all threads, or a memory limit would allow only a few of them.
+    "MALLOC_ARENA_MAX": "1",
+    # A zygote with threads could not be forked.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+}
+
+# -P and -s: no folder but the ones named below; -S: no .pth file runs; -B: nothing is written.
+INTERPRETER_OPTIONS = ("-P", "-s", "-S", "-B")
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from podium.sandbox.zygote import main; main(int(sys.argv[2]))"
+_SYSTEM_TREES = (
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/usr/share/zoneinfo",
+    "/etc/ld.so.cache",
+)
+
+
+_UNWANTED = Ending("crashed", "not wanted any more")
+
+
+class LaunchFailed(Exception):
+    """A tier does not work here: the step that failed and what the system said."""
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(f"{step}: {reason}")
+        self.step = step
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """What sessions may read (`trees`) and import from (`paths`)."""
+
+    trees: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+def visible(warm: Sequence[str]) -> Visible:
+    """The interpreter, its installed packages, the system's libraries, and warm modules that lie elsewhere.
+
+    The working folder and other entries of sys.path are not among them. Raises InputError for a warm module that is
+    not installed.
+    """
+    candidates = [
+        sysconfig.get_path("stdlib"),
+        str(Path(sys.base_prefix, "lib")),
+        *(entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")),
+        *_SYSTEM_TREES,
+    ]
+    trees = _outermost(path for path in candidates if os.path.exists(path))
+    paths = [entry for entry in sys.path if _inside(entry, trees) or entry.endswith(".zip")]
+    for name in warm:
+        locations = _locate(name)
+        for location in locations:
+            if not _inside(location, trees):
+                trees = _outermost((*trees, location))
+                paths.append(os.path.dirname(location))
+    return Visible(tuple(trees), tuple(dict.fromkeys(paths)))
+
+
+def _locate(name: str) -> list[str]:
+    top = name.partition(".")[0]
+    try:
+        spec = importlib.util.find_spec(top) if top.isidentifier() else None
+    except ValueError:  # a module without a spec, such as __main__
+        spec = None
+    if spec is None:
+        raise InputError(
+            f"warm module {name!r} is not installed", f"install it, or leave it out of warm=: pip install {top}"
+        )
+    if spec.submodule_search_locations:
+        return [os.path.abspath(location) for location in spec.submodule_search_locations]
+    return [os.path.abspath(spec.origin)] if spec.has_location and spec.origin else []
+
+
+def _inside(path: str, trees: Sequence[str]) -> bool:
+    return any(path == tree or path.startswith(tree + "/") for tree in trees)
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    kept: list[str] = []
+    for path in sorted({os.path.abspath(path) for path in paths}):
+        if not _inside(path, kept):
+            kept.append(path)
+    return kept
+
+
+class ZygoteLauncher:
+    """A zygote of tier A or B and the sessions it forks."""
+
+    def __init__(self, tier: str, on_lost: Callable[[], None]) -> None:
+        self.tier = tier
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Future[tuple[socket.socket, int, int]]] = deque()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)
+        environment = dict(ENVIRONMENT)
+        if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
+            environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+        source = str(Path(podium.__file__).resolve().parent.parent)
+        with theirs:
+            # From this thread: the kernel ends the zygote when the thread that started it ends.
+            self.popen = subprocess.Popen(
+                [sys.executable, *INTERPRETER_OPTIONS, "-c", _BOOT, source, str(theirs.fileno())],
+                env=environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self.alive = True
+
+    async def start(self, limits: Limits, warm: Sequence[str], seen: Visible) -> None:
+        """Wait until the zygote is confined and warm.
+
+        Raises LaunchFailed when this tier does not work here, InputError when a warm module cannot be imported.
+        """
+        settings = {
+            "tier": self.tier,
+            "limits": asdict(limits),
+            "warm": list(warm),
+            "trees": list(seen.trees),
+            "paths": list(seen.paths),
+        }
+        try:
+            await self._loop.sock_sendall(self._control, json.dumps(settings).encode())
+            message = await self._loop.sock_recv(self._control, 1 << 16)
+        except OSError:
+            message = b""
+        if message != b"ready":
+            failure = json.loads(message) if message else {"step": "zygote", "reason": self._last_words()}
+            if failure["step"] == "warm":
+                raise InputError(
+                    f"a warm module cannot be imported: {failure['reason']}",
+                    "mend the installation, or leave it out of warm=",
+                )
+            raise LaunchFailed(failure["step"], failure["reason"])
+        self._loop.add_reader(self._control, self._on_message)
+
+    def _last_words(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read()[-2000:].decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "the interpreter died while starting"
+
+    async def spawn(self) -> Process:
+        """Fork one session. Raises LaunchFailed, or PodiumError when this process is out of descriptors."""
+        if not self.alive:
+            raise LaunchFailed("zygote", "it died")
+        waiter: asyncio.Future[tuple[socket.socket, int, int]] = self._loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            await self._loop.sock_sendall(self._control, b"spawn")
+        except OSError:
+            self._lose()
+        control, output, pidfd = await waiter
+        try:
+            process = Process(control, output, pidfd, count_threads=self.tier != "A")
+        except OSError as error:
+            control.close()
+            os.close(output)
+            os.close(pidfd)
+            raise LaunchFailed("session", str(error)) from error
+        try:
+            outcome = await process.ready()
+        except asyncio.CancelledError:
+            process.end(_UNWANTED)
+            raise
+        if not isinstance(outcome, protocol.Reply) or outcome.code != protocol.READY:
+            process.end(_UNWANTED)
+            text = outcome.text if isinstance(outcome, protocol.Reply) else outcome.detail
+            step, _, reason = text.partition(": ")
+            raise LaunchFailed(step, reason)
+        return process
+
+    def _on_message(self) -> None:
+        try:
+            data, descriptors, flags, _ = socket.recv_fds(self._control, 4096, 3)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors, flags = b"", [], 0
+        if not data:
+            self._lose()
+            return
+        waiter = self._waiting.popleft()
+        if data == b"session" and len(descriptors) == 3 and not waiter.done():
+            waiter.set_result((socket.socket(fileno=descriptors[0]), descriptors[1], descriptors[2]))
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if waiter.done():
+            return
+        if flags & socket.MSG_CTRUNC or data == b"session":
+            waiter.set_exception(
+                PodiumError("out of file descriptors: a session takes three", "raise the limit with `ulimit -n 65536`")
+            )
+        else:
+            waiter.set_exception(LaunchFailed("session", data.decode(errors="replace")))
+
+    def check(self) -> bool:
+        """Whether the zygote lives, asked of its socket now: the kernel closes that before it ends the sessions."""
+        if self.alive:
+            self._on_message()
+        return self.alive
+
+    def _lose(self) -> None:
+        if self.alive:
+            self.close()
+            self._on_lost()
+
+    def close(self) -> None:
+        """Kill the zygote; the kernel ends its sessions with it. Does not wait."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        self._errors.close()
+        self.popen.kill()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(LaunchFailed("zygote", "it died"))
+        self._waiting.clear()
+
+    async def closed(self) -> None:
+        """Kill the zygote and reap it."""
+        self.close()
+        await asyncio.to_thread(self.popen.wait)

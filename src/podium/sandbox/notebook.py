@@ -1,0 +1,142 @@
+"""Running blocks as a notebook does, inside a session.
+
+Knows Python and nothing of isolation: variables live on between blocks, the value of a last expression is shown, an
+error shows a short traceback of the block's own frames, an interrupt ends the block and keeps the variables.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import random
+import signal
+import sys
+import traceback
+import types
+from typing import Any
+
+from podium.sandbox import protocol
+from podium.sandbox.transcript import Transcript
+
+_FRAMES_SHOWN = 6
+_DIGITS = 1_000_000  # of an integer as text; CPython's own limit of 4300 is met by ordinary answers
+
+_HINTS = {
+    "subprocess.py": "no other program can be run here",
+    "popen_fork.py": "no process can be started here; use a loop or threads",
+    "multiprocessing": "no process can be started here; use a loop or threads",
+    "socket.py": "there is no network here",
+}
+
+
+class Notebook:
+    """One session's variables and the loop body that runs a block over them."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+        self.module = types.ModuleType("__main__")
+        self._count = 0
+        self._interruptible = False
+
+    def open(self, seed: int) -> None:
+        """Make this the program's main module and seed the generators that have a global state."""
+        sys.modules["__main__"] = self.module
+        sys.set_int_max_str_digits(_DIGITS)
+        random.seed(seed)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:
+            numpy.random.seed(seed % 2**32)
+
+    def run(self, source: str, room: int) -> tuple[int, int, str]:
+        """Run one block of which `room` characters of output go out at once.
+
+        Returns (reply code, characters dropped, text not yet sent).
+        """
+        self._count += 1
+        self.transcript.begin(room)
+        sys.stdout = sys.stderr = self.transcript
+        code = protocol.INTERRUPTED
+        try:
+            try:
+                # A block may have installed its own handler: the next one starts with ours again.
+                signal.signal(signal.SIGINT, self._on_interrupt)
+                self._interruptible = True
+                code = self._execute(source, f"<block {self._count}>")
+            finally:
+                self._interruptible = False
+        except KeyboardInterrupt:
+            # Arrived between the block and the line above; the host's clock has the last word either way.
+            self._interruptible = False
+        text, dropped = self.transcript.finish()
+        return code, dropped, text
+
+    def _on_interrupt(self, number: int, frame: types.FrameType | None) -> None:
+        if self._interruptible:
+            raise KeyboardInterrupt
+
+    def _execute(self, source: str, name: str) -> int:
+        # Tracebacks find the source text of the block here.
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        try:
+            statements, last = _compile(source, name)
+            exec(statements, self.module.__dict__)
+            if last is not None:
+                self._show(eval(last, self.module.__dict__))
+        except KeyboardInterrupt as error:
+            self._report(error)
+            return protocol.INTERRUPTED
+        except MemoryError as error:
+            self._report(error)
+            return protocol.MEMORY
+        except BaseException as error:  # SystemExit and whatever a block derives from BaseException end the block only
+            self._report(error)
+            return protocol.ERROR
+        return protocol.OK
+
+    def _show(self, value: Any) -> None:
+        if value is not None:
+            self.transcript.write(repr(value) + "\n")
+            self.module.__dict__["_"] = value
+
+    def _report(self, error: BaseException) -> None:
+        """Write the traceback. Formatting runs the block's own __str__ and may fail in any way."""
+        try:
+            text = _format(error)
+        except BaseException as failure:
+            text = f"{type(error).__name__} (its text cannot be shown: {type(failure).__name__})\n"
+        self.transcript.write(text)
+
+
+def _compile(source: str, name: str) -> tuple[types.CodeType, types.CodeType | None]:
+    """(the statements, the last expression if its value is to be shown). A closing semicolon hides the value."""
+    tree = ast.parse(source, name)
+    last = None
+    if tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";"):
+        last = compile(ast.Expression(tree.body.pop().value), name, "eval")  # type: ignore[attr-defined]
+    return compile(tree, name, "exec"), last
+
+
+def _format(error: BaseException) -> str:
+    report = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+    files = {frame.filename for frame in report.stack}
+    _own_frames(report)
+    text = "".join(report.format())
+    if isinstance(error, OSError):
+        for part, hint in _HINTS.items():
+            if any(part in file for file in files):
+                return f"{text.rstrip()}\n({hint})\n"
+    return text
+
+
+def _own_frames(report: traceback.TracebackException | None) -> None:
+    """Keep the last few frames that lie in blocks, here and in the errors that led to this one."""
+    for _ in range(_FRAMES_SHOWN):
+        if report is None:
+            return
+        own = [frame for frame in report.stack if frame.filename.startswith("<block ")]
+        report.stack = traceback.StackSummary.from_list(own[-_FRAMES_SHOWN:])
+        if report.__cause__ is None and report.__suppress_context__:
+            report.__context__ = None
+        report = report.__cause__ or report.__context__
+    if report is not None:
+        report.__cause__ = report.__context__ = None

@@ -1,0 +1,318 @@
+"""One session process as the host sees it: requests out, one answer in, frozen in between.
+
+Knows the protocol, signals and the clock, not who wants what run. Nothing the process sends is trusted: an answer out
+of turn, too much output or a closed socket is its end. All waiting is on one asyncio loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from podium.sandbox import protocol
+from podium.sandbox.limits import Limits, Status
+
+GRACE_SECONDS = 0.5  # between the interrupt and the kill
+LOADED = 3.0  # a block may wait for a core until its wall time is this many times its limit
+_WATCH_SECONDS = 0.05
+_READ = 1 << 16
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a process is no more, as a block's status and a line for logs."""
+
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one request: a reply or an ending, and what was written to the pipe meanwhile."""
+
+    outcome: protocol.Reply | Ending
+    written: bytes
+    interrupted: bool
+    wall_seconds: float
+    cpu_seconds: float
+
+
+class Process:
+    """Owns the control socket, the output pipe and the pidfd that it is given."""
+
+    def __init__(self, control: socket.socket, output: int, pidfd: int, *, count_threads: bool = False) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._control = control
+        self._output = output
+        self._pidfd = pidfd
+        self._pid = _pid_of(pidfd)
+        self._count_threads = count_threads  # where the kernel does not bound them per session
+        self._request = 0
+        self._reader = protocol.ReplyReader()
+        self._answer: asyncio.Future[protocol.Reply | Ending] | None = self._loop.create_future()
+        self._text_limit = 4096
+        self._byte_limit = _READ
+        self._written = bytearray()
+        self._unsent = memoryview(b"")
+        self._timer: asyncio.TimerHandle | None = None
+        self._frozen = False
+        self.ending: Ending | None = None
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        control.setblocking(False)
+        os.set_blocking(output, False)
+        self._loop.add_reader(control, self._on_control)
+        self._loop.add_reader(output, self._on_output)
+        self._loop.add_reader(pidfd, self._on_exit)
+
+    async def ready(self) -> protocol.Reply | Ending:
+        """Wait until the process has confined itself."""
+        assert self._answer is not None
+        timer = self._loop.call_later(_START_SECONDS, self.end, Ending("timeout", "did not start in time"))
+        try:
+            return await self._answer
+        finally:
+            timer.cancel()
+            self._answer = None
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far, all threads; read from the kernel's clock of that process."""
+        try:
+            return time.clock_gettime((~self._pid) << 3 | 2)
+        except OSError:
+            return 0.0
+
+    async def request(self, kind: int, payload: bytes, limits: Limits) -> Answer:
+        """Send one request and wait for what comes of it. When cancelled, the process is killed."""
+        self._request = (self._request + 1) & 0xFFFFFFFF
+        self._text_limit = 8 * limits.output_chars + 64  # a lone surrogate takes six bytes
+        self._byte_limit = limits.output_bytes
+        answer: asyncio.Future[protocol.Reply | Ending] = self._loop.create_future()
+        cpu_before = self.cpu_seconds()
+        self._clear()
+        self._answer = answer
+        clock = _BlockClock(self, limits)
+        try:
+            if self.ending is not None:
+                answer.set_result(self.ending)
+            else:
+                self._thaw()
+                self._send(protocol.pack_request(kind, self._request, payload))
+            outcome = await answer
+        except asyncio.CancelledError:
+            self.end(Ending("state-lost", "the caller went away"))
+            raise
+        finally:
+            clock.stop()
+            self._answer = None
+        wall = self._loop.time() - clock.started
+        cpu = max(self._cpu_at_end - cpu_before, 0.0)
+        return Answer(outcome, bytes(self._written), clock.interrupted, wall, cpu)
+
+    def _clear(self) -> None:
+        """Forget what a process that is asleep had left in its pipe; bytes on its socket are its end."""
+        self._written.clear()
+        if self.ending is None:
+            self._on_control()
+        if self.ending is None:
+            self._drain()
+        self._written.clear()
+
+    def _send(self, data: bytes) -> None:
+        self._unsent = memoryview(data)
+        self._on_writable()
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self._control.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.end(Ending("crashed", "closed its control socket"))
+            return
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._loop.add_writer(self._control, self._on_writable)
+        else:
+            self._loop.remove_writer(self._control)
+
+    def _on_control(self) -> None:
+        try:
+            # recv, never recvmsg: descriptors sent along are dropped by the kernel.
+            data = self._control.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.end(Ending("crashed", "the process exited or closed its control socket"))
+            return
+        if self._answer is None or self._answer.done():
+            self.end(Ending("crashed", "protocol: bytes out of turn"))
+            return
+        try:
+            reply = self._reader.feed(data, self._request, self._text_limit)
+        except protocol.ProtocolViolation as violation:
+            self.end(Ending("crashed", f"protocol: {violation}"))
+            return
+        if reply is not None:
+            if reply.code not in (protocol.READY, protocol.FAILED):
+                self._freeze()
+            self._drain()
+            if self.ending is None:
+                self._settle(reply)
+
+    def _on_output(self) -> None:
+        self._read_output()
+
+    def _read_output(self) -> bool:
+        """Take what is in the pipe once; False when it was empty or is closed."""
+        try:
+            data = os.read(self._output, _READ)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.remove_reader(self._output)
+            return False
+        self._written += data
+        if len(self._written) > self._byte_limit:
+            self.end(Ending("output-limit", f"wrote more than {self._byte_limit} bytes"))
+            return False
+        return True
+
+    def _drain(self) -> None:
+        while self._read_output():
+            pass
+
+    def _on_exit(self) -> None:
+        if self.ending is None:
+            # The last words may still be in the socket.
+            self._on_control()
+        if self.ending is None:
+            self.end(Ending("crashed", "the process died"))
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self.gone.set_result(None)
+
+    def _settle(self, outcome: protocol.Reply | Ending) -> None:
+        self._cpu_at_end = self.cpu_seconds()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(outcome)
+
+    def end(self, ending: Ending) -> None:
+        """Kill it, if nobody did before, and let go of everything but the pidfd, which tells when it is gone."""
+        if self.ending is not None:
+            return
+        self.ending = ending
+        self.signal(signal.SIGKILL)
+        self._drain_after_end()
+        self._loop.remove_reader(self._control)
+        self._loop.remove_writer(self._control)
+        self._loop.remove_reader(self._output)
+        self._control.close()
+        os.close(self._output)
+        self._settle(ending)
+
+    def _drain_after_end(self) -> None:
+        room = self._byte_limit - len(self._written)
+        while room > 0:
+            try:
+                data = os.read(self._output, min(_READ, room))
+            except BlockingIOError:
+                return
+            if not data:
+                return
+            self._written += data
+            room -= len(data)
+
+    def signal(self, number: int) -> None:
+        if not self.gone.done():
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                pass  # it went on its own; the pidfd says so in a moment
+
+    def _freeze(self) -> None:
+        """Between blocks nothing of a session runs: no stolen time, no output into the next block."""
+        self.signal(signal.SIGSTOP)
+        self._frozen = True
+
+    def _thaw(self) -> None:
+        if self._frozen:
+            self.signal(signal.SIGCONT)
+            self._frozen = False
+
+    def seconds_waited_for_core(self) -> float:
+        """How long the main thread was ready to run but had no core, so far; 0 where the kernel does not tell."""
+        try:
+            with open(f"/proc/{self._pid}/schedstat") as file:
+                return int(file.read().split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
+
+    def thread_count(self) -> int:
+        try:
+            with open(f"/proc/{self._pid}/stat") as file:
+                return int(file.read().rpartition(")")[2].split()[17])
+        except (OSError, IndexError):
+            return 0
+
+    @property
+    def counts_threads(self) -> bool:
+        return self._count_threads
+
+    _cpu_at_end = 0.0
+
+
+class _BlockClock:
+    """The time limit of one block: interrupt, grace, kill. Waiting for a core does not count, up to LOADED times."""
+
+    def __init__(self, process: Process, limits: Limits) -> None:
+        self._process = process
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self.started = self._loop.time()
+        self.interrupted = False
+        self._waited_before: float | None = None
+        self._step(_WATCH_SECONDS if process.counts_threads else min(_WATCH_SECONDS, limits.wall_seconds), self._watch)
+
+    def _step(self, seconds: float, then: Callable[[], None]) -> None:
+        self._timer = self._loop.call_later(seconds, then)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _watch(self) -> None:
+        """First after a moment, so that short blocks cost no look at /proc; then whenever the limit may be reached."""
+        process, limit = self._process, self._limits.wall_seconds
+        if process.counts_threads and process.thread_count() > self._limits.threads:
+            process.end(Ending("crashed", f"more than {self._limits.threads} threads"))
+            return
+        waited = process.seconds_waited_for_core()
+        if self._waited_before is None:
+            self._waited_before = waited
+        elapsed = self._loop.time() - self.started
+        left = min(limit - (elapsed - (waited - self._waited_before)), LOADED * limit - elapsed)
+        if left > 0:
+            self._step(_WATCH_SECONDS if process.counts_threads else max(left, 0.001), self._watch)
+        else:
+            self.interrupted = True
+            process.signal(signal.SIGINT)
+            self._step(GRACE_SECONDS, self._kill)
+
+    def _kill(self) -> None:
+        self._process.end(Ending("timeout", "did not answer the interrupt"))
+
+
+def _pid_of(pidfd: int) -> int:
+    """Process id as seen from here; the sender of the pidfd may live in another pid namespace."""
+    with open(f"/proc/self/fdinfo/{pidfd}") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+    raise ProcessLookupError("no process id in fdinfo")

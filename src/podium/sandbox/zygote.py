@@ -1,0 +1,111 @@
+"""The warm interpreter that sessions are forked from.
+
+Started fresh by the host with an explicit environment; runs no foreign code itself and never reads a byte that a
+session wrote. Commands on the control socket: one message per session wanted, answered by one message with three
+descriptors (control socket, output pipe, pidfd).
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from podium.sandbox import confine, inside, protocol, syscalls
+
+SPAWN = b"spawn"
+READY = b"ready"
+
+
+def main(descriptor: int) -> None:
+    control = socket.socket(fileno=descriptor)
+    settings: dict[str, Any] = json.loads(control.recv(1 << 20))
+    # The host's end may live on in a process the host forked; its parent's death cannot be missed.
+    syscalls.die_with_parent(signal.SIGKILL)
+    try:
+        confinement = confine.confine_zygote(settings["tier"], settings["limits"], settings["trees"])
+        # Credentials may have changed, which clears it.
+        syscalls.die_with_parent(signal.SIGKILL)
+        if confinement.tier == "A":
+            os.environ.update(HOME=confinement.scratch, TMPDIR=confinement.scratch)
+        _warm_up(settings["warm"], settings["paths"])
+        confinement.baseline = _address_space(confinement.proc)
+    except confine.StepFailed as failure:
+        control.send(json.dumps({"step": failure.step, "reason": failure.reason}).encode())
+        os._exit(1)
+    control.send(READY)
+    while control.recv(64) == SPAWN:
+        _spawn(control, confinement)
+    os._exit(0)
+
+
+def _warm_up(modules: list[str], paths: list[str]) -> None:
+    """Import what sessions will want, once; afterwards its memory is shared and the collector leaves it alone."""
+    sys.path[:] = paths
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the sessions
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the host's business
+    for name in modules:
+        try:
+            module = importlib.import_module(name)
+        except BaseException as error:
+            raise confine.StepFailed("warm", f"{name}: {type(error).__name__}: {error}") from error
+        if name == "sympy":
+            # Builds the caches that every first use would build.
+            module.factorint(module.expand((module.Symbol("x") + 1) ** 2).subs("x", 5))
+            module.solve("x**2 - 2", "x")
+    gc.collect()
+    gc.freeze()
+
+
+def _address_space(proc: int) -> int:
+    """VmSize of this process in bytes."""
+    with open(os.open("self/statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)) as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _spawn(control: socket.socket, confinement: confine.Confinement) -> None:
+    ours, theirs = socket.socketpair()
+    output_read, output_write = os.pipe()
+    descriptors = [ours.fileno(), output_read]
+    try:
+        if confinement.tier == "A":
+            syscalls.unshare(syscalls.CLONE_NEWPID)
+        pid = os.fork()
+        if pid == 0:
+            _become_session(confinement, theirs.fileno(), output_write)
+        if confinement.tier == "A":
+            syscalls.setns(confinement.pid_namespace, syscalls.CLONE_NEWPID)
+        descriptors.append(os.pidfd_open(pid))
+        socket.send_fds(control, [b"session"], descriptors)
+    except OSError as error:
+        control.send(f"error {error}".encode())
+    finally:
+        ours.close()
+        theirs.close()
+        os.close(output_read)
+        os.close(output_write)
+        for descriptor in descriptors[2:]:
+            os.close(descriptor)
+
+
+def _become_session(confinement: confine.Confinement, control: int, output: int) -> None:
+    try:
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        try:
+            confine.confine_session(confinement, control)
+        except confine.StepFailed as failure:
+            protocol.write_all(control, protocol.pack_reply(protocol.FAILED, 0, 0, str(failure)))
+            os._exit(1)
+        inside.serve(control, confinement.baseline, int(confinement.limits["output_chars"]))
+    finally:
+        # Nothing of the zygote's stack may run in a session's process.
+        os._exit(70)
