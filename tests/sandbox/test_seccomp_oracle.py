@@ -32,7 +32,9 @@ X32 = 0x40000000
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 
 # Nothing of this may ever be let through, whatever its arguments.
-NEVER = """
+NEVER = re.findall(
+    r"\w+",
+    """
 execve execveat fork vfork ptrace process_vm_readv process_vm_writev pidfd_open pidfd_getfd pidfd_send_signal kcmp
 process_madvise socket connect bind listen accept accept4 sendmsg sendmmsg recvmsg recvmmsg setsockopt io_uring_setup
 io_uring_enter io_uring_register memfd_create memfd_secret userfaultfd bpf perf_event_open add_key request_key keyctl
@@ -47,7 +49,8 @@ migrate_pages move_pages mbind set_mempolicy lookup_dcookie setxattr lsetxattr f
 rt_sigqueueinfo rt_tgsigqueueinfo process_mrelease vmsplice splice tee mlock mlockall mlock2 remap_file_pages
 timer_create timerfd_create signalfd4 setsid setpgid vserver nfsservctl _sysctl sysfs ustat chown fchown fchownat
 lchown truncate
-""".split()
+""",
+)
 
 
 @functools.cache
@@ -140,6 +143,9 @@ def by_libseccomp(machine: str, scratch: bool) -> bytes:
     made.add_rule(ALLOW, "prlimit64", pyseccomp.Arg(0, masked, word, 0))
     for option in (15, 16):
         made.add_rule(ALLOW, "prctl", pyseccomp.Arg(0, masked, word, option))
+    # fcntl.h: duplicate, flags, status, locks of both kinds, size of a pipe; not F_SETOWN, F_SETSIG, F_SETPIPE_SZ
+    for command in (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032):
+        made.add_rule(ALLOW, "fcntl", pyseccomp.Arg(1, masked, word, command))
     for request in (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451):
         made.add_rule(ALLOW, "ioctl", pyseccomp.Arg(1, masked, word, request))
     made.add_rule(ALLOW, "socketpair", pyseccomp.Arg(0, masked, word, 1), pyseccomp.Arg(1, masked, 0xF, 1))
@@ -200,10 +206,10 @@ def test_foreign_machines_and_tables_kill(pair):
 INTERESTING = [
     0, 1, 2, 3, 5, 15, 16, 17, 22, 38, PID, PID + 1, 2**32 + PID, 2**32, 2**31, 2**64 - 1, 2**64 - PID, 0x3D0F00,
     0x7D0F00, 0x3D0F00 | 17, 0x3D0F00 | 0x10000000, 0x3C0F00, 0x5401, 0x5412, 0x5413, 0x541B, 0x541C, 0x5421, 0x5450,
-    0x5451, 0x80000, 0x80001, 0x80002, 0x801, 0x5402,
+    0x5451, 0x80000, 0x80001, 0x80002, 0x801, 0x5402, 8, 10, 36, 1024, 1030, 1031, 1032,
 ]  # fmt: skip
 WORD = st.one_of(st.sampled_from(INTERESTING), st.integers(0, 2**64 - 1), st.integers(0, 64))
-CONDITIONAL = ["clone", "kill", "tgkill", "prlimit64", "prctl", "ioctl", "socketpair", "sendto"]
+CONDITIONAL = ["fcntl", "clone", "kill", "tgkill", "prlimit64", "prctl", "ioctl", "socketpair", "sendto"]
 
 
 @given(name=st.sampled_from(CONDITIONAL), arguments=st.tuples(WORD, WORD, WORD, WORD, WORD, WORD))
