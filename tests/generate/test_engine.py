@@ -79,14 +79,15 @@ async def test_pausing_at_a_stop_string_and_going_on_recomputes_nothing(model, t
     assert usage.prompt_tokens == len(prompt)
     assert usage.completion_tokens == len(first_tokens) + len(second_tokens)
     assert usage.appended_tokens == len(tokenizer.encode(appended))
-    # Each context token once, apart from the last, which nothing followed; the prompt was another's already.
+    overhang = len(tokenizer.decode(first_tokens)) - len(first)
+    last_text = tokenizer.decode(first_tokens[-1:])
+    tail = tokenizer.encode_model(last_text[: len(last_text) - overhang]) if overhang else first_tokens[-1:]
+    context = prompt + first_tokens[:-1] + tail + tokenizer.encode(appended)
+    # Each context token once, apart from the last, which nothing followed; the prompt was another's already. The token
+    # that went on behind the stop string was replaced by those of its first part.
     replaced = usage.computed_tokens - (usage.completion_tokens + usage.appended_tokens - 1)
-    assert 0 <= replaced <= 4
+    assert replaced == len(tail) - 1
     # What follows is what the model says to the very text the reader saw.
-    kept = first_tokens[:-1]
-    tail = tokenizer.decode(first_tokens)[len(tokenizer.decode(kept)) :]
-    tail = tail[: len(tail) - (len(tokenizer.decode(first_tokens)) - len(first))]
-    context = prompt + kept + tokenizer.encode_model(tail) + tokenizer.encode(appended)
     with torch.no_grad():
         for token in second_tokens[:10]:
             assert int(model(torch.tensor([context]))[0, -1].argmax()) == token

@@ -79,8 +79,13 @@ class Sequence:
     def _cut(self, text: str, overhang: int, token: int, tokenizer: Tokenizer) -> str:
         """The text up to the stop string; the last token, which is not computed yet, becomes tokens of just that."""
         kept = text[: len(text) - overhang]
-        if (overhang or self.decoder.flush()) and tokenizer.decode([token]).startswith(kept):
-            self.tokens[-1:] = tokenizer.encode_model(kept)
+        rest = self.decoder.flush()
+        if overhang or rest:
+            own = tokenizer.decode([token]).removesuffix(rest)
+            before = len(text) - len(own)
+            # Where the token also ends a character that began before it, it cannot be cut and stays whole.
+            if text.endswith(own) and before <= len(kept):
+                self.tokens[-1:] = tokenizer.encode_model(kept[before:])
         return kept
 
     def append(self, tokens: list[int], decoder: Decoder) -> None:

@@ -1,0 +1,351 @@
+"""Answers from any server that speaks the OpenAI HTTP API (vLLM, SGLang, llama.cpp, TensorRT-LLM, hosted ones).
+
+Knows HTTP and text; holds no model. Stop strings and repetition are watched for here and not by the server: servers
+leave out the stop string or do not say which one fired, and this way all behave alike; closing the stream ends the
+computation there. A continuation sends the whole context again; servers with a prefix cache compute only what is new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from podium.errors import CompleterError, InputError, nearest
+from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
+from podium.generate.stopping import StopWatch
+from podium.records import Message
+
+if TYPE_CHECKING:
+    from podium.text import Tokenizer
+
+# Sent because they help, left out for servers that refuse them by name.
+_OPTIONAL = ("stream_options", "skip_special_tokens")
+
+
+class OpenAICompleter:
+    """Implements Completer over a server.
+
+    Chats go to /v1/chat/completions. With `tokenizer` (the model's folder, or a Tokenizer) they are rendered here and
+    go as token ids to /v1/completions, so that nothing in them can become a special token; text and ids go there
+    anyway. After `extend`, a chat without a tokenizer is continued with `continue_final_message`, which vLLM and
+    SGLang know and others refuse.
+
+    Args:
+        url: with or without the ending /v1.
+        model: as the server names it.
+        timeout: seconds without a sign of life before a request counts as dead.
+        retries: how often a request that was refused (no connection, 429, 5xx) is sent again, after 0.5, 1, 2 …
+            seconds or what the server asks for. An answer that broke off half-way is not: it would be another answer.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str,
+        tokenizer: Tokenizer | Path | str | None = None,
+        api_key: str | None = None,
+        timeout: float = 600.0,
+        retries: int = 4,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"{url!r} is not the address of a server", "write it like http://localhost:8000/v1")
+        url = url.rstrip("/")
+        self.url = url if url.endswith("/v1") else f"{url}/v1"
+        self.name = model
+        if isinstance(tokenizer, str | Path):
+            from podium.text import Tokenizer
+
+            tokenizer = Tokenizer.load(tokenizer)
+        self.tokenizer = tokenizer
+        self.retries = retries
+        self.refused: set[str] = set()  # optional fields this server does not take
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._timeout = timeout
+        self._client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    def client(self) -> httpx.AsyncClient:
+        """The connections of the running event loop; they cannot be carried over to another one."""
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._client[0] is not loop:
+            limits = httpx.Limits(max_connections=None)
+            timeout = httpx.Timeout(self._timeout, connect=min(10.0, self._timeout))
+            self._client = (loop, httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout))
+        return self._client[1]
+
+    async def start(self, prompt: Prompt, sampling: Sampling) -> OpenAICompletion:
+        """Send the request; what is wrong with it or with the server is raised where the pieces are read."""
+        return OpenAICompletion(self, prompt, sampling)
+
+    async def close(self) -> None:
+        if self._client is not None and self._client[0] is asyncio.get_running_loop():
+            await self._client[1].aclose()
+        self._client = None
+
+    async def events(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The JSON objects of a streamed answer.
+
+        Raises:
+            CompleterError: no server, a refusal that sending again does not mend, or a stream that broke off.
+        """
+        attempt = 0
+        while True:
+            delay = 0.5 * 2**attempt
+            sent = {key: value for key, value in body.items() if key not in self.refused}
+            begun = False
+            try:
+                async with self.client().stream("POST", f"{self.url}{path}", json=sent) as response:
+                    if response.status_code == 200:
+                        async for event in _server_sent(response):
+                            begun = True
+                            yield event
+                        return
+                    text = (await response.aread()).decode(errors="replace")
+                    named = [field for field in _OPTIONAL if field in sent and field in text]
+                    if response.status_code in (400, 422) and named:
+                        self.refused.update(named)
+                        continue
+                    passing = response.status_code == 429 or response.status_code >= 500
+                    if not passing or attempt == self.retries:
+                        raise await self._refusal(response.status_code, text)
+                    delay = _retry_after(response, delay)
+            except httpx.HTTPError as error:
+                if begun:
+                    raise CompleterError(
+                        f"{self.url}: the answer broke off ({error!r})", "see whether the server is still running"
+                    ) from error
+                if attempt == self.retries:
+                    raise CompleterError(
+                        f"{self.url}: no answer ({error!r})", "start the server, or check its address"
+                    ) from error
+            attempt += 1
+            await asyncio.sleep(delay)
+
+    async def _refusal(self, status: int, text: str) -> CompleterError:
+        said = _message(text)
+        if status in (401, 403):
+            return CompleterError(f"{self.url}: not allowed ({status}: {said})", "check the API key")
+        models = await self._models() if status in (400, 404) else None
+        if models and self.name not in models:
+            return CompleterError(f"{self.url}: no model {self.name!r}", nearest(self.name, models))
+        if status == 404 and models is None:
+            return CompleterError(f"{self.url}: not an OpenAI API (404)", "write it like http://localhost:8000/v1")
+        return CompleterError(f"{self.url}: {status}: {said}", "change the request, or look into the server's log")
+
+    async def _models(self) -> list[str] | None:
+        """Names of the models there; None when the server has no such list."""
+        try:
+            response = await self.client().get(f"{self.url}/models")
+            return [str(entry["id"]) for entry in response.json()["data"]]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return None
+
+
+class OpenAICompletion:
+    """One answer, read from the server by a task of its own, so that it can be given up at any moment."""
+
+    def __init__(self, completer: OpenAICompleter, prompt: Prompt, sampling: Sampling) -> None:
+        self._completer = completer
+        self._sampling = sampling
+        self._watch = StopWatch(sampling)
+        self._usage = CompletionUsage()
+        self._finish: Finish | None = None
+        self._pieces: asyncio.Queue[Piece | CompleterError] = asyncio.Queue()
+        self._written = ""  # text so far, the model's and what was appended
+        self._chat: list[Message] | None = None
+        self._context: str | list[int] = ""
+        tokenizer = completer.tokenizer
+        if isinstance(prompt, str):
+            self._context = prompt
+        elif all(isinstance(part, int) for part in prompt):
+            self._context = [part for part in prompt if isinstance(part, int)]
+        else:
+            messages = [part for part in prompt if not isinstance(part, int)]
+            if tokenizer is None:
+                self._chat = messages
+            else:
+                self._context = tokenizer.render(messages)
+        if isinstance(self._context, list):
+            self._usage.prompt_tokens = len(self._context)
+        self._reader = asyncio.create_task(self._read())
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        while self._finish is None:
+            piece = await self._pieces.get()
+            if isinstance(piece, CompleterError):
+                self._finish = "cancelled"
+                raise piece
+            self._finish = piece.finish
+            yield piece
+
+    async def extend(self, text: str) -> None:
+        if self._finish != "stop":
+            raise CompleterError(
+                f"a completion that is {self._finish or 'still running'} cannot be extended",
+                "extend after a piece whose finish is 'stop'",
+            )
+        self._finish = None
+        self._written += text
+        tokenizer = self._completer.tokenizer
+        if isinstance(self._context, list):
+            if tokenizer is None:
+                raise CompleterError("a prompt of token ids cannot be continued with text", "give a tokenizer")
+            tokens = tokenizer.encode(text)
+            self._context += tokens
+            self._usage.appended_tokens += len(tokens)
+        else:
+            self._context += text
+            self._usage.appended_tokens += 0 if tokenizer is None else len(tokenizer.encode(text))
+        self._watch.restart()
+        self._reader = asyncio.create_task(self._read())
+
+    async def cancel(self) -> CompletionUsage:
+        if not self._reader.done():
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+            self._pieces.put_nowait(Piece("", finish="cancelled"))
+        if self._finish == "stop":
+            self._finish = "cancelled"
+        return self._usage
+
+    async def _read(self) -> None:
+        try:
+            await self._stretch()
+        except CompleterError as error:
+            self._pieces.put_nowait(error)
+        except Exception as error:
+            # The reader waits on the queue: whatever happened must reach it there.
+            failure = CompleterError(f"{self._completer.url}: {error!r}", "report this with the server's name")
+            failure.__cause__ = error
+            self._pieces.put_nowait(failure)
+
+    async def _stretch(self) -> None:
+        """One request, up to its finish."""
+        left = self._sampling.max_tokens - self._usage.completion_tokens
+        if left <= 0:
+            self._pieces.put_nowait(Piece("", finish="length"))
+            return
+        path, body = self._request(left)
+        text = ""
+        pieces = 0
+        reported: int | None = None
+        ending: Piece | None = None
+        events = self._completer.events(path, body)
+        try:
+            async for event in events:
+                if "error" in event:
+                    raise CompleterError(
+                        f"{self._completer.url}: {_message(json.dumps(event))}", "see the server's log"
+                    )
+                usage = event.get("usage")
+                if usage:
+                    reported = int(usage.get("completion_tokens") or 0)
+                    self._usage.prompt_tokens = self._usage.prompt_tokens or int(usage.get("prompt_tokens") or 0)
+                for choice in event.get("choices") or ():
+                    new = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
+                    pieces += bool(new)
+                    stopped = self._watch.push(new)
+                    new = new[: len(new) - stopped.overhang] if stopped is not None else new
+                    text += new
+                    if stopped is not None:
+                        ending = Piece(new, finish=stopped.finish, stop=stopped.stop)
+                        break
+                    if choice.get("finish_reason"):
+                        finish: Finish = "length" if choice["finish_reason"] == "length" else "eos"
+                        ending = Piece(new, finish=finish)
+                    elif new:
+                        self._pieces.put_nowait(Piece(new))
+                if ending is not None and ending.finish in ("stop", "repetition"):
+                    break
+        finally:
+            await events.aclose()
+            self._account(text, pieces, reported)
+        if ending is None:
+            raise CompleterError(
+                f"{self._completer.url}: the answer broke off without a finish", "see whether the server still runs"
+            )
+        self._pieces.put_nowait(ending)
+
+    def _request(self, left: int) -> tuple[str, dict[str, Any]]:
+        sampling = self._sampling
+        body: dict[str, Any] = {
+            "model": self._completer.name,
+            "max_tokens": left,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            # Tool-call tags are special tokens in some tokenizers and must be seen.
+            "skip_special_tokens": False,
+        }
+        if sampling.top_k:
+            body["top_k"] = sampling.top_k
+        if sampling.min_p:
+            body["min_p"] = sampling.min_p
+        if self._chat is None:
+            return "/completions", {**body, "prompt": self._context}
+        messages = [{"role": message.role, "content": message.content} for message in self._chat]
+        if self._written:
+            messages.append({"role": "assistant", "content": self._written})
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        return "/chat/completions", {**body, "messages": messages}
+
+    def _account(self, text: str, pieces: int, reported: int | None) -> None:
+        """Add what the model wrote to the context and to the usage."""
+        tokenizer = self._completer.tokenizer
+        tokens = tokenizer.encode_model(text) if tokenizer is not None else []
+        self._written += text
+        if isinstance(self._context, list):
+            self._context = self._context + tokens
+        else:
+            self._context += text
+        # A stream that was closed at a stop string has no report; pieces are tokens with every server known.
+        counted = len(tokens) if tokenizer is not None else pieces
+        self._usage.completion_tokens += counted if reported is None else reported
+
+
+async def _server_sent(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """`data:` lines of a server-sent event stream, up to [DONE]."""
+    async for line in response.aiter_lines():
+        if not line.startswith("data:"):
+            if line.strip() and not line.startswith((":", "event:", "id:", "retry:")):
+                raise CompleterError(
+                    f"{response.url}: not a stream of events: {line[:80]!r}", "write it like http://localhost:8000/v1"
+                )
+            continue
+        data = line[5:].strip()
+        if data == "[DONE]":
+            return
+        try:
+            event = json.loads(data)
+        except ValueError as error:
+            raise CompleterError(
+                f"{response.url}: an event is not JSON: {data[:80]!r}", "see the server's log"
+            ) from error
+        if isinstance(event, dict):
+            yield event
+
+
+def _retry_after(response: httpx.Response, otherwise: float) -> float:
+    """Seconds the server asks to wait, at most a minute."""
+    asked = response.headers.get("retry-after", "")
+    return min(float(asked), 60.0) if asked.replace(".", "", 1).isdigit() else otherwise
+
+
+def _message(text: str) -> str:
+    """What an error body says, whichever of the usual forms it has."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text[:200].strip() or "no reason given"
+    if isinstance(value, dict):
+        value = value.get("error", value.get("detail", value.get("message", value)))
+    if isinstance(value, dict):
+        value = value.get("message", value)
+    return str(value)[:400]
