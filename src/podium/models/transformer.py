@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from podium.models import fused
 from podium.models.config import TransformerConfig
 from podium.models.ops import rotate, split_rotate
 from podium.models.rope import Rope
@@ -31,6 +32,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if fused.applies(x):
+            return fused.rms_norm(x, self.weight, self.eps)
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
@@ -68,6 +71,8 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.intermediate_size, config.hidden_size, config.mlp_bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if fused.applies(x) and self.down.bias is None and type(self.gate_up) is type(self.down) is nn.Linear:
+            return fused.feed_forward(x, self.gate_up.weight, self.down.weight)
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return self.down(F.silu(gate) * up)
 
@@ -162,6 +167,16 @@ class Transformer(nn.Module):
                 # Drawn on the CPU in fp32: one seed gives one model on every device and in every precision.
                 parameter.copy_(torch.empty(parameter.shape).normal_(0.0, std, generator=generator))
         return self
+
+    def fused_parts(self) -> dict[str, tuple[int, ...]]:
+        """Names of the matrices that are several stacked ones, with the rows of each (for optimisers that care)."""
+        config = self.config
+        query, key = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+        parts: dict[str, tuple[int, ...]] = {}
+        for layer in range(config.num_hidden_layers):
+            parts[f"layers.{layer}.attention.qkv.weight"] = (query, key, key)
+            parts[f"layers.{layer}.feed_forward.gate_up.weight"] = (config.intermediate_size,) * 2
+        return parts
 
     def num_parameters(self, *, embedding: bool = True) -> int:
         """Parameters, each counted once; `embedding=False` leaves out the input embedding unless it is the head too."""
