@@ -293,3 +293,49 @@ def test_gradient_of_the_rotation(layout):
     expected = gradient((formula(qkv[:, :, :4]), formula(qkv[:, :, 4:6]), qkv[:, :, 6:]))
     assert torch.allclose(gradient(split_rotate(qkv, turns, 2)), expected, atol=1e-5)
     assert torch.allclose(gradient((rotate(qkv, turns),)), gradient((formula(qkv),)), atol=1e-5)
+
+
+def test_gradient_of_the_norm():
+    from podium.models.fused import rms_norm
+
+    generator = torch.Generator().manual_seed(0)
+    x, weight, grad = (torch.randn(shape, generator=generator) for shape in ((2, 3, 4, 8), (8,), (2, 4, 3, 8)))
+    x, weight = x.transpose(1, 2).requires_grad_(), weight.requires_grad_()  # a slice of heads is not contiguous
+    expected = torch.nn.functional.rms_norm(x.double(), (8,), weight.double(), 1e-3)
+    found = rms_norm(x, weight, 1e-3)
+    torch.testing.assert_close(found, expected.float())
+    for ours, theirs in zip(
+        torch.autograd.grad(found, (x, weight), grad),
+        torch.autograd.grad(expected, (x, weight), grad.double()),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("width", [32, 21])
+def test_gradient_of_the_feed_forward(width):
+    """Also for widths whose rows do not begin at multiples of 64 bytes."""
+    from podium.models.fused import feed_forward
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 5, 12), (2 * width, 12), (12, width))
+    x, gate_up, down = (torch.randn(shape, generator=generator).requires_grad_() for shape in shapes)
+    grad = torch.randn(2, 5, 12, generator=generator)
+    gate, up = (x.double() @ gate_up.double().T).chunk(2, dim=-1)
+    expected = (gate * gate.sigmoid() * up) @ down.double().T
+    found = feed_forward(x, gate_up, down)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, (x, gate_up, down), grad),
+        torch.autograd.grad(expected, (x, gate_up, down), grad.double()),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
+def test_joined_matrices_are_named_with_their_parts():
+    model = Transformer(TransformerConfig(kind="qwen3", **SIZES, head_dim=16))
+    matrices = dict(model.named_parameters())
+    parts = model.fused_parts()
+    assert {name.split(".", 2)[2] for name in parts} == {"attention.qkv.weight", "feed_forward.gate_up.weight"}
+    assert all(sum(rows) == matrices[name].shape[0] for name, rows in parts.items())
