@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from podium.curate.tasks.writer import MAX_STEPS_CHARACTERS, Declined, Writer, between, integers
+from podium.curate.tasks.writer import MAX_STEPS_TOKENS, Declined, Writer, between, integers
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -161,7 +161,7 @@ def _read_primes(text: str) -> tuple[int, int] | None:
 
 def _reason_primes(interval: tuple[int, int]) -> tuple[list[str], str]:
     first, last = interval
-    if last - first > 8 * MAX_STEPS_CHARACTERS:
+    if last - first > 10 * MAX_STEPS_TOKENS:
         raise Declined("too long to reason in the head")
     primes = [n for n in range(max(2, first), last + 1) if all(n % d for d in range(2, math.isqrt(n) + 1))]
     steps = [f"{count}: {prime}" for count, prime in enumerate(primes, start=1)]
@@ -230,13 +230,13 @@ WRITERS: tuple[Writer[Any], ...] = (
         _read_primes,
         _reason_primes,
         _program_primes,
-        {"max_n": 300},
+        {"max_n": 200},
     ),
     Writer(
         "count_bits",
         _read_bits,
         _reason_bits,
         lambda number: f'print(bin({number}).count("1"))',
-        {"max_n": 9999},
+        {"max_n": 999},
     ),
 )
