@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from podium.sandbox import landlock, seccomp, syscalls
+from podium.sandbox import landlock, rlimits, seccomp, syscalls
 from podium.sandbox.syscalls import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS
 
 NOBODY = 65534
@@ -226,11 +226,11 @@ def confine_session(confinement: Confinement, keep: int) -> None:
         if confinement.tier == "A":
             # Counted in this session's own user namespace. Set before unshare it would bound all sessions together;
             # in tier B, where there is no such namespace, the host counts instead.
-            _set_limit(resource.RLIMIT_NPROC, limits["threads"])
-        apply_limits(limits, confinement.baseline)
-        _set_limit(resource.RLIMIT_CORE, 0)
-        _set_limit(resource.RLIMIT_MEMLOCK, 0)
-        _set_limit(resource.RLIMIT_MSGQUEUE, 0)
+            rlimits.bound(resource.RLIMIT_NPROC, limits["threads"])
+        rlimits.apply(limits, confinement.baseline)
+        rlimits.bound(resource.RLIMIT_CORE, 0)
+        rlimits.bound(resource.RLIMIT_MEMLOCK, 0)
+        rlimits.bound(resource.RLIMIT_MSGQUEUE, 0)
     with step("capabilities"):
         syscalls.drop_capabilities()
     with step("no_new_privs"):
@@ -243,23 +243,6 @@ def confine_session(confinement: Confinement, keep: int) -> None:
     _close_all_but(keep)
     with step("seccomp"):
         syscalls.install_filter(seccomp.program(syscalls.machine(), own_pid, scratch=confinement.tier == "A"))
-
-
-def apply_limits(limits: dict[str, float], baseline: int) -> None:
-    """The limits that the kernel keeps, hard. They can only ever be lowered."""
-    _set_limit(resource.RLIMIT_AS, baseline + limits["memory_bytes"])
-    _set_limit(resource.RLIMIT_FSIZE, limits["scratch_bytes"])
-    _set_limit(resource.RLIMIT_CPU, limits["cpu_seconds"])
-    _set_limit(resource.RLIMIT_NOFILE, limits["open_files"])
-
-
-def _set_limit(kind: int, value: float) -> None:
-    # Fractions of a second round up; a smaller hard limit that we inherited stays.
-    hard = resource.getrlimit(kind)[1]
-    bound = -int(-value // 1)
-    if hard != resource.RLIM_INFINITY:
-        bound = min(bound, hard)
-    resource.setrlimit(kind, (bound, bound))
 
 
 def _close_all_but(keep: int) -> None:

@@ -9,11 +9,12 @@ import asyncio
 import os
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from podium.errors import InputError, PodiumError, SandboxUnavailable
 from podium.sandbox import protocol, tiers
-from podium.sandbox.launch import LaunchFailed, ZygoteLauncher, visible
+from podium.sandbox.fresh import FreshLauncher
+from podium.sandbox.launch import Launcher, LaunchFailed, ZygoteLauncher, visible
 from podium.sandbox.limits import Limits
 from podium.sandbox.process import Ending, Process
 from podium.sandbox.session import Session, open_request
@@ -53,7 +54,7 @@ class Sandbox:
         self._candidates = tiers.candidates(tier, allow_unsafe)
         self._target = ready
         self.running = asyncio.Semaphore(running or len(os.sched_getaffinity(0)))
-        self._launcher: ZygoteLauncher | None = None
+        self._launcher: Launcher | None = None
         self._pool: deque[Process] = deque()
         self._processes: set[Process] = set()
         self._starting = asyncio.Lock()
@@ -85,10 +86,10 @@ class Sandbox:
     async def _start(self, tier: str) -> None:
         """A zygote of this tier, proven by a canary."""
         self.tier = tier
-        self._launcher = ZygoteLauncher(tier, self._on_lost)
+        self._launcher = make_launcher(tier, self._on_lost)
         await self._launcher.start(self.limits, self._warm, self._seen)
         process = await self._launcher.spawn()
-        self._processes.add(process)
+        self._remember(process)
         try:
             await tiers.canary(process, tier, self.limits)
         finally:
@@ -147,18 +148,21 @@ class Sandbox:
                         f"a session of tier {self.tier} could not be started: {failure}", tiers.cure([("", failure)])
                     ) from failure
                 continue
-            self._processes.add(process)
-            process.gone.add_done_callback(lambda _: self._processes.discard(process))
+            self._remember(process)
             return process
         raise SandboxUnavailable(
             "the sandbox's zygote keeps dying", "look for an out-of-memory killer in the kernel's log"
         )
 
-    async def _restart(self) -> ZygoteLauncher:
+    def _remember(self, process: Process) -> None:
+        self._processes.add(process)
+        process.gone.add_done_callback(lambda _: self._processes.discard(process))
+
+    async def _restart(self) -> Launcher:
         if self._launcher is not None:
             await self._launcher.closed()
         try:
-            self._launcher = launcher = ZygoteLauncher(self.tier, self._on_lost)
+            self._launcher = launcher = make_launcher(self.tier, self._on_lost)
             await launcher.start(self.limits, self._warm, self._seen)
         except LaunchFailed as failure:
             raise tiers.unavailable([(self.tier, failure)]) from failure
@@ -186,8 +190,9 @@ class Sandbox:
 
     @property
     def zygote_pid(self) -> int:
-        """Process id of the zygote's outer process, for tests and monitoring."""
-        assert self._launcher is not None
+        """Process id of the zygote (tiers A and B), for tests and monitoring."""
+        if not isinstance(self._launcher, ZygoteLauncher):
+            raise InputError(f"tier {self.tier or '-'} has no zygote", "only an open sandbox of tier A or B has one")
         return self._launcher.popen.pid
 
     def zygote_lost_with(self, ending: Ending) -> bool:
@@ -214,3 +219,7 @@ class Sandbox:
         if self._launcher is not None:
             await self._launcher.closed()
             self._launcher = None
+
+
+def make_launcher(tier: str, on_lost: Callable[[], None]) -> Launcher:
+    return ZygoteLauncher(tier, on_lost) if tier in ("A", "B") else FreshLauncher(tier)

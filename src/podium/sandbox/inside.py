@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import os
 
-from podium.sandbox import protocol
-from podium.sandbox.confine import apply_limits
+from podium.sandbox import protocol, rlimits
 from podium.sandbox.notebook import Notebook
 from podium.sandbox.transcript import Transcript
 
@@ -31,7 +30,7 @@ def serve(control: int, baseline: int, output_chars: int) -> None:
         if kind == protocol.OPEN:
             settings = json.loads(payload)
             notebook.transcript.limit = settings["limits"]["output_chars"]
-            apply_limits(settings["limits"], baseline)
+            rlimits.apply(settings["limits"], baseline)
             notebook.open(settings["seed"])
             reply = protocol.OK, 0, ""
         else:

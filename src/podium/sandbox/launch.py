@@ -19,10 +19,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import podium
 from podium.errors import InputError, PodiumError
 from podium.sandbox import protocol
+from podium.sandbox.handle import PidfdHandle
 from podium.sandbox.limits import Limits
 from podium.sandbox.process import Ending, Process
 
@@ -43,7 +45,7 @@ ENVIRONMENT = {
 
 # -P and -s: no folder but the ones named below; -S: no .pth file runs; -B: nothing is written.
 INTERPRETER_OPTIONS = ("-P", "-s", "-S", "-B")
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from podium.sandbox.zygote import main; main(int(sys.argv[2]))"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from podium.sandbox.{} import main; main(int(sys.argv[2]))"
 _SYSTEM_TREES = (
     "/lib",
     "/lib32",
@@ -58,6 +60,19 @@ _SYSTEM_TREES = (
 
 
 _UNWANTED = Ending("crashed", "not wanted any more")
+
+
+def interpreter(module: str, control: int) -> list[str]:
+    """Command line that runs `main(control)` of a module of this package in a fresh interpreter."""
+    source = str(Path(podium.__file__).resolve().parent.parent)
+    return [sys.executable, *INTERPRETER_OPTIONS, "-c", _BOOT.format(module), source, str(control)]
+
+
+def environment() -> dict[str, str]:
+    """All that a started interpreter finds in its environment."""
+    # Some interpreters do not start without their library path.
+    needed = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {**ENVIRONMENT, **needed}
 
 
 class LaunchFailed(Exception):
@@ -127,6 +142,37 @@ def _outermost(paths: Iterable[str]) -> list[str]:
     return kept
 
 
+def start_failure(step: str, reason: str) -> LaunchFailed | InputError:
+    """A failed step as an exception: what a module does when imported is no matter of the tier."""
+    if step == "warm":
+        return InputError(
+            f"a warm module cannot be imported: {reason}", "mend the installation, or leave it out of warm="
+        )
+    return LaunchFailed(step, reason)
+
+
+class Launcher(Protocol):
+    """Where a sandbox's processes come from."""
+
+    alive: bool
+
+    async def start(self, limits: Limits, warm: Sequence[str], seen: Visible) -> None:
+        """Get ready. Raises LaunchFailed when the tier does not work here, InputError for a broken warm module."""
+        ...
+
+    async def spawn(self) -> Process:
+        """One more process, confined and waiting for requests. Raises LaunchFailed."""
+        ...
+
+    def check(self) -> bool:
+        """Whether it can still spawn."""
+        ...
+
+    async def closed(self) -> None:
+        """Let go of everything it holds itself."""
+        ...
+
+
 class ZygoteLauncher:
     """A zygote of tier A or B and the sessions it forks."""
 
@@ -138,15 +184,11 @@ class ZygoteLauncher:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
-        environment = dict(ENVIRONMENT)
-        if "LD_LIBRARY_PATH" in os.environ:  # some interpreters do not start without it
-            environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-        source = str(Path(podium.__file__).resolve().parent.parent)
         with theirs:
             # From this thread: the kernel ends the zygote when the thread that started it ends.
             self.popen = subprocess.Popen(
-                [sys.executable, *INTERPRETER_OPTIONS, "-c", _BOOT, source, str(theirs.fileno())],
-                env=environment,
+                interpreter("zygote", theirs.fileno()),
+                env=environment(),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -175,12 +217,7 @@ class ZygoteLauncher:
             message = b""
         if message != b"ready":
             failure = json.loads(message) if message else {"step": "zygote", "reason": self._last_words()}
-            if failure["step"] == "warm":
-                raise InputError(
-                    f"a warm module cannot be imported: {failure['reason']}",
-                    "mend the installation, or leave it out of warm=",
-                )
-            raise LaunchFailed(failure["step"], failure["reason"])
+            raise start_failure(failure["step"], failure["reason"])
         self._loop.add_reader(self._control, self._on_message)
 
     def _last_words(self) -> str:
@@ -200,12 +237,13 @@ class ZygoteLauncher:
             self._lose()
         control, output, pidfd = await waiter
         try:
-            process = Process(control, output, pidfd, count_threads=self.tier != "A")
+            handle = PidfdHandle(pidfd)
         except OSError as error:
             control.close()
             os.close(output)
             os.close(pidfd)
             raise LaunchFailed("session", str(error)) from error
+        process = Process(control, output, handle, count_threads=self.tier != "A")
         try:
             outcome = await process.ready()
         except asyncio.CancelledError:

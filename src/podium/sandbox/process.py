@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from podium.sandbox import protocol
+from podium.sandbox.handle import Handle
 from podium.sandbox.limits import Limits, Status
 
 GRACE_SECONDS = 0.5  # between the interrupt and the kill
@@ -44,15 +45,14 @@ class Answer:
 
 
 class Process:
-    """Owns the control socket, the output pipe and the pidfd that it is given."""
+    """Owns the control socket, the output pipe and the handle that it is given."""
 
-    def __init__(self, control: socket.socket, output: int, pidfd: int, *, count_threads: bool = False) -> None:
+    def __init__(self, control: socket.socket, output: int, handle: Handle, *, count_threads: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._control = control
         self._output = output
-        self._pidfd = pidfd
-        self._pid = _pid_of(pidfd)
-        self._count_threads = count_threads  # where the kernel does not bound them per session
+        self._handle = handle
+        self.counts_threads = count_threads  # where the kernel does not bound them per session
         self._request = 0
         self._reader = protocol.ReplyReader()
         self._answer: asyncio.Future[protocol.Reply | Ending] | None = self._loop.create_future()
@@ -60,15 +60,15 @@ class Process:
         self._byte_limit = _READ
         self._written = bytearray()
         self._unsent = memoryview(b"")
-        self._timer: asyncio.TimerHandle | None = None
         self._frozen = False
+        self._cpu_at_end = 0.0
         self.ending: Ending | None = None
         self.gone: asyncio.Future[None] = self._loop.create_future()
         control.setblocking(False)
         os.set_blocking(output, False)
         self._loop.add_reader(control, self._on_control)
         self._loop.add_reader(output, self._on_output)
-        self._loop.add_reader(pidfd, self._on_exit)
+        handle.watch(self._on_exit)
 
     async def ready(self) -> protocol.Reply | Ending:
         """Wait until the process has confined itself."""
@@ -83,7 +83,7 @@ class Process:
     def cpu_seconds(self) -> float:
         """Processor time used so far, all threads; read from the kernel's clock of that process."""
         try:
-            return time.clock_gettime((~self._pid) << 3 | 2)
+            return time.clock_gettime((~self._handle.pid) << 3 | 2)
         except OSError:
             return 0.0
 
@@ -195,8 +195,6 @@ class Process:
             self._on_control()
         if self.ending is None:
             self.end(Ending("crashed", "the process died"))
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
         self.gone.set_result(None)
 
     def _settle(self, outcome: protocol.Reply | Ending) -> None:
@@ -205,11 +203,11 @@ class Process:
             self._answer.set_result(outcome)
 
     def end(self, ending: Ending) -> None:
-        """Kill it, if nobody did before, and let go of everything but the pidfd, which tells when it is gone."""
+        """Kill it, if nobody did before, and let go of everything but the handle, which tells when it is gone."""
         if self.ending is not None:
             return
         self.ending = ending
-        self.signal(signal.SIGKILL)
+        self._handle.signal(signal.SIGKILL)
         self._drain_after_end()
         self._loop.remove_reader(self._control)
         self._loop.remove_writer(self._control)
@@ -230,43 +228,38 @@ class Process:
             self._written += data
             room -= len(data)
 
-    def signal(self, number: int) -> None:
-        if not self.gone.done():
-            try:
-                signal.pidfd_send_signal(self._pidfd, number)
-            except ProcessLookupError:
-                pass  # it went on its own; the pidfd says so in a moment
+    def last_words(self) -> str:
+        """The last line it wrote, for a process that never got ready."""
+        lines = self._written.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def interrupt(self) -> None:
+        self._handle.signal(signal.SIGINT)
 
     def _freeze(self) -> None:
         """Between blocks nothing of a session runs: no stolen time, no output into the next block."""
-        self.signal(signal.SIGSTOP)
+        self._handle.signal(signal.SIGSTOP)
         self._frozen = True
 
     def _thaw(self) -> None:
         if self._frozen:
-            self.signal(signal.SIGCONT)
+            self._handle.signal(signal.SIGCONT)
             self._frozen = False
 
     def seconds_waited_for_core(self) -> float:
         """How long the main thread was ready to run but had no core, so far; 0 where the kernel does not tell."""
         try:
-            with open(f"/proc/{self._pid}/schedstat") as file:
+            with open(f"/proc/{self._handle.pid}/schedstat") as file:
                 return int(file.read().split()[1]) / 1e9
         except (OSError, IndexError):
             return 0.0
 
     def thread_count(self) -> int:
         try:
-            with open(f"/proc/{self._pid}/stat") as file:
+            with open(f"/proc/{self._handle.pid}/stat") as file:
                 return int(file.read().rpartition(")")[2].split()[17])
         except (OSError, IndexError):
             return 0
-
-    @property
-    def counts_threads(self) -> bool:
-        return self._count_threads
-
-    _cpu_at_end = 0.0
 
 
 class _BlockClock:
@@ -302,17 +295,8 @@ class _BlockClock:
             self._step(_WATCH_SECONDS if process.counts_threads else max(left, 0.001), self._watch)
         else:
             self.interrupted = True
-            process.signal(signal.SIGINT)
+            process.interrupt()
             self._step(GRACE_SECONDS, self._kill)
 
     def _kill(self) -> None:
         self._process.end(Ending("timeout", "did not answer the interrupt"))
-
-
-def _pid_of(pidfd: int) -> int:
-    """Process id as seen from here; the sender of the pidfd may live in another pid namespace."""
-    with open(f"/proc/self/fdinfo/{pidfd}") as file:
-        for line in file:
-            if line.startswith("Pid:"):
-                return int(line.split()[1])
-    raise ProcessLookupError("no process id in fdinfo")

@@ -25,7 +25,7 @@ TIERS = {
 
 _LANDLOCK_CURE = "needs Linux 6.2 or newer with `landlock` in /sys/kernel/security/lsm (boot option lsm=landlock,...)"
 _NAMESPACE_CURE = (
-    "allow user namespaces: in Docker `--security-opt seccomp=unconfined` (or a profile that permits unshare and mount); "
+    "allow user namespaces: in Docker `--security-opt seccomp=unconfined` (or a profile with unshare and mount); "
     "on Ubuntu 23.10+ an AppArmor profile with `userns,` for this interpreter or "
     "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`; elsewhere `sysctl user.max_user_namespaces=15000`"
 )

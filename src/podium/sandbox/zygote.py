@@ -7,16 +7,14 @@ descriptors (control socket, output pipe, pidfd).
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
 import os
 import signal
 import socket
-import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from podium.sandbox import confine, inside, protocol, syscalls
+from podium.sandbox.warm import ImportFailed, warm_up
 
 SPAWN = b"spawn"
 READY = b"ready"
@@ -33,33 +31,23 @@ def main(descriptor: int) -> None:
         syscalls.die_with_parent(signal.SIGKILL)
         if confinement.tier == "A":
             os.environ.update(HOME=confinement.scratch, TMPDIR=confinement.scratch)
-        _warm_up(settings["warm"], settings["paths"])
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the sessions
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the host's business
+        warm_up(settings["warm"], settings["paths"])
         confinement.baseline = _address_space(confinement.proc)
     except confine.StepFailed as failure:
-        control.send(json.dumps({"step": failure.step, "reason": failure.reason}).encode())
-        os._exit(1)
+        _give_up(control, failure.step, failure.reason)
+    except ImportFailed as failure:
+        _give_up(control, "warm", str(failure))
     control.send(READY)
     while control.recv(64) == SPAWN:
         _spawn(control, confinement)
     os._exit(0)
 
 
-def _warm_up(modules: list[str], paths: list[str]) -> None:
-    """Import what sessions will want, once; afterwards its memory is shared and the collector leaves it alone."""
-    sys.path[:] = paths
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the sessions
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the host's business
-    for name in modules:
-        try:
-            module = importlib.import_module(name)
-        except BaseException as error:
-            raise confine.StepFailed("warm", f"{name}: {type(error).__name__}: {error}") from error
-        if name == "sympy":
-            # Builds the caches that every first use would build.
-            module.factorint(module.expand((module.Symbol("x") + 1) ** 2).subs("x", 5))
-            module.solve("x**2 - 2", "x")
-    gc.collect()
-    gc.freeze()
+def _give_up(control: socket.socket, step: str, reason: str) -> NoReturn:
+    control.send(json.dumps({"step": step, "reason": reason}).encode())
+    os._exit(1)
 
 
 def _address_space(proc: int) -> int:
