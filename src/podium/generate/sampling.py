@@ -57,8 +57,8 @@ class Settings:
 
     def __init__(self, rows: Sequence[Sampling], device: torch.device) -> None:
         drawn = [i for i, s in enumerate(rows) if s.temperature > 0]
+        plain = [i for i in drawn if not (rows[i].top_k or rows[i].top_p < 1 or rows[i].min_p)]
         filtered = [i for i in drawn if rows[i].top_k or rows[i].top_p < 1 or rows[i].min_p]
-        plain = [i for i in drawn if i not in set(filtered)]
         self.seeds = [s.seed for s in rows]
         self.drawn = bool(drawn)
         self.groups = [
