@@ -9,7 +9,6 @@ temporary name, fsynced and renamed: a reader sees the old file or the new one, 
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import re
@@ -153,10 +152,20 @@ class ExamResult(Row):
     pool_after: float = 0.0
 
 
+ENDINGS = (".jsonl", ".jsonl.zst", ".parquet")
 PARTIAL = re.compile(r"\..+\.\d+\.partial")
 """Names of the temporary files of `atomic_file`; only a killed process leaves one behind."""
 
 RowT = TypeVar("RowT", bound=BaseModel)
+
+
+CURES = {
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EEXIST: "a part of this path is a file, not a folder",
+    errno.EROFS: "this place cannot be written to; choose another",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "too many open files: raise `ulimit -n`",
+}
 
 
 @contextmanager
@@ -176,7 +185,8 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
                 f"{path}: no space left while {doing}",
                 "free some space and run the same command again; what was finished is kept",
             ) from error
-        raise StorageError(f"{path}: {error.strerror or error} while {doing}", "") from error
+        cure = CURES.get(error.errno or 0, "this comes from the operating system or the disk: try another place")
+        raise StorageError(f"{path}: {error.strerror or error} while {doing}", cure) from error
 
 
 @contextmanager
@@ -239,52 +249,85 @@ def parse_row(kind: type[RowT], value: Any, where: str) -> RowT:
 
 
 def iterate_objects(path: Path | str) -> Iterator[tuple[int, Any]]:
-    """(line number, JSON value) of each line of a .jsonl, .jsonl.zst or .parquet file (there: row number)."""
+    """(line number, JSON value) of each line of a .jsonl, .jsonl.zst or .parquet file (there: row number).
+
+    Raises:
+        InputError: missing, truncated or damaged file, as file:line.
+    """
     path = Path(path)
     if path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-
-        with storage_errors(path, "reading"):
-            try:
-                table = parquet.read_table(path)
-            except pa.ArrowInvalid as error:
-                raise InputError(
-                    f"{path}: not a Parquet file ({error})", "it may be truncated; make it again"
-                ) from error
-        for number, row in enumerate(
-            table.column("row").to_pylist() if table.column_names == ["row"] else table.to_pylist(), start=1
-        ):
-            yield number, json.loads(row) if isinstance(row, str) else row
+        yield from _parquet_objects(path)
         return
+    number = 0
     with storage_errors(path, "reading"), open(path, "rb") as raw:
-        stream: Any = raw
-        if path.suffix == ".zst":
-            import zstandard
-
-            stream = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
-        number = 0
-        while True:
-            try:
-                line = stream.readline()
-            except Exception as error:
-                if isinstance(error, OSError):
-                    raise
-                raise InputError(f"{path}:{number + 1}: cannot be decompressed ({error})", "make it again") from error
-            if not line:
-                break
+        for line in _zstd_lines(path, raw) if path.suffix == ".zst" else raw:
             number += 1
             if not line.strip():
                 continue
             try:
-                yield number, json.loads(line)
-            except ValueError as error:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
                 hint = (
-                    "the last line is cut off: the writer was interrupted"
-                    if not line.endswith(b"\n")
-                    else ("each line must be one JSON object")
+                    "each line must be one JSON object"
+                    if line.endswith(b"\n")
+                    else "the last line is cut off: the writer was interrupted"
                 )
                 raise InputError(f"{path}:{number}: not JSON ({error})", hint) from error
+            yield number, value
+
+
+def _zstd_lines(path: Path, raw: BinaryIO) -> Iterator[bytes]:
+    """Lines of a zstd file of one or more frames; the library's own reader takes a cut-off file for a short one."""
+    import zstandard
+
+    frame, rest, number, within = zstandard.ZstdDecompressor().decompressobj(), b"", 0, False
+    while chunk := raw.read(1 << 20):
+        while chunk:
+            try:
+                rest += frame.decompress(chunk)
+            except zstandard.ZstdError as error:
+                raise InputError(f"{path}:{number + 1}: cannot be decompressed ({error})", "make it again") from error
+            chunk, within = frame.unused_data, not frame.eof
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            number += 1
+            yield line + b"\n"
+    if within or raw.tell() == 0:
+        raise InputError(
+            f"{path}:{number + 1}: the compressed file is cut off", "make it again; its writer was stopped"
+        )
+    if rest:
+        yield rest
+
+
+def _parquet_objects(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    with storage_errors(path, "reading"), open(path, "rb") as raw:
+        number = 0
+        try:
+            file = parquet.ParquetFile(raw)
+            as_json = {field.name for field in file.schema_arrow if (field.metadata or {}).get(b"encoding") == b"json"}
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield (
+                        number,
+                        {
+                            key: json.loads(value) if key in as_json and value is not None else value
+                            for key, value in row.items()
+                        },
+                    )
+        except (pa.ArrowException, OSError) as error:
+            # Arrow reports damage as OSError without a number; those with one are the operating system's.
+            if isinstance(error, OSError) and error.errno:
+                raise
+            raise InputError(
+                f"{path}:{number + 1}: not a Parquet file, or damaged ({error})", "it may be truncated; make it again"
+            ) from error
 
 
 def iterate_rows(path: Path | str, kind: type[RowT]) -> Iterator[RowT]:
@@ -303,22 +346,19 @@ def read_rows(path: Path | str, kind: type[RowT]) -> list[RowT]:
 
 
 def write_rows(path: Path | str, rows: Iterable[BaseModel]) -> int:
-    """Write rows all at once, in the format of the ending; returns how many there were."""
+    """Write rows all at once, in the format of the ending; returns how many there were.
+
+    Raises:
+        InputError: the ending is none of .jsonl, .jsonl.zst, .parquet.
+        StorageError: the disk is full, the folder cannot be written to …; an earlier file is still there.
+    """
     path = Path(path)
+    if not path.name.endswith(ENDINGS):
+        raise InputError(f"{path}: unknown ending", f"use {', '.join(ENDINGS)}")
     count = 0
     with atomic_file(path) as file:
         if path.suffix == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as parquet
-
-            values = [row.model_dump(mode="json") for row in rows]
-            count = len(values)
-            # Free-form dictionaries (meta, sampling) have no common Arrow type: they travel as JSON text.
-            columns = {
-                key: [_flat(value.get(key)) for value in values] for key in dict.fromkeys(k for v in values for k in v)
-            }
-            parquet.write_table(pa.table(columns), file)
-            return count
+            return _write_parquet(file, rows)
         if path.suffix == ".zst":
             import zstandard
 
@@ -327,16 +367,48 @@ def write_rows(path: Path | str, rows: Iterable[BaseModel]) -> int:
                     stream.write(row.model_dump_json().encode() + b"\n")
                     count += 1
             return count
-        if path.suffix != ".jsonl":
-            raise InputError(f"{path}: unknown ending", "use .jsonl, .jsonl.zst or .parquet")
         for row in rows:
             file.write(row.model_dump_json().encode() + b"\n")
             count += 1
     return count
 
 
-def _flat(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+def _write_parquet(file: BinaryIO, rows: Iterable[BaseModel]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    values = [row.model_dump(mode="json") for row in rows]
+    names = list(dict.fromkeys(name for value in values for name in value))
+    fields, columns = [], []
+    for name in names:
+        column = [value.get(name) for value in values]
+        nested = any(isinstance(item, dict | list) for item in column)
+        if nested:
+            # Free-form dictionaries (meta, sampling) have no common Arrow type: they travel as JSON text, marked so.
+            column = [None if item is None else json.dumps(item, ensure_ascii=False) for item in column]
+        array = pa.array(column)
+        fields.append(pa.field(name, array.type, metadata={"encoding": "json"} if nested else None))
+        columns.append(array)
+    parquet.write_table(pa.Table.from_arrays(columns, schema=pa.schema(fields)), file)
+    return len(values)
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut what a killed writer left after the last line end, so that the next line stands alone."""
+    if not path.exists():
+        return
+    with open(path, "r+b") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - 4096)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end != size:
+            file.truncate(end)
 
 
 class Journal:
@@ -347,19 +419,25 @@ class Journal:
         self.kind = kind
         with storage_errors(self.path, "opening"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists():
-                data = self.path.read_bytes()
-                whole = data.rfind(b"\n") + 1
-                if whole != len(data):
-                    os.truncate(self.path, whole)
-            self._file = open(self.path, "ab")  # noqa: SIM115 - closed by close()
+            drop_torn_line(self.path)
+            new = not self.path.exists()
+            # Without a buffer: bytes of a row that failed must not turn up at the next flush.
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+            if new:
+                sync_folder(self.path.parent)
 
     def append(self, row: BaseModel) -> None:
-        start = self._file.tell()
+        """Add one row; it is on the disk when this returns.
+
+        Raises:
+            StorageError: it could not be written; the rows before it are whole.
+        """
+        start = os.fstat(self._file.fileno()).st_size
         try:
             with storage_errors(self.path, "appending"):
-                self._file.write(row.model_dump_json().encode() + b"\n")
-                self._file.flush()
+                left = memoryview(row.model_dump_json().encode() + b"\n")
+                while left:
+                    left = left[self._file.write(left) :]
                 os.fsync(self._file.fileno())
         except PodiumError:
             with storage_errors(self.path, "repairing"):

@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from podium.records import storage_errors
+from podium.records import drop_torn_line, storage_errors
 
 PREFIX = ":::MLLOG"
+SPELT = ":::\\u004dLLOG"  # the same JSON string
 
 
 class RunLog:
@@ -30,6 +31,8 @@ class RunLog:
         self.folder = Path(folder)
         with storage_errors(self.folder, "opening the run log"):
             self.folder.mkdir(parents=True, exist_ok=True)
+            for name in ("run.log", "metrics.jsonl"):
+                drop_torn_line(self.folder / name)
             # Line-buffered: a killed run leaves whole lines.
             self._events = open(self.folder / "run.log", "a", buffering=1)  # noqa: SIM115
             self._metrics = open(self.folder / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
@@ -61,7 +64,8 @@ class RunLog:
             "metadata": {**where, **metadata},
         }
         with storage_errors(self.folder / "run.log", "appending"):
-            self._events.write(f"{PREFIX} {json.dumps(line)}\n")
+            # Readers cut a line at the last prefix they find, so a text that holds it is spelt differently.
+            self._events.write(f"{PREFIX} {json.dumps(line).replace(PREFIX, SPELT)}\n")
 
     def close(self) -> None:
         with storage_errors(self.folder, "closing the run log"):
@@ -94,6 +98,14 @@ def git_revision() -> str:
     """Revision of the checkout this package runs from, with `-dirty` when it has changes; empty when there is none."""
     folder = Path(__file__).resolve().parent
     try:
+        # A package installed below somebody else's checkout is no part of it.
+        tracked = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
+            capture_output=True,
+            timeout=5,
+        )
+        if tracked.returncode != 0:
+            return ""
         revision = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True,
