@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from podium.errors import CompleterError, InputError
+from podium.errors import CompleterError, InputError, SandboxUnavailable
 from podium.generate.scripted import ScriptedCompleter
 from podium.records import Attempt, ExamResult, Problem, Verdict, read_rows
 from podium.runlog import RunLog
+from podium.sandbox import Sandbox
 from podium.solve import ExamClock, ExamConfig, ExamSummary, sit_exam
 from podium.solve.sitting import attempt_seed
 
@@ -302,6 +303,27 @@ async def test_one_failed_attempt_is_counted_and_does_not_stop_the_exam(tmp_path
 
     summary = await sit_exam(sums(3), ScriptedCompleter("s", script), None, ExamConfig(attempts=3), tmp_path)
     assert (summary.scores.errors, summary.scores.score.value) == (1, 1.0)
+
+
+async def test_an_exam_with_code_runs_it_in_the_sandbox(tmp_path):
+    def script(prompt, sampling):
+        a, b = numbers(prompt)
+        output = yield f"<tool_call>\nprint({a} + {b})\n</tool_call>"
+        yield f"\\boxed{{{output.split()[1]}}}"
+
+    try:
+        async with Sandbox(warm=()) as sandbox:
+            completer = ScriptedCompleter("coder", script)
+            with_code = await sit_exam(sums(5), completer, sandbox, ExamConfig(attempts=3), tmp_path / "code")
+            no_calls = ExamConfig(attempts=3, overrides={"code_calls": 0})
+            with pytest.raises(CompleterError):  # the script went on without the output it was waiting for
+                await sit_exam(sums(5), completer, sandbox, no_calls, tmp_path / "no-code")
+            tier = sandbox.tier
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    assert with_code.code
+    assert with_code.tiers == (tier,)
+    assert (with_code.scores.score.value, with_code.scores.mean_code_calls) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

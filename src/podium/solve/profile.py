@@ -1,4 +1,4 @@
-"""How an attempt is asked for and what it may spend: named profiles and prompt styles. Knows no engine and no sandbox.
+"""How an attempt is asked for and what it may spend: named profiles and prompt styles. Knows no engine.
 
 The numbers are those of arXiv 2504.16891: `kaggle` section 6.3.5, `notebook` the released demo notebook, `eval`
 table 7. The paper's entry sampled at temperature 0 and got different attempts from numerical noise in its batches;
@@ -7,7 +7,7 @@ an engine that computes reproducibly would write n identical attempts, so `kaggl
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from podium.errors import InputError, nearest
 from podium.generate.protocol import Sampling
 from podium.records import Message, Problem
+from podium.sandbox import Limits
 
 PROMPT_STYLES: dict[str, str] = {
     "plain": "{problem}",
@@ -33,7 +34,7 @@ class Profile:
     name: str
     code_calls: int  # blocks run per attempt
     code_seconds: float
-    shown_characters: int  # of a block's output; the model is told how much was cut
+    shown_characters: int  # of a block's output, its beginning and its end; the model is told how much was cut
     temperature: float
     top_p: float
     max_tokens: int  # written by the model; code output is not counted
@@ -57,6 +58,12 @@ class Profile:
             stop=stop,
             repetition_window=self.repetition_window,
             repetition_count=self.repetition_count,
+        )
+
+    def limits(self, available: Limits) -> Limits:
+        """A session's limits: the profile's where they are narrower than what the sandbox has."""
+        return available.narrowed(
+            replace(available, wall_seconds=self.code_seconds, output_chars=self.shown_characters)
         )
 
     def messages(self, problem: Problem) -> tuple[Message, ...]:
@@ -93,7 +100,7 @@ def get_profile(name: str, **overrides: Any) -> Profile:
         raise InputError(f"profile {name!r}: field {field!r}: {first['msg']}", "see docs/solve.md") from error
     if profile.prompt not in PROMPT_STYLES:
         raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPT_STYLES))
-    for key, least in (("code_calls", 0), ("code_seconds", 1e-3), ("shown_characters", 0), ("max_tokens", 1)):
+    for key, least in (("code_calls", 0), ("code_seconds", 1e-3), ("shown_characters", 1), ("max_tokens", 1)):
         if getattr(profile, key) < least:
             raise InputError(f"profile {name!r}: field {key!r} is {getattr(profile, key)}", f"at least {least}")
     return profile

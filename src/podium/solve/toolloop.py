@@ -22,7 +22,7 @@ from podium.records import Attempt, Event, Maker, Part, Problem, StopReason, Usa
 from podium.solve.profile import Profile
 
 if TYPE_CHECKING:
-    from podium.sandbox import Result, Sandbox, Session
+    from podium.sandbox import Sandbox, Session
 
 OPEN_TAG = "<tool_call>"
 CLOSE_TAG = "</tool_call>"
@@ -37,24 +37,6 @@ NOT_OPENED = f"[nothing was run: {CLOSE_TAG} without {OPEN_TAG}]"
 def fence(shown: str) -> str:
     """The tool part that shows `shown` to the model."""
     return f"\n```output\n{shown}\n```\n"
-
-
-def show(result: Result, profile: Profile) -> str:
-    """What the model gets to see of a block's result: its output, cut to the profile's length, and what went wrong."""
-    output = result.output.rstrip("\n")
-    notes: list[str] = []
-    if len(output) > profile.shown_characters:
-        notes.append(f"[{len(output) - profile.shown_characters} more characters not shown]")
-        output = output[: profile.shown_characters]
-    if result.status == "timeout":
-        notes.append(f"[stopped: the time limit is {profile.code_seconds:g} s]")
-    elif result.status == "memory":
-        notes.append("[stopped: out of memory]")
-    elif result.status == "output-limit":
-        notes.append("[stopped: too much output]")
-    if result.status in ("crashed", "state-lost"):
-        notes.append("[the session was lost: no variable or import is left]")
-    return "\n".join(filter(None, [output, *notes]))
 
 
 # As in podium.grading.extract: a box opens, an escaped character is skipped, a brace opens or closes.
@@ -206,8 +188,10 @@ class AttemptRun:
         opened = self._stretch.rfind(OPEN_TAG)
         code = self._stretch[opened + len(OPEN_TAG) : -len(CLOSE_TAG)].strip("\n")
         if self._session is None:
-            self._session = await self._sandbox.open(seed=self.seed)
-        result = await self._session.run(code)
+            limits = self.profile.limits(self._sandbox.limits)
+            self._session = await self._sandbox.open(seed=self.seed, limits=limits)
+        session = self._session
+        result = await session.run(code)
         self._tier = result.tier
         self._usage = self._usage.model_copy(
             update={
@@ -217,7 +201,7 @@ class AttemptRun:
             }
         )
         self._event("code", detail=f"{result.status} {result.wall_seconds:.3f} s")
-        return show(result, self.profile)
+        return result.output.rstrip("\n")
 
     def _close_stretch(self) -> None:
         if self._stretch:
