@@ -96,7 +96,11 @@ class Session:
             dropped, rest = outcome.dropped, clean(outcome.text)
         text, missing = abridge(written, dropped, rest, self.limits.output_chars)
         lost = isinstance(outcome, Ending)
-        notes = _NOTES.get(status, "").format(seconds=self.limits.wall_seconds) if lost or status == "timeout" else ""
+        notes = (
+            _NOTES.get(status, "").format(seconds=self.limits.wall_seconds, detail=detail)
+            if lost or status == "timeout"
+            else ""
+        )
         if lost:
             notes = f"{notes} {_RESTARTED}".strip()
         return Result(
@@ -136,7 +140,7 @@ class Session:
 _NOTES = {
     "timeout": "Stopped after {seconds:g} seconds.",
     "output-limit": "Stopped: too much output.",
-    "crashed": "The process died.",
+    "crashed": "The process died ({detail}).",
     "state-lost": "",
 }
 
