@@ -40,6 +40,11 @@ def print_summary(folder: Path | str, console: Console) -> None:
         console.print(f"\nreport: {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
 
 
+def print_exams(exams: Sequence[Exam], console: Console) -> None:
+    """Print the scores of exams with their intervals."""
+    console.print(_scores(exams))
+
+
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     from rich.table import Table
 

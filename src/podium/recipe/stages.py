@@ -194,9 +194,9 @@ class OptimizerParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["adamw", "muon", "sgd"] = "muon"
-    lr: float = Field(3e-3, gt=0)
-    muon_lr: float = Field(0.02, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
+    lr: float = Field(default=3e-3, gt=0)
+    muon_lr: float = Field(default=0.02, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
 
 
 class ScheduleParams(BaseModel):
@@ -205,9 +205,9 @@ class ScheduleParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["cosine", "linear", "constant"] = "linear"
-    warmup: float = Field(0.02, ge=0)
-    decay_after: float = Field(0.4, ge=0, lt=1)
-    final_ratio: float = Field(0.0, ge=0, le=1)
+    warmup: float = Field(default=0.02, ge=0)
+    decay_after: float = Field(default=0.4, ge=0, lt=1)
+    final_ratio: float = Field(default=0.0, ge=0, le=1)
 
 
 class TrainParams(Params):

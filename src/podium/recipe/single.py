@@ -1,0 +1,227 @@
+"""One command, one job: what `podium exam`, `solve`, `problems` and `merge` do between the words and the rooms.
+
+Puts rooms together; does no work of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from podium.errors import InputError
+from podium.records import Problem, write_json, write_rows
+
+if TYPE_CHECKING:
+    from podium.generate.protocol import Completer
+    from podium.records import Attempt, ExamResult
+
+MEMORY_BYTES = 4 << 30  # for keys and values
+
+
+def open_model(model: str, rows: int) -> Completer:
+    """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model.
+
+    Raises:
+        InputError: no such folder, no tokenizer in it, or a server without a model name.
+    """
+    if model.startswith(("http://", "https://")):
+        from podium.generate.openai import OpenAICompleter
+
+        url, _, name = model.partition("#")
+        if not name:
+            raise InputError(f"{url}: which of the server's models?", f"write {url}#NAME")
+        return OpenAICompleter(url, model=name)
+    folder = Path(model)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such model folder", "give a folder with config.json, or a server's URL")
+    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
+        folder = folder / "model"  # the folder of a training stage
+    from podium.generate.engine import Engine
+    from podium.models import load_model
+
+    network, tokenizer = load_model(folder)
+    if tokenizer is None:
+        raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
+    return Engine(network, tokenizer, max_rows=rows, memory_bytes=MEMORY_BYTES, name=str(folder))
+
+
+@asynccontextmanager
+async def open_table(model: str, rows: int, code: bool) -> AsyncIterator[tuple[Completer, Any]]:
+    """A completer and, with `code`, a sandbox; both closed on the way out."""
+    from contextlib import AsyncExitStack
+
+    async with AsyncExitStack() as stack:
+        sandbox = None
+        if code:
+            from podium.sandbox import Sandbox
+
+            sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
+        completer = open_model(model, rows)
+        stack.push_async_callback(completer.close)
+        yield completer, sandbox
+
+
+def profile_overrides(code: bool, max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
+    """Fields of a tool profile that a command line replaces."""
+    given = {"max_tokens": max_tokens, "temperature": temperature, "code_calls": None if code else 0}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def exam_command(
+    model: str,
+    spec: str,
+    *,
+    attempts: int,
+    profile: str,
+    policy: str,
+    budget: float | None,
+    code: bool,
+    max_tokens: int | None,
+    temperature: float | None,
+    limit: int | None,
+    seed: int,
+    data: Path | None,
+    out: Path | None,
+) -> None:
+    """Sit an exam and write its report; the same command goes on where it was stopped."""
+    from rich.console import Console
+
+    from podium.board import write_report
+    from podium.board.exam import read_exam
+    from podium.board.summary import print_exams
+    from podium.problems import load_problems
+    from podium.runlog import RunLog, system_description
+    from podium.solve import ExamConfig, sit_exam
+
+    spec = spec if ":" in spec else f"exam:{spec}"
+    rows = load_problems(spec, size=limit, seed=seed, data=data)
+    folder = out or Path("runs") / "exams" / "-".join(map(_name, (model, spec.partition(":")[2])))
+    config = ExamConfig.model_validate(
+        {
+            "attempts": attempts,
+            "policy": policy,
+            "profile": profile,
+            "overrides": profile_overrides(code, max_tokens, temperature),
+            "budget_seconds": budget,
+            "seed": seed,
+        }
+    )
+    console = Console(highlight=False)
+    right = 0
+
+    def told(result: ExamResult, finished: int, total: int) -> None:
+        nonlocal right
+        right += result.verdict == "correct"
+        answer = "no answer" if result.answer is None else result.answer
+        console.print(
+            f"{finished:4}/{total}  {result.verdict.value:10}  {answer[:40]:40}  {result.used_seconds:6.1f} s  "
+            f"correct so far {right}",
+            markup=False,
+        )
+
+    async def sit() -> None:
+        async with open_table(model, attempts, code) as (completer, sandbox):
+            with RunLog(folder) as log:
+                await sit_exam(rows, completer, sandbox, config, folder, runlog=log, progress=told)
+
+    asyncio.run(sit())
+    write_json(folder / "system.json", system_description())
+    print_exams([read_exam(folder, folder.name)], console)
+    console.print(f"report: {write_report(folder)}", markup=False, soft_wrap=True)
+
+
+def solve_command(
+    model: str, problem: str, *, attempts: int, profile: str, temperature: float | None, seed: int
+) -> None:
+    """Show every attempt at one problem with its code and outputs, then the vote."""
+    import sys
+
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    from podium.solve import attempt as attempt_problem
+    from podium.solve import get_profile, majority
+
+    text = sys.stdin.read().strip() if problem == "-" else problem
+    if not text:
+        raise InputError("the problem is empty", "give it as an argument, or on standard input with -")
+    row = Problem(id="command-line", text=text, source="command line")
+    chosen = get_profile(profile, **profile_overrides(True, None, temperature))
+    console = Console(highlight=False)
+
+    async def attempt_all() -> list[Attempt]:
+        async with open_table(model, attempts, True) as (completer, sandbox):
+            return await asyncio.gather(
+                *(
+                    attempt_problem(row, completer, sandbox, chosen, index=index, seed=seed + index)
+                    for index in range(attempts)
+                )
+            )
+
+    done = asyncio.run(attempt_all())
+    for each in done:
+        console.rule(
+            f"attempt {each.index + 1}: {each.stop_reason}, {each.usage.completion_tokens} tokens", align="left"
+        )
+        for part in each.parts:
+            if part.role == "tool":
+                console.print(part.text.strip("\n"), style="cyan", markup=False)
+                continue
+            for piece in re.split(r"(<tool_call>.*?</tool_call>)", part.text, flags=re.DOTALL):
+                if piece.startswith("<tool_call>") and piece.endswith("</tool_call>"):
+                    code = piece.removeprefix("<tool_call>").removesuffix("</tool_call>").strip("\n")
+                    console.print(Syntax(code, "python", background_color="default"))
+                elif piece.strip():
+                    console.print(piece.strip("\n"), markup=False)
+    vote = majority(row, {each.index: each.answer for each in done if each.answer is not None})
+    console.rule(align="left")
+    console.print(f"answer: {vote.answer if vote.answer is not None else 'none'}", style="bold", markup=False)
+
+
+def problems_command(
+    spec: str, *, size: int | None, seed: int, options: list[str], data: Path | None, out: Path | None
+) -> None:
+    """Show problems, or write them as rows."""
+    from rich.console import Console
+
+    from podium.problems import load_problems
+
+    given: dict[str, Any] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise InputError(f"--option {option}: not of the form KEY=VALUE", "for example --option max_terms=4")
+        given[key] = yaml.safe_load(value)
+    rows = load_problems(spec, size=size if size or out else 5, seed=seed, data=data, options=given or None)
+    console = Console(highlight=False)
+    if out is not None:
+        console.print(f"{write_rows(out, rows)} problems: {out}", markup=False, soft_wrap=True)
+        return
+    for row in rows:
+        console.rule(row.id, align="left")
+        console.print(row.text, markup=False)
+        console.print(f"answer: {row.answer}", style="green", markup=False)
+
+
+def merge_command(models: list[Path], weights: str, out: Path) -> None:
+    """Linear merge of model folders."""
+    from podium.compress import merge_linear
+
+    try:
+        numbers = [float(weight) for weight in weights.split(",")]
+    except ValueError as error:
+        raise InputError(f"--weights {weights}: not numbers", "for example --weights 0.3,0.7") from error
+    merge_linear(models, numbers, out)
+    print(f"merged: {out}")
+
+
+def _name(text: str) -> str:
+    """A part of a folder name made from a path, URL or problem source."""
+    parts = [part for part in re.split(r"[^A-Za-z0-9_.]+", text) if part not in ("", "runs", "model", "http", "https")]
+    return "-".join(parts)[-60:]
