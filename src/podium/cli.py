@@ -217,9 +217,9 @@ def sandbox_check(json_: JsonOption = False) -> None:
 
     Example: podium sandbox check
     """
-    from podium.sandbox.command import check_command
+    from podium.sandbox.show import show_check
 
-    raise typer.Exit(check_command(as_json=json_))
+    raise typer.Exit(show_check(json_))
 
 
 @sandbox_app.command("run")
@@ -232,9 +232,9 @@ def sandbox_run(
 
     Example: podium sandbox run blocks.py --profile kaggle --json
     """
-    from podium.sandbox.command import run_command
+    from podium.sandbox.show import show_run
 
-    raise typer.Exit(run_command(file, profile, as_json=json_))
+    raise typer.Exit(show_run(file, profile, json_))
 
 
 main = app
