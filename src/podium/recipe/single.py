@@ -48,7 +48,19 @@ def open_model(model: str, rows: int) -> Completer:
     network, tokenizer = load_model(folder)
     if tokenizer is None:
         raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
-    return Engine(network, tokenizer, max_rows=rows, memory_bytes=MEMORY_BYTES, name=str(folder))
+    name = f"{folder}@{weights_digest(folder)}"
+    return Engine(network, tokenizer, max_rows=rows, memory_bytes=MEMORY_BYTES, name=name)
+
+
+def weights_digest(folder: Path) -> str:
+    """Twelve hex digits that change with the model: a folder retrained in place is another model to an exam."""
+    import hashlib
+
+    digest = hashlib.blake2b(digest_size=6)
+    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json", folder / "tokenizer.json"]):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
+    return digest.hexdigest()
 
 
 @asynccontextmanager
