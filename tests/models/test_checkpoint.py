@@ -229,3 +229,41 @@ def test_tokenizer_larger_than_the_embedding(tmp_path, saved):
     large.save(saved)
     with pytest.raises(InputError, match="only 300 rows"):
         load_model(saved)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_killed_save_leaves_a_whole_model_or_none(tmp_path):
+    import random
+    import signal
+    import time
+
+    models = [Transformer(CONFIG).initialise(seed) for seed in range(2)]
+    known = [dict(model.named_parameters()) for model in models]
+    folder = tmp_path / "model"
+    start = time.perf_counter()
+    save_model(folder, models[0])
+    save_model(folder, models[1], max_shard_bytes=30_000)
+    duration = time.perf_counter() - start
+    seen = set()
+    for attempt in range(6):
+        child = os.fork()
+        if child == 0:
+            try:
+                for turn in range(attempt, 10_000):
+                    save_model(folder, models[turn % 2], max_shard_bytes=(30_000, 10**9)[turn % 2])
+            finally:
+                os._exit(1)
+        time.sleep(random.Random(attempt).uniform(0.1, 2.0) * duration)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        try:
+            found = dict(load_model(folder)[0].named_parameters())
+        except InputError as error:
+            assert any(words in str(error) for words in ("no config.json", "no such model folder"))
+            seen.add("none")
+        else:
+            assert any(all(torch.equal(found[name], old[name]) for name in old) for old in known)
+            seen.add("whole")
+    assert "whole" in seen
+    save_model(folder, models[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
