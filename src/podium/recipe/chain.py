@@ -33,7 +33,6 @@ class Link:
     status: Status
     source: Path | None  # folder that holds its work so far: its own, or one in .kept
     done: dict[str, Any] | None
-    estimate: Estimate | None
     note: str = ""
 
     def inputs(self, run_folder: Path) -> dict[str, Path]:
@@ -56,19 +55,20 @@ def plan(recipe: Recipe, run_folder: Path, until: str | None = None) -> list[Lin
     if until is not None and until not in recipe.stages:
         raise InputError(f"--until {until}: no such stage in {recipe.name!r}", nearest(until, recipe.stages))
     wanted = set(recipe.stages) if until is None else _needed(recipe, until)
-    estimates: dict[str, Estimate] = {}
-    links: list[Link] = []
-    for name, identity in identities(recipe).items():
-        spec = recipe.stages[name]
-        estimate = None
-        if spec.kind.estimate is not None:
-            behind = {
-                role: estimates[source.stage] for role, source in spec.inputs.items() if source.stage in estimates
-            }
-            estimate = estimates[name] = spec.kind.estimate(spec.params, behind)
-        if name in wanted:
-            links.append(_look(spec, identity, run_folder, estimate))
-    return links
+    return [
+        _look(recipe.stages[name], identity, run_folder)
+        for name, identity in identities(recipe).items()
+        if name in wanted
+    ]
+
+
+def estimates(recipe: Recipe) -> dict[str, Estimate]:
+    """Stage -> what it is expected to cost. Nothing is known of paths and of kinds that do not say."""
+    found: dict[str, Estimate] = {}
+    for spec in recipe.stages.values():
+        behind = {role: found.get(source.stage or "", Estimate()) for role, source in spec.inputs.items()}
+        found[spec.name] = spec.kind.estimate(spec.params, behind) if spec.kind.estimate else Estimate()
+    return found
 
 
 def _needed(recipe: Recipe, until: str) -> set[str]:
@@ -81,7 +81,7 @@ def _needed(recipe: Recipe, until: str) -> set[str]:
     return needed
 
 
-def _look(spec: StageSpec, identity: str, run_folder: Path, estimate: Estimate | None) -> Link:
+def _look(spec: StageSpec, identity: str, run_folder: Path) -> Link:
     folder = run_folder / spec.name
     note = ""
     begun: Path | None = None
@@ -95,11 +95,11 @@ def _look(spec: StageSpec, identity: str, run_folder: Path, estimate: Estimate |
             if damage := changed_output(candidate, marks.done):
                 note = f"made again: {damage}"
                 continue
-            return Link(spec, identity, folder, "done", candidate, marks.done, estimate)
+            return Link(spec, identity, folder, "done", candidate, marks.done)
         begun = begun or candidate
     if begun is not None:
-        return Link(spec, identity, folder, "resume", begun, None, estimate, note)
-    return Link(spec, identity, folder, "to do", None, None, estimate, note)
+        return Link(spec, identity, folder, "resume", begun, None, note)
+    return Link(spec, identity, folder, "to do", None, None, note)
 
 
 def _candidates(run_folder: Path, name: str, identity: str) -> Iterable[Path]:

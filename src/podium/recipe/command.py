@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from podium.errors import InputError
-from podium.recipe.chain import plan
+from podium.recipe.chain import estimates, plan
 from podium.recipe.document import read_recipe
 from podium.recipe.execute import RunResult, execute
 from podium.recipe.view import View, chain_table
@@ -43,7 +43,7 @@ def run_recipe_command(
     console = console or Console(highlight=False)
     if dry_run:
         links = plan(chain, runs / f"{chain.name}.never" if fresh else runs / chain.name, until)
-        console.print(chain_table(f"{chain.name}  (nothing was run)", links))
+        console.print(chain_table(f"{chain.name}  (nothing was run)", links, estimates(chain)))
         return None
     result = execute(chain, runs, until=until, fresh=fresh, view=View(console))
     from podium.board import print_summary

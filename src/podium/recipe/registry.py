@@ -116,7 +116,7 @@ def stage(
         version: raise it whenever equal parameters and inputs would give other outputs.
         inputs: roles that must be given; None takes any roles.
         optional: roles that may be given too.
-        estimate: `estimate(params, {role: Estimate of the stage behind it})` for the dry run; path inputs are left out.
+        estimate: `estimate(params, {role: Estimate of what is behind it})` for the dry run; a path's is empty.
 
     Raises:
         TypeError: the function's `params` is not annotated with a pydantic model, or the kind is taken.

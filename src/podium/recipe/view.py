@@ -132,7 +132,7 @@ class View:
         self.console.print(f"[green]✓[/green] {escape(line)}  [dim]{escape(figures)}[/dim]")
 
 
-def chain_table(title: str, links: Sequence[Link]) -> Table:
+def chain_table(title: str, links: Sequence[Link], estimates: Mapping[str, Estimate]) -> Table:
     """The dry run: stage, kind, status, inputs, and what each is expected to cost."""
     table = Table(
         title=title, title_justify="left", header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
@@ -146,7 +146,7 @@ def chain_table(title: str, links: Sequence[Link]) -> Table:
     left = 0.0
     unknown = False
     for link in links:
-        estimate = link.estimate or Estimate()
+        estimate = estimates[link.spec.name]
         if link.done is not None:
             seconds = f"{say_seconds(link.done['wall_seconds'])} taken"
         else:
