@@ -1,0 +1,2 @@
+# expect: crashed state-lost
+os.abort()

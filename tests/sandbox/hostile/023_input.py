@@ -1,0 +1,4 @@
+# There is no one to answer.
+# expect: error
+# require: EOF
+input("number? ")

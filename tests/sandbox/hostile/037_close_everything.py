@@ -1,0 +1,2 @@
+# expect: crashed state-lost error ok
+os.closerange(0, 65536)

@@ -1,0 +1,5 @@
+# expect: error | ok
+# require: SyntaxError
+x = = 3
+# %%
+print("goes on")

@@ -1,0 +1,6 @@
+# expect: error | ok
+if True:
+	x = 1
+        y = 2
+# %%
+print("goes on")

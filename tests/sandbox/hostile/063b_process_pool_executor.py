@@ -1,0 +1,6 @@
+# limits: wall=3
+# expect: error ok
+# effect: processes_bounded
+from concurrent.futures import ProcessPoolExecutor
+with ProcessPoolExecutor(2) as pool:
+    print("ESCAPED", list(pool.map(abs, [-1, -2])))

@@ -1,0 +1,2 @@
+# expect: ok
+print("user\u202e \u2066// admin\u2069 \u200f \u200e \u061c \u202a\u202b\u202d\u2067\u2068")

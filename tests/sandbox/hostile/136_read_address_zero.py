@@ -1,0 +1,2 @@
+# expect: crashed state-lost
+ctypes.string_at(0)
