@@ -262,3 +262,25 @@ async def test_input_that_cannot_be_served_is_refused(make_engine, model, tokeni
         Engine(model, tokenizer, memory_bytes=1000)
     with pytest.raises(InputError, match="max_rows"):
         Engine(model, tokenizer, max_rows=0)
+
+
+async def test_whoever_waits_is_served_in_order(make_engine):
+    engine = make_engine(max_rows=1)
+    text, _, _ = await read(await engine.start("What is", Sampling(max_tokens=30)))
+    order = []
+
+    async def follow(name, completion):
+        _, _, last = await read(completion)
+        order.append(name)
+        return last
+
+    paused = await engine.start("What is", Sampling(max_tokens=30, stop=(text[:3],)))
+    await read(paused)
+    waiting = [await engine.start(f"{name} is", Sampling(max_tokens=40)) for name in ("43", "12")]
+    followers = [asyncio.create_task(follow(i, completion)) for i, completion in enumerate(waiting)]
+    await paused.extend(" and ")
+    followers.append(asyncio.create_task(follow("resumed", paused)))
+    late = await engine.start("ones", Sampling(max_tokens=2))
+    followers.append(asyncio.create_task(follow("late", late)))
+    await asyncio.gather(*followers)
+    assert order == [0, 1, "resumed", "late"]
