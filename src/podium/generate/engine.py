@@ -107,18 +107,23 @@ class Core:
         with self._changed:
             while not (self._commands or self._closing or scheduler.running or scheduler.queue):
                 self._changed.wait()
-            commands = list(self._commands)
-            self._commands.clear()
+            commands = self._take_commands()
             closing = self._closing
         for command in commands:
             command()
         return not closing
 
+    def _take_commands(self) -> list[Callable[[], None]]:
+        # One by one: the garbage collector may drop a completion, and so post, at any allocation.
+        commands: list[Callable[[], None]] = []
+        while self._commands:
+            commands.append(self._commands.popleft())
+        return commands
+
     def _end(self, failure: CompleterError) -> None:
         with self._changed:
             self.failure = failure
-            commands = list(self._commands)
-            self._commands.clear()
+            commands = self._take_commands()
         self.ready.set()
         for command in commands:
             command()  # no sequence runs any more; readers and cancellers get their answer below
