@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from podium.sandbox import protocol
@@ -20,7 +19,8 @@ from podium.sandbox.limits import Limits, Status
 
 GRACE_SECONDS = 0.5  # between the interrupt and the kill
 LOADED = 3.0  # a block may wait for a core until its wall time is this many times its limit
-_WATCH_SECONDS = 0.05
+_FIRST_LOOK_SECONDS = 0.05
+_COUNT_SECONDS = 0.004  # between two looks at the number of threads
 _READ = 1 << 16
 _START_SECONDS = 60.0
 
@@ -89,7 +89,7 @@ class Process:
 
     async def request(self, kind: int, payload: bytes, limits: Limits) -> Answer:
         """Send one request and wait for what comes of it. When cancelled, the process is killed."""
-        self._request = (self._request + 1) & 0xFFFFFFFF
+        self._request = self._request % 0xFFFFFFFF + 1
         self._text_limit = 8 * limits.output_chars + 64  # a lone surrogate takes six bytes
         self._byte_limit = limits.output_bytes
         answer: asyncio.Future[protocol.Reply | Ending] = self._loop.create_future()
@@ -263,7 +263,8 @@ class Process:
 
 
 class _BlockClock:
-    """The time limit of one block: interrupt, grace, kill. Waiting for a core does not count, up to LOADED times."""
+    """Bounds one block while it runs. Time: interrupt, grace, kill; waiting for a core does not count, up to LOADED
+    times. Threads, in the tier where the kernel does not count them per session."""
 
     def __init__(self, process: Process, limits: Limits) -> None:
         self._process = process
@@ -271,32 +272,37 @@ class _BlockClock:
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
         self.interrupted = False
-        self._waited_before: float | None = None
-        self._step(_WATCH_SECONDS if process.counts_threads else min(_WATCH_SECONDS, limits.wall_seconds), self._watch)
-
-    def _step(self, seconds: float, then: Callable[[], None]) -> None:
-        self._timer = self._loop.call_later(seconds, then)
+        self._waited_before = 0.0
+        # The first look comes after a moment, so that short blocks cost none.
+        self._timer = self._loop.call_later(min(_FIRST_LOOK_SECONDS, limits.wall_seconds), self._first_look)
+        self._counter = self._loop.call_later(_COUNT_SECONDS, self._count) if process.counts_threads else None
 
     def stop(self) -> None:
         self._timer.cancel()
+        if self._counter is not None:
+            self._counter.cancel()
 
-    def _watch(self) -> None:
-        """First after a moment, so that short blocks cost no look at /proc; then whenever the limit may be reached."""
-        process, limit = self._process, self._limits.wall_seconds
-        if process.counts_threads and process.thread_count() > self._limits.threads:
-            process.end(Ending("crashed", f"more than {self._limits.threads} threads"))
-            return
-        waited = process.seconds_waited_for_core()
-        if self._waited_before is None:
-            self._waited_before = waited
+    def _first_look(self) -> None:
+        self._waited_before = self._process.seconds_waited_for_core()
+        self._look()
+
+    def _look(self) -> None:
+        limit = self._limits.wall_seconds
         elapsed = self._loop.time() - self.started
-        left = min(limit - (elapsed - (waited - self._waited_before)), LOADED * limit - elapsed)
+        waited = self._process.seconds_waited_for_core() - self._waited_before
+        left = min(limit - (elapsed - waited), LOADED * limit - elapsed)
         if left > 0:
-            self._step(_WATCH_SECONDS if process.counts_threads else max(left, 0.001), self._watch)
+            self._timer = self._loop.call_later(max(left, 0.001), self._look)
         else:
             self.interrupted = True
-            process.interrupt()
-            self._step(GRACE_SECONDS, self._kill)
+            self._process.interrupt()
+            self._timer = self._loop.call_later(GRACE_SECONDS, self._kill)
 
     def _kill(self) -> None:
         self._process.end(Ending("timeout", "did not answer the interrupt"))
+
+    def _count(self) -> None:
+        if self._process.thread_count() > self._limits.threads:
+            self._process.end(Ending("crashed", f"more than {self._limits.threads} threads"))
+        else:
+            self._counter = self._loop.call_later(_COUNT_SECONDS, self._count)

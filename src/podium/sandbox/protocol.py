@@ -85,10 +85,13 @@ class ReplyReader:
                 raise ProtocolViolation("bytes that are no reply")
             return None
         magic, code, answered, dropped, length = _REPLY.unpack_from(self._data)
-        if magic != _REPLY_MAGIC or code > FAILED:
+        if magic != _REPLY_MAGIC:
             raise ProtocolViolation("bytes that are no reply")
         if answered != request:
             raise ProtocolViolation(f"an answer to request {answered} instead of {request}")
+        # Request 0 is the start itself; a session never gets to answer it twice.
+        if code not in ((READY, FAILED) if request == 0 else (OK, ERROR, MEMORY, INTERRUPTED)):
+            raise ProtocolViolation(f"a reply with code {code}")
         if length > text_limit:
             raise ProtocolViolation(f"a reply of {length} bytes")
         if len(self._data) < _REPLY.size + length:
