@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,6 @@ def read_curve(path: Path) -> list[dict[str, float]]:
             continue  # torn by a kill
         if not isinstance(value, dict) or "step" not in value:
             continue
-        row = {key: item for key, item in value.items() if isinstance(item, int | float)}
+        row = {key: item for key, item in value.items() if isinstance(item, int | float) and isfinite(item)}
         steps.setdefault(value["step"], {}).update(row)
     return [steps[step] for step in sorted(steps)]

@@ -68,6 +68,7 @@ def execute(
             links = plan(recipe, folder, until)
         with storage_errors(folder, "creating"):
             folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         write_text(folder / "recipe.yaml", recipe.as_yaml())
         write_json(folder / "system.json", system_description())
         had_torch = "torch" in sys.modules
@@ -160,10 +161,6 @@ def _begin(link: Link, recipe: Recipe) -> tuple[float, int]:
         before = read_json(folder / BEGUN)
         # Nobody could write down when a killed session ended: the last change in the folder tells.
         last = max(file.lstat().st_mtime for file in folder.rglob("*"))
-        for partial in folder.rglob(".*.partial"):
-            # Left by a killed write; the lock says that nobody is writing now.
-            if PARTIAL.fullmatch(partial.name):
-                partial.unlink()
         seconds, sessions = before["seconds"] + max(0.0, last - before["session_start"]), before["sessions"] + 1
     with storage_errors(folder, "creating"):
         folder.mkdir(exist_ok=True)
@@ -183,6 +180,25 @@ def _begin(link: Link, recipe: Recipe) -> tuple[float, int]:
         },
     )
     return seconds, sessions
+
+
+def _sweep(folder: Path) -> None:
+    """Take away the unfinished files of killed processes; those of living ones (a report being written) stay."""
+    for file in folder.rglob(".*.partial"):
+        if PARTIAL.fullmatch(file.name):
+            writer = int(file.name.split(".")[-2])
+            if writer == os.getpid() or not _is_alive(writer):
+                file.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _empty_state(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from podium.errors import InputError
 from podium.recipe.document import Recipe
-from podium.records import read_json, storage_errors
+from podium.records import PARTIAL, read_json, storage_errors
 
 BEGUN = "stage.json"
 DONE = "done.json"
@@ -73,7 +73,7 @@ def outputs(folder: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
-        if name.parts[0] == STATE or str(name) in NOT_OUTPUTS or not file.is_file():
+        if name.parts[0] == STATE or str(name) in NOT_OUTPUTS or PARTIAL.fullmatch(file.name) or not file.is_file():
             continue
         status = file.stat()
         found[str(name)] = {"bytes": status.st_size, "sha256": hash_file(file), "mtime_ns": status.st_mtime_ns}

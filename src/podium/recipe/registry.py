@@ -39,12 +39,16 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a stage will cost, from its parameters alone: rows written, FLOPs, seconds. None: nobody can say."""
+    """What a stage will cost, from its parameters alone: rows written, FLOPs, seconds. None: nobody can say.
+
+    `sizes` are named numbers for the estimates of later stages, such as the parameters of the model it makes.
+    """
 
     rows: int | None = None
     flops: float | None = None
     seconds: float | None = None
     note: str = ""
+    sizes: Mapping[str, float] = field(default_factory=dict)
 
 
 class Progress(Protocol):

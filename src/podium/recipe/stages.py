@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 MODEL = "model"
 SOLUTIONS = "solutions.jsonl"
-# Rough figures of one laptop-class core, only for the dry run's estimate of seconds.
+# Rough figures of two laptop-class cores, only for the dry run's estimate of seconds.
 FLOPS_PER_SECOND = 1.0e11
 SOLUTIONS_PER_SECOND = {"cot": 1500.0, "tir": 250.0}
 TOKENS_PER_SOLUTION = 100
+GENERATED_PER_SECOND = 4000.0  # a model of a few million weights, a dozen rows
 
 
 class Task(BaseModel):
@@ -46,7 +47,8 @@ class ProblemsParams(Params):
 
 
 def _estimate_problems(params: ProblemsParams, inputs: Mapping[str, Estimate]) -> Estimate:
-    return Estimate(rows=params.train + params.exam, seconds=2 + params.train / 3000)
+    sizes = {"train": params.train, "exam": params.exam}
+    return Estimate(rows=params.train + params.exam, seconds=2 + params.train / 5000, sizes=sizes)
 
 
 @stage("problems", version=1, inputs=(), estimate=_estimate_problems)
@@ -89,7 +91,8 @@ class TeachParams(Params):
 
 def _estimate_teach(params: TeachParams, inputs: Mapping[str, Estimate]) -> Estimate:
     source = inputs.get("problems")
-    rows = min(params.take or 10**12, source.rows or 0) * params.n if source else None
+    problems = int(source.sizes.get("train", 0)) if source else 0
+    rows = min(params.take or problems, problems) * params.n or None
     if params.teacher != "programmatic":
         return Estimate(rows=rows, note=f"at most; by {params.teacher}")
     return Estimate(rows=rows, seconds=rows / SOLUTIONS_PER_SECOND[params.style] if rows else None, note="at most")
@@ -232,11 +235,16 @@ class TrainParams(Params):
 
 def _estimate_train(params: TrainParams, inputs: Mapping[str, Estimate]) -> Estimate:
     tokens = params.steps * params.accumulation * params.rows_per_batch * params.row_length
-    if params.shape is None:
-        return Estimate(rows=params.steps, note=f"at most {tokens:,} tokens")
-    vocabulary = (inputs["tokenizer"].rows if "tokenizer" in inputs else None) or 640
-    flops = 6.0 * params.shape.parameters(vocabulary) * tokens
-    return Estimate(rows=params.steps, flops=flops, seconds=flops / FLOPS_PER_SECOND, note=f"at most {tokens:,} tokens")
+    note = f"{tokens / 1e6:.1f} M tokens at most"
+    if params.shape is not None:
+        parameters = params.shape.parameters((inputs["tokenizer"].rows if "tokenizer" in inputs else None) or 640)
+    elif MODEL in inputs and "parameters" in inputs[MODEL].sizes:
+        parameters = inputs[MODEL].sizes["parameters"]
+    else:
+        return Estimate(rows=params.steps, note=note)
+    flops = 6.0 * parameters * tokens
+    sizes = {"parameters": parameters}
+    return Estimate(params.steps, flops, flops / FLOPS_PER_SECOND, f"{parameters / 1e6:.2f} M weights, {note}", sizes)
 
 
 @stage("train", version=1, inputs=("solutions",), optional=("tokenizer", MODEL), estimate=_estimate_train)
@@ -342,7 +350,11 @@ class MergeParams(Params):
     weights: dict[str, float]
 
 
-@stage("merge", version=1, estimate=lambda params, inputs: Estimate(rows=1, seconds=1.0))
+def _estimate_merge(params: MergeParams, inputs: Mapping[str, Estimate]) -> Estimate:
+    return Estimate(rows=1, seconds=1.0, sizes=next(iter(inputs.values())).sizes if inputs else {})
+
+
+@stage("merge", version=1, estimate=_estimate_merge)
 def merge(context: StageContext, params: MergeParams, inputs: dict[str, Path]) -> StageReport:
     """The linear merge of the input models."""
     from podium.compress import merge_linear
@@ -385,10 +397,15 @@ class ExamParams(Params):
 
 
 def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estimate:
-    return Estimate(
-        note=f"{params.attempts} attempts a problem, clock "
-        + (f"{params.budget_seconds:g} s" if isinstance(params.budget_seconds, float) else str(params.budget_seconds))
-    )
+    problems = int(inputs["problems"].sizes.get("exam", 0))
+    rows = min(params.take or problems, problems) or None
+    clock = f"{params.budget_seconds:g} s" if isinstance(params.budget_seconds, float) else str(params.budget_seconds)
+    note = f"{params.attempts} attempts each, clock: {clock}"
+    parameters = inputs[MODEL].sizes.get("parameters")
+    if rows is None or parameters is None:
+        return Estimate(rows=rows, note=note)
+    tokens = rows * params.attempts * TOKENS_PER_SOLUTION
+    return Estimate(rows, 2.0 * parameters * tokens, tokens / GENERATED_PER_SECOND, note)
 
 
 @stage("exam", version=1, inputs=(MODEL, "problems"), estimate=_estimate_exam)
