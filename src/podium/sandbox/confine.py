@@ -21,6 +21,8 @@ from podium.sandbox.syscalls import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLO
 
 NOBODY = 65534
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+_EVERY_DESCRIPTOR = 1 << 20
+_OOM_SCORE = "500"
 _PATH_ONLY = os.O_PATH | os.O_CLOEXEC
 
 
@@ -71,6 +73,9 @@ def confine_zygote(tier: str, limits: dict[str, float], trees: list[str]) -> Con
         raise StepFailed("landlock", f"ABI {abi}, but {landlock.MINIMUM_ABI} is needed")
     with step("proc"):
         confinement.proc = os.open("/proc", _PATH_ONLY | os.O_DIRECTORY)
+    with step("oom score"):
+        # When memory runs out, sessions go before whoever uses them.
+        _write_own(confinement.proc, "oom_score_adj", _OOM_SCORE)
     if tier == "A":
         _enter_namespaces(confinement, trees)
     else:
@@ -114,7 +119,7 @@ def _unshared(flags: int) -> bool:
 
 def _wait_for(child: int) -> None:
     """Live as long as the child does. It dies with us, and with it everything in its pid namespace."""
-    os.closerange(3, 256)
+    os.closerange(3, _EVERY_DESCRIPTOR)
     os.waitpid(child, 0)
     os._exit(0)
 
@@ -137,11 +142,16 @@ def _enter_user_namespace(proc: int, others: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     syscalls.unshare(CLONE_NEWUSER | others)
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        descriptor = os.open(f"self/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
+        _write_own(proc, name, text)
+
+
+def _write_own(proc: int, name: str, text: str) -> None:
+    """Write a file of this process under /proc."""
+    descriptor = os.open(f"self/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _build_root(trees: list[str], scratch: str) -> None:
@@ -247,4 +257,4 @@ def confine_session(confinement: Confinement, keep: int) -> None:
 
 def _close_all_but(keep: int) -> None:
     os.closerange(3, keep)
-    os.closerange(keep + 1, 65536)
+    os.closerange(keep + 1, _EVERY_DESCRIPTOR)

@@ -37,8 +37,9 @@ _PROFILE = """(version 1)
 class FreshLauncher(Launcher):
     """Starts each session's interpreter when it is asked for."""
 
-    def __init__(self, tier: str) -> None:
+    def __init__(self, tier: str, processes: set[Process]) -> None:
         self.tier = tier
+        self._processes = processes
         self.alive = True
 
     async def start(self, limits: Limits, warm: Sequence[str], seen: Visible) -> None:
@@ -76,7 +77,7 @@ class FreshLauncher(Launcher):
             theirs.close()
             os.close(output_write)
         ours.sendall(protocol.pack_request(protocol.OPEN, 0, self._settings))
-        process = Process(ours, output_read, ChildHandle(popen), count_threads=True)
+        process = Process(ours, output_read, ChildHandle(popen), self._processes, count_threads=True)
         outcome = await process.ready()
         if isinstance(outcome, Ending):
             raise LaunchFailed("interpreter", process.last_words() or outcome.detail)

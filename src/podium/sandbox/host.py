@@ -9,7 +9,7 @@ import asyncio
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from podium.errors import InputError, PodiumError, SandboxUnavailable
 from podium.sandbox import protocol, tiers
@@ -86,14 +86,18 @@ class Sandbox:
     async def _start(self, tier: str) -> None:
         """A zygote of this tier, proven by a canary."""
         self.tier = tier
-        self._launcher = make_launcher(tier, self._on_lost)
+        self._launcher = self._make_launcher(tier)
         await self._launcher.start(self.limits, self._warm, self._seen)
         process = await self._launcher.spawn()
-        self._remember(process)
         try:
             await tiers.canary(process, tier, self.limits)
         finally:
             self.release(process)
+
+    def _make_launcher(self, tier: str) -> Launcher:
+        if tier in ("A", "B"):
+            return ZygoteLauncher(tier, self._processes, self._on_lost)
+        return FreshLauncher(tier, self._processes)
 
     async def open(self, seed: int = 0, limits: Limits | None = None) -> Session:
         """A fresh session, from the pool when one is ready.
@@ -141,28 +145,21 @@ class Sandbox:
                 if launcher is None or not launcher.alive:
                     launcher = await self._restart()
             try:
-                process = await launcher.spawn()
+                return await launcher.spawn()
             except LaunchFailed as failure:
                 if launcher.alive:
                     raise SandboxUnavailable(
                         f"a session of tier {self.tier} could not be started: {failure}", tiers.cure([("", failure)])
                     ) from failure
-                continue
-            self._remember(process)
-            return process
         raise SandboxUnavailable(
             "the sandbox's zygote keeps dying", "look for an out-of-memory killer in the kernel's log"
         )
-
-    def _remember(self, process: Process) -> None:
-        self._processes.add(process)
-        process.gone.add_done_callback(lambda _: self._processes.discard(process))
 
     async def _restart(self) -> Launcher:
         if self._launcher is not None:
             await self._launcher.closed()
         try:
-            self._launcher = launcher = make_launcher(self.tier, self._on_lost)
+            self._launcher = launcher = self._make_launcher(self.tier)
             await launcher.start(self.limits, self._warm, self._seen)
         except LaunchFailed as failure:
             raise tiers.unavailable([(self.tier, failure)]) from failure
@@ -219,7 +216,3 @@ class Sandbox:
         if self._launcher is not None:
             await self._launcher.closed()
             self._launcher = None
-
-
-def make_launcher(tier: str, on_lost: Callable[[], None]) -> Launcher:
-    return ZygoteLauncher(tier, on_lost) if tier in ("A", "B") else FreshLauncher(tier)

@@ -176,8 +176,9 @@ class Launcher(Protocol):
 class ZygoteLauncher:
     """A zygote of tier A or B and the sessions it forks."""
 
-    def __init__(self, tier: str, on_lost: Callable[[], None]) -> None:
+    def __init__(self, tier: str, processes: set[Process], on_lost: Callable[[], None]) -> None:
         self.tier = tier
+        self._processes = processes
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[tuple[socket.socket, int, int]]] = deque()
@@ -243,7 +244,7 @@ class ZygoteLauncher:
             os.close(output)
             os.close(pidfd)
             raise LaunchFailed("session", str(error)) from error
-        process = Process(control, output, handle, count_threads=self.tier != "A")
+        process = Process(control, output, handle, self._processes, count_threads=self.tier != "A")
         try:
             outcome = await process.ready()
         except asyncio.CancelledError:

@@ -47,12 +47,15 @@ class Answer:
 class Process:
     """Owns the control socket, the output pipe and the handle that it is given."""
 
-    def __init__(self, control: socket.socket, output: int, handle: Handle, *, count_threads: bool = False) -> None:
+    def __init__(
+        self, control: socket.socket, output: int, handle: Handle, among: set[Process], *, count_threads: bool
+    ) -> None:
+        """Join `among`, and leave it when gone. `count_threads` where the kernel does not bound them per session."""
         self._loop = asyncio.get_running_loop()
         self._control = control
         self._output = output
         self._handle = handle
-        self.counts_threads = count_threads  # where the kernel does not bound them per session
+        self.counts_threads = count_threads
         self._request = 0
         self._reader = protocol.ReplyReader()
         self._answer: asyncio.Future[protocol.Reply | Ending] | None = self._loop.create_future()
@@ -64,6 +67,8 @@ class Process:
         self._cpu_at_end = 0.0
         self.ending: Ending | None = None
         self.gone: asyncio.Future[None] = self._loop.create_future()
+        among.add(self)
+        self.gone.add_done_callback(lambda _: among.discard(self))
         control.setblocking(False)
         os.set_blocking(output, False)
         self._loop.add_reader(control, self._on_control)
