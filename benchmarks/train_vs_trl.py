@@ -140,7 +140,8 @@ def run_trl(folder: Path, watch: Stopwatch, _peak: float) -> Outcome:
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     words = Tokenizer(WordLevel({"<unk>": 0, "<eos>": 1, "<pad>": 2}, unk_token="<unk>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<pad>")
