@@ -9,12 +9,13 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from podium.curate.prompts import make_prompt
+from podium.curate.sessions import CodeSandbox, ReusedSessions
 from podium.curate.teacher import DECLINED, programmatic_teacher
 from podium.curate.toolloop import CLOSE_TAG, Written, write_solution
 from podium.errors import CompleterError
@@ -34,9 +35,7 @@ from podium.records import (
     write_rows,
 )
 
-if TYPE_CHECKING:
-    from podium.sandbox import Sandbox
-
+_ROWS_PER_SESSION = 100  # of the programmatic teacher
 _ERRORS_IN_A_ROW = 20  # so many failed requests without one answer between them mean the teacher is gone
 _TEACHER_FAILED = "teacher failed"
 
@@ -86,7 +85,7 @@ async def solve_with_teacher(
     problems: Iterable[Problem],
     completer: Completer,
     style: Style,
-    sandbox: Sandbox | None,
+    sandbox: CodeSandbox | None,
     *,
     n: int = 1,
     prompt: str = "plain",
@@ -126,7 +125,8 @@ def make_solutions(
     """Write kept solutions to `path` and counts to `path`.report.json, both whole or not at all.
 
     Without `teacher` the programmatic one writes them: the same problems give the same file, and after a kill it is
-    made again. With a language model every finished try is journalled beside `path` and never asked for again.
+    made again, and its programs share sandbox sessions. With a language model every finished try is journalled beside
+    `path` and never asked for again; every solution has a session of its own; the teacher is closed at the end.
 
     Raises:
         CompleterError, InputError: as solve_with_teacher.
@@ -157,13 +157,16 @@ async def _make(
         done = {(outcome.problem_id, outcome.index): outcome for outcome in read_rows(journal_path, Outcome)}
     completer = teacher or programmatic_teacher(style)
     with journal or nullcontext():
-        async with _sandbox(style) as sandbox:
-            async for problem, outcome in _tries(
-                problems, completer, style, sandbox, n, prompt, sampling, concurrency, frozenset(done)
-            ):
-                if journal is not None and not outcome.reason.startswith(_TEACHER_FAILED):
-                    journal.append(outcome)  # a failed request is asked again by the next run
-                done[problem.id, outcome.index] = outcome
+        try:
+            async with _sandbox(style, _ROWS_PER_SESSION if teacher is None else 1) as sandbox:
+                async for problem, outcome in _tries(
+                    problems, completer, style, sandbox, n, prompt, sampling, concurrency, frozenset(done)
+                ):
+                    if journal is not None and not outcome.reason.startswith(_TEACHER_FAILED):
+                        journal.append(outcome)  # a failed request is asked again by the next run
+                    done[problem.id, outcome.index] = outcome
+        finally:
+            await completer.close()
     kept = []
     for problem in problems:
         for index in range(n):
@@ -178,19 +181,26 @@ async def _make(
     return report
 
 
-def _sandbox(style: Style) -> Any:
+@asynccontextmanager
+async def _sandbox(style: Style, rows_per_session: int) -> AsyncIterator[CodeSandbox | None]:
     if style != "tir":
-        return nullcontext()
+        yield None
+        return
     from podium.sandbox import Sandbox
 
-    return Sandbox(warm=("numpy", "sympy"))
+    async with Sandbox(warm=("numpy", "sympy")) as sandbox:
+        if rows_per_session == 1:
+            yield sandbox
+            return
+        async with ReusedSessions(sandbox, rows_per_session) as sessions:
+            yield sessions
 
 
 async def _tries(
     problems: Iterable[Problem],
     completer: Completer,
     style: Style,
-    sandbox: Sandbox | None,
+    sandbox: CodeSandbox | None,
     n: int,
     prompt: str,
     sampling: Sampling,
@@ -231,7 +241,7 @@ async def _try(
     index: int,
     completer: Completer,
     style: Style,
-    sandbox: Sandbox | None,
+    sandbox: CodeSandbox | None,
     prompt: str,
     sampling: Sampling,
 ) -> Outcome:

@@ -6,13 +6,10 @@ Knows the form of tool-integrated solutions (docs/architecture.md); refuses to k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from podium.curate.sessions import CodeSandbox, CodeSession
 from podium.generate.protocol import Completer, CompletionUsage, Finish, Prompt, Sampling
 from podium.records import Part
-
-if TYPE_CHECKING:
-    from podium.sandbox import Sandbox, Session
 
 OPEN_TAG, CLOSE_TAG = "<tool_call>", "</tool_call>"
 SHOWN_CHARACTERS = 1_000  # of a block's output
@@ -33,14 +30,14 @@ async def write_solution(
     completer: Completer,
     prompt: Prompt,
     sampling: Sampling,
-    sandbox: Sandbox | None,
+    sandbox: CodeSandbox | None,
     *,
     max_calls: int = 8,
     seed: int = 0,
 ) -> Written:
     """Let the teacher write until it ends, or asks for more than `max_calls` runs. Without a sandbox nothing is run."""
     completion = await completer.start(prompt, sampling)
-    session: Session | None = None
+    session: CodeSession | None = None
     parts: list[Part] = []
     statuses: list[str] = []
     text, seconds, finish = "", 0.0, "eos"

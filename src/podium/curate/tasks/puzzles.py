@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import permutations
+from itertools import combinations
 from typing import Any
 
 from podium.curate.tasks.writer import Declined, Writer, integers
@@ -77,7 +78,7 @@ def _read_24(text: str) -> tuple[int, tuple[int, ...]] | None:
 
 def _reason_countdown(puzzle: tuple[int, tuple[int, ...]]) -> tuple[list[str], str]:
     target, numbers = puzzle
-    if len(numbers) > 5:
+    if len(numbers) > 4:
         raise Declined("too many numbers to search in the head")
     found = search([(Fraction(n), str(n)) for n in numbers], target, [])
     if found is None:
@@ -89,14 +90,28 @@ def search(pool: list[tuple[Fraction, str]], target: int, steps: list[str]) -> t
     """Depth-first: join two numbers, go on with the rest. The steps and the expression, or None."""
     if len(pool) == 1:
         return (steps, _outer(pool[0][1])) if pool[0][0] == target else None
-    for (x, a), (y, b), *rest in permutations(pool):
-        for value, sign in ((x + y, "+"), (x - y, "-"), (x * y, "*"), (x / y if y else None, "/")):
-            if value is None or (sign in "+*" and (x, a) > (y, b)):
-                continue
+    for i, j in combinations(range(len(pool)), 2):
+        rest = [pool[k] for k in range(len(pool)) if k not in (i, j)]
+        for first, sign, second in _joins(pool[i], pool[j]):
+            (x, a), (y, b) = first, second
+            value = x + y if sign == "+" else x - y if sign == "-" else x * y if sign == "*" else x / y
             step = f"{x} {sign} {y} = {value}"
             if found := search([(value, f"({a}{sign}{b})"), *rest], target, [*steps, step]):
                 return found
     return None
+
+
+def _joins(
+    left: tuple[Fraction, str], right: tuple[Fraction, str]
+) -> Iterator[tuple[tuple[Fraction, str], str, tuple[Fraction, str]]]:
+    yield left, "+", right
+    yield left, "-", right
+    yield right, "-", left
+    yield left, "*", right
+    if right[0]:
+        yield left, "/", right
+    if left[0]:
+        yield right, "/", left
 
 
 def _outer(expression: str) -> str:

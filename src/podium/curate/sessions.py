@@ -1,0 +1,76 @@
+"""Sandbox sessions that serve several solutions one after another.
+
+Knows the sandbox's interface only. A fresh session takes several times as long as a block, and the programmatic
+teacher's programs are ours and define everything they use: what an earlier one left behind cannot change them. For
+code that a language model wrote this does not hold; it gets a fresh session per solution.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from podium.sandbox import Result
+
+
+class CodeSession(Protocol):
+    """The part of a sandbox session that the tool loop needs."""
+
+    async def run(self, code: str, /) -> Result: ...
+
+    async def close(self) -> None: ...
+
+
+class CodeSandbox(Protocol):
+    """The part of a sandbox that the tool loop needs."""
+
+    async def open(self, *, seed: int = 0) -> CodeSession: ...
+
+
+class ReusedSessions:
+    """A sandbox whose sessions, when closed in good order, are handed out again, `times` in all.
+
+    Leaving it closes them. Sessions are opened with the seed of their first solution.
+    """
+
+    def __init__(self, sandbox: CodeSandbox, times: int) -> None:
+        self._sandbox = sandbox
+        self._times = times
+        self._free: list[_Lease] = []
+
+    async def __aenter__(self) -> ReusedSessions:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        while self._free:
+            await self._free.pop().session.close()
+
+    async def open(self, *, seed: int = 0) -> CodeSession:
+        lease = self._free.pop() if self._free else _Lease(self, await self._sandbox.open(seed=seed))
+        lease.uses += 1
+        return lease
+
+    async def give_back(self, lease: _Lease) -> None:
+        if lease.clean and lease.uses < self._times:
+            self._free.append(lease)
+        else:
+            await lease.session.close()
+
+
+class _Lease:
+    """One session and how often it was handed out; clean as long as every block ended well."""
+
+    def __init__(self, owner: ReusedSessions, session: CodeSession) -> None:
+        self.session = session
+        self.uses = 0
+        self.clean = True
+        self._owner = owner
+
+    async def run(self, code: str, /) -> Result:
+        self.clean, before = False, self.clean  # a block that is cancelled leaves the session in an unknown state
+        result = await self.session.run(code)
+        self.clean = before and result.status == "ok"
+        return result
+
+    async def close(self) -> None:
+        await self._owner.give_back(self)
