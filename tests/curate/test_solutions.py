@@ -82,8 +82,8 @@ def test_every_prompt_reaches_the_teacher(prompt: str, tmp_path: Path) -> None:
 
 def completer(*texts: str) -> ScriptedCompleter:
     def script(prompt: Any, sampling: Sampling) -> Generator[str, str, None]:
-        for text in texts:  # not `yield from`: a tuple takes no sent value
-            yield text  # noqa: UP028
+        for text in texts:  # noqa: UP028 - a tuple takes no sent value, as `yield from` needs
+            yield text
 
     return ScriptedCompleter("someone", script)
 
