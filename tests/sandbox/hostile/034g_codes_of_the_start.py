@@ -1,6 +1,6 @@
 # "Ready" as the answer to a block: must neither confuse the host nor leave the session running unfrozen.
 # limits: wall=3
-# expect: crashed | crashed state-lost
+# expect: crashed | ok crashed state-lost
 # forbid@2: bleed
 import struct as _struct
 frame = sys._getframe()

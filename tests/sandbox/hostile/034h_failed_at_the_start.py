@@ -1,6 +1,6 @@
 # "Confinement failed" as the answer to a block.
 # limits: wall=3
-# expect: crashed | crashed state-lost
+# expect: crashed | ok crashed state-lost
 import struct as _struct
 frame = sys._getframe()
 while "control" not in frame.f_locals:
