@@ -7,13 +7,13 @@ registers the kinds and imports nothing heavy.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from podium.errors import InputError
+from podium.errors import InputError, PodiumError
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
 from podium.records import Problem, read_rows, write_json, write_rows
 
@@ -105,7 +105,10 @@ def teach(context: StageContext, params: TeachParams, inputs: dict[str, Path]) -
     from podium.generate import Sampling
     from podium.generate.openai import OpenAICompleter
 
-    rows = read_rows(_file(inputs["problems"], "train.jsonl"), Problem)[: params.take]
+    file = _file(inputs["problems"], "train.jsonl")
+    rows = read_rows(file, Problem)[: params.take]
+    if not rows:
+        raise InputError(f"{file}: no problems in this file", "a teacher needs at least one")
     teacher = None
     if params.teacher != "programmatic":
         if not params.teacher_model:
@@ -388,6 +391,20 @@ class ExamParams(Params):
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
     threads: int | None = Field(None, ge=1)
 
+    @field_validator("profile")
+    @classmethod
+    def _known_profile(cls, value: str) -> str:
+        from podium.solve import get_profile
+
+        return _checked(value, lambda: get_profile(value))
+
+    @field_validator("policy")
+    @classmethod
+    def _fitting_policy(cls, value: str, info: ValidationInfo) -> str:
+        from podium.solve import parse_policy
+
+        return _checked(value, lambda: parse_policy(value).check(info.data.get("attempts", 1)))
+
     def overrides(self) -> dict[str, Any]:
         """Fields of the profile that are replaced."""
         given = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
@@ -472,6 +489,15 @@ async def _sit(rows: list[Problem], engine: Any, code: bool, config: Any, contex
 
             sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
         return await sit_exam(rows, engine, sandbox, config, context.folder, runlog=context.runlog, progress=told)
+
+
+def _checked(value: str, check: Callable[[], object]) -> str:
+    """`value`, once `check` accepts it: a wrong name is told of before the first stage runs, not in the last one."""
+    try:
+        check()
+    except PodiumError as error:
+        raise ValueError(f"{error.message}; {error.cure}") from error
+    return value
 
 
 def _file(path: Path, name: str) -> Path:

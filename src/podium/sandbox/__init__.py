@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from podium.sandbox.host import Sandbox
     from podium.sandbox.limits import Limits, Result, profiles
+    from podium.sandbox.remote import RemoteSandbox
     from podium.sandbox.session import Session
+    from podium.sandbox.sync import SyncSandbox
 
 _HOME = {
     "Sandbox": "host",
     "Session": "session",
+    "SyncSandbox": "sync",
+    "RemoteSandbox": "remote",
     "Limits": "limits",
     "Result": "limits",
     "profiles": "limits",
 }
 
-__all__ = ["Limits", "Result", "Sandbox", "Session", "profiles"]
+__all__ = ["Limits", "RemoteSandbox", "Result", "Sandbox", "Session", "SyncSandbox", "profiles"]
 
 
 def __getattr__(name: str) -> Any:

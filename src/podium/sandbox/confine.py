@@ -109,10 +109,11 @@ def _enter_namespaces(confinement: Confinement, trees: list[str]) -> None:
 
 
 def _unshared(flags: int) -> bool:
-    """Whether this root may make namespaces without a user namespace; in a container it often may not."""
+    """Whether this root can make namespaces without a user namespace; in a container it often cannot, and what is
+    tried next says why."""
     try:
         syscalls.unshare(flags)
-    except PermissionError:
+    except OSError:
         return False
     return True
 

@@ -7,6 +7,7 @@ the host's reaches the zygote, whose memory every session can read.
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import json
 import os
@@ -151,6 +152,10 @@ def start_failure(step: str, reason: str) -> LaunchFailed | InputError:
     return LaunchFailed(step, reason)
 
 
+def _out_of_descriptors() -> PodiumError:
+    return PodiumError("out of file descriptors: a session takes three", "raise the limit with `ulimit -n 65536`")
+
+
 class Launcher(Protocol):
     """Where a sandbox's processes come from."""
 
@@ -243,6 +248,8 @@ class ZygoteLauncher:
             control.close()
             os.close(output)
             os.close(pidfd)
+            if error.errno == errno.EMFILE:
+                raise _out_of_descriptors() from error
             raise LaunchFailed("session", str(error)) from error
         process = Process(control, output, handle, self._processes, count_threads=self.tier != "A")
         try:
@@ -276,9 +283,7 @@ class ZygoteLauncher:
         if waiter.done():
             return
         if flags & socket.MSG_CTRUNC or data == b"session":
-            waiter.set_exception(
-                PodiumError("out of file descriptors: a session takes three", "raise the limit with `ulimit -n 65536`")
-            )
+            waiter.set_exception(_out_of_descriptors())
         else:
             waiter.set_exception(LaunchFailed("session", data.decode(errors="replace")))
 

@@ -39,9 +39,9 @@ class Answer:
 
     outcome: protocol.Reply | Ending
     written: bytes
-    interrupted: bool
-    wall_seconds: float
-    cpu_seconds: float
+    interrupted: bool = False
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class Process:
@@ -93,21 +93,23 @@ class Process:
             return 0.0
 
     async def request(self, kind: int, payload: bytes, limits: Limits) -> Answer:
-        """Send one request and wait for what comes of it. When cancelled, the process is killed."""
+        """Send one request and wait for what comes of it. When cancelled, the process is killed.
+
+        An Ending with status `state-lost` says that the request never reached it.
+        """
         self._request = self._request % 0xFFFFFFFF + 1
         self._text_limit = 8 * limits.output_chars + 64  # a lone surrogate takes six bytes
         self._byte_limit = limits.output_bytes
         answer: asyncio.Future[protocol.Reply | Ending] = self._loop.create_future()
         cpu_before = self.cpu_seconds()
         self._clear()
+        if self.ending is not None:
+            return Answer(Ending("state-lost", self.ending.detail), b"")
         self._answer = answer
         clock = _BlockClock(self, limits)
         try:
-            if self.ending is not None:
-                answer.set_result(self.ending)
-            else:
-                self._thaw()
-                self._send(protocol.pack_request(kind, self._request, payload))
+            self._thaw()
+            self._send(protocol.pack_request(kind, self._request, payload))
             outcome = await answer
         except asyncio.CancelledError:
             self.end(Ending("state-lost", "the caller went away"))
@@ -138,7 +140,8 @@ class Process:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.end(Ending("crashed", "closed its control socket"))
+            # It did not live to read the request.
+            self.end(Ending("state-lost", "the process died"))
             return
         self._unsent = self._unsent[sent:]
         if self._unsent:

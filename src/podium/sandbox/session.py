@@ -77,6 +77,9 @@ class Session:
                 self._process = await self._sandbox.acquire(self.limits, self.seed)
             self._told = False
             answer = await self._process.request(protocol.RUN, source, self.limits)
+        if isinstance(answer.outcome, Ending) and answer.outcome.status == "state-lost":
+            self._process = None
+            return self._lost(answer.outcome.detail)
         return self._result(answer, waited)
 
     def _result(self, answer: Answer, queued: float) -> Result:

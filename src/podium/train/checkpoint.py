@@ -30,8 +30,8 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     """
     path = folder / f"step-{step:08d}.pt"
     with atomic_file(path) as file:
-        digested: Any = _Digesting(file)
-        torch.save(dict(state), digested)
+        digested = _Digesting(file)
+        _save(state, digested)
     write_json(
         path.with_suffix(".json"), {"step": step, "bytes": digested.size, "blake2b": digested.digest.hexdigest()}
     )
@@ -106,7 +106,7 @@ def average_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Weights alone, for averaging; written whole or not at all."""
     with atomic_file(path) as file:
-        torch.save(dict(weights), file)
+        _save(weights, _Digesting(file))
 
 
 def check_same(kind: str, saved: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
@@ -120,22 +120,38 @@ def check_same(kind: str, saved: Mapping[str, Any], now: Mapping[str, Any], fold
             )
 
 
+def _save(state: Mapping[str, Any], file: _Digesting) -> None:
+    target: Any = file
+    try:
+        torch.save(dict(state), target)
+    except RuntimeError:
+        # A write that failed in the middle of the archive surfaces as a complaint about the archive's end.
+        if file.failure is not None:
+            raise file.failure from None
+        raise
+
+
 def _new_digest() -> Any:
     return hashlib.blake2b(digest_size=16)
 
 
 class _Digesting:
-    """A file to write to that hashes and counts what passes."""
+    """A file to write to that hashes and counts what passes, and remembers why a write failed."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self.digest = _new_digest()
         self.size = 0
+        self.failure: OSError | None = None
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
         self.size += memoryview(data).nbytes
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()

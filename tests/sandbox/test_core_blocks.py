@@ -1,0 +1,292 @@
+"""What a block shows and what it leaves behind, in both Linux tiers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from podium.errors import InputError
+from podium.sandbox import Limits, Sandbox
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_variables_functions_and_imports_live_on(session):
+    await session.run("import math\ndef area(r):\n    return math.pi * r**2\nr = 2")
+    result = await session.run("print(round(area(r), 3))")
+    assert (result.status, result.output) == ("ok", "12.566\n")
+
+
+async def test_sessions_do_not_share_variables(sandbox):
+    async with await sandbox.open() as one, await sandbox.open() as other:
+        await one.run("x = 1")
+        assert "NameError" in (await other.run("x")).output
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("2 + 3", "5\n"),
+        ("2 + 3;", ""),
+        ("x = 5", ""),
+        ("None", ""),
+        ("print('a')\n'b'", "a\n'b'\n"),
+        ("if True:\n    7", ""),
+        ("# nothing", ""),
+        ("", ""),
+        ("from sympy import *\nfactorint(2**64 + 1)", "{274177: 1, 67280421310721: 1}\n"),
+        ("from sympy import *\nx = symbols('x')\nsolve(x**2 - 2, x)", "[-sqrt(2), sqrt(2)]\n"),
+        ("import numpy as np\nnp.arange(4).sum()", "np.int64(6)\n"),
+        ("import sys\nprint('e', file=sys.stderr)\nsys.stdout.buffer.write(b'raw\\n');", "e\nraw\n"),
+        ("len(str(3**20000))", "9543\n"),
+        ("_ = 4\n_", "4\n"),
+        ("if __name__ == '__main__':\n    print('main')", "main\n"),
+        ("import os\nos.write(1, b'first\\n')\nprint('second')", "first\nsecond\n"),
+    ],
+)
+async def test_output(session, code, shown):
+    result = await session.run(code)
+    assert (result.status, result.output) == ("ok", shown)
+
+
+async def test_the_tier_stands_in_every_result(sandbox, session):
+    results = [await session.run("1"), await session.run("1/0"), await session.run("x" * 10_000_000)]
+    assert {result.tier for result in results} == {sandbox.tier}
+    assert sandbox.tier in "AB"
+
+
+async def test_traceback_shows_own_frames_with_their_source(session):
+    await session.run("def inner(n):\n    return 10 // n")
+    result = await session.run("def outer():\n    return inner(0)\nouter()")
+    assert result.status == "error"
+    lines = result.output.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "ZeroDivisionError: integer division or modulo by zero"
+    assert [line.strip() for line in lines if line.startswith('  File "')] == [
+        'File "<block 2>", line 3, in <module>',
+        'File "<block 2>", line 2, in outer',
+        'File "<block 1>", line 2, in inner',
+    ]
+    assert "    return 10 // n" in lines
+
+
+async def test_frames_of_libraries_are_left_out(session):
+    result = await session.run("import json\njson.loads('{')")
+    assert result.output.count("File ") == 1
+    assert "json/decoder.py" not in result.output
+    assert result.output.rstrip().splitlines()[-1].startswith("json.decoder.JSONDecodeError: Expecting")
+
+
+async def test_deep_recursion_shows_a_few_frames(session):
+    result = await session.run("def f(n):\n    return f(n + 1)\nf(0)")
+    assert "RecursionError" in result.output
+    assert len(result.output) < 1500
+
+
+@pytest.mark.parametrize(
+    ("code", "last"),
+    [
+        ("x = (1,\n", "SyntaxError: '(' was never closed"),
+        ("def f():\nreturn 1", "IndentationError: expected an indented block after function definition on line 1"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("input('number? ')", "EOFError: EOF when reading a line"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ("x = 1\0", "SyntaxError: source code string cannot contain null bytes"),
+        ("(" * 90_000, "too many nested parentheses"),
+    ],
+)
+async def test_errors_end_the_block_only(session, code, last):
+    result = await session.run(code)
+    assert result.status == "error"
+    assert last in result.output
+    assert (await session.run("1 + 1")).output == "2\n"
+
+
+async def test_seed_decides_random_numbers(sandbox):
+    draw = "import random, numpy\nprint(random.random(), numpy.random.rand())"
+    outputs = []
+    for seed in (1, 1, 2):
+        async with await sandbox.open(seed=seed) as session:
+            outputs.append((await session.run(draw)).output)
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+async def test_order_of_sets_is_the_same_in_every_session(sandbox):
+    outputs = set()
+    for _ in range(2):
+        async with await sandbox.open() as session:
+            outputs.add((await session.run("set('abcdefghij')")).output)
+    assert len(outputs) == 1
+
+
+async def test_long_output_keeps_its_beginning_and_end(session):
+    result = await session.run("for i in range(100000):\n    print(i)")
+    whole = "".join(f"{i}\n" for i in range(100000))
+    head, rest = result.output.split("\n... [", 1)
+    number, tail = rest.split(" characters not shown] ...\n", 1)
+    assert whole.startswith(head)
+    assert whole.endswith(tail)
+    assert int(number) == result.dropped_chars == len(whole) - len(head) - len(tail)
+    assert len(head) + len(tail) == session.limits.output_chars
+
+
+async def test_output_is_cleaned(session):
+    result = await session.run("print('a\\x1b[31mb\\x00c\\u202ed\\u2066e\\x07f\\rg\\ud800')")
+    assert not any(character < " " and character not in "\n\t" for character in result.output)
+    assert not any(character in result.output for character in "\u202e\u2066\ud800\x7f")
+    assert "\\ud800" in result.output
+
+
+async def test_output_of_a_killed_block_is_shown(session):
+    result = await session.run("import os\nprint('before')\nos._exit(0)")
+    assert result.status == "crashed"
+    assert result.state_lost
+    assert result.output.startswith("before\n")
+    fresh = await session.run("before = 1\nbefore")
+    assert (fresh.status, fresh.output, fresh.state_lost) == ("ok", "1\n", False)
+
+
+async def test_memory_error_keeps_the_session(session):
+    await session.run("kept = 5")
+    result = await session.run("hog = bytearray(10**10)")
+    assert (result.status, result.state_lost) == ("memory", False)
+    assert (await session.run("kept")).output == "5\n"
+
+
+async def test_interrupted_block_keeps_variables(sandbox):
+    async with await sandbox.open(limits=Limits(wall_seconds=0.3)) as session:
+        await session.run("kept = 5")
+        result = await session.run("n = 0\nwhile True:\n    n += 1")
+        assert (result.status, result.state_lost) == ("timeout", False)
+        assert "Stopped after 0.3 seconds." in result.output
+        assert (await session.run("kept, n > 0")).output == "(5, True)\n"
+
+
+async def test_block_that_ignores_the_interrupt_is_killed(sandbox):
+    async with await sandbox.open(limits=Limits(wall_seconds=0.3)) as session:
+        await session.run("kept = 5")
+        result = await session.run(
+            "import time\nwhile True:\n    try:\n        time.sleep(10)\n    except BaseException:\n        pass"
+        )
+        assert (result.status, result.state_lost) == ("timeout", True)
+        assert "variables are lost" in result.output
+        assert "NameError" in (await session.run("kept")).output
+
+
+async def test_flood_past_the_polite_cap_is_killed(session):
+    result = await session.run("import os\nwhile True:\n    os.write(1, b'x' * 65536)")
+    assert (result.status, result.state_lost) == ("output-limit", True)
+    assert len(result.output) < session.limits.output_chars + 300
+
+
+async def test_nothing_runs_between_blocks(session):
+    await session.run(
+        "import threading, time\ncount = 0\ndef work():\n    global count\n    while True:\n"
+        "        count += 1\n        time.sleep(0.001)\n"
+        "threading.Thread(target=work, daemon=True).start()\ntime.sleep(0.05)"
+    )
+    before = int((await session.run("count")).output)
+    await asyncio.sleep(1.0)
+    after = int((await session.run("count")).output)
+    assert before > 0
+    # Left alone the thread would count several hundred in a second.
+    assert after - before < 100
+
+
+async def test_output_of_a_thread_stays_out_of_the_next_block(session):
+    await session.run(
+        "import os, threading, time\ndef work():\n    while True:\n"
+        "        os.write(1, b'bleed')\n        time.sleep(0.01)\n"
+        "threading.Thread(target=work, daemon=True).start()"
+    )
+    await asyncio.sleep(0.3)
+    result = await session.run("1 + 1")
+    # At most what the thread writes while this very block runs; not the thirty writes of the pause.
+    assert result.output.count("bleed") < 10
+    assert "2\n" in result.output
+
+
+async def test_limits_can_only_be_narrowed(sandbox):
+    async with await sandbox.open(limits=Limits(wall_seconds=1e6, output_chars=50)) as session:
+        assert session.limits.wall_seconds == sandbox.limits.wall_seconds
+        assert session.limits.output_chars == 50
+        result = await session.run("print('y' * 500, end='')")
+        assert result.output.count("y") == 50
+    async with await sandbox.open(limits=Limits(memory_bytes=32 << 20)) as session:
+        assert (await session.run("b = bytearray(64 << 20)")).status == "memory"
+
+
+async def test_results_carry_time(session):
+    result = await session.run("import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass")
+    assert 0.15 < result.cpu_seconds < 5
+    assert result.wall_seconds >= result.cpu_seconds * 0.9
+
+
+async def test_blocks_of_one_session_take_turns(session):
+    results = await asyncio.gather(*(session.run(f"log = globals().get('log', []) + [{i}]\nlog") for i in range(5)))
+    assert results[-1].output == "[0, 1, 2, 3, 4]\n"
+
+
+async def test_code_that_cannot_be_run(session):
+    with pytest.raises(InputError, match="bytes, not text"):
+        await session.run(b"1")  # type: ignore[arg-type]
+    too_long = await session.run("#" * 10_000_000)
+    assert (too_long.status, too_long.state_lost) == ("error", False)
+    assert "too long: 10000000 bytes" in too_long.output
+    assert "not valid text" in (await session.run("'\ud800'")).output
+
+
+async def test_scientific_libraries_threads_and_loops(session):
+    code = """
+import asyncio, collections, fractions, itertools, threading
+import numpy as np
+total = []
+threads = [threading.Thread(target=total.append, args=(i,)) for i in range(4)]
+[t.start() for t in threads]; [t.join() for t in threads]
+async def one():
+    await asyncio.sleep(0.01)
+    return 1
+async def many():
+    return sum(await asyncio.gather(*(one() for _ in range(3))))
+print(sorted(total), asyncio.run(many()))
+print(sum(fractions.Fraction(1, k) for k in range(1, 5)), len(list(itertools.permutations(range(5)))))
+print(np.linalg.matrix_rank(np.eye(3)))
+"""
+    result = await session.run(code)
+    assert (result.status, result.output) == ("ok", "[0, 1, 2, 3] 3\n25/12 120\n3\n")
+
+
+async def test_scipy(session):
+    pytest.importorskip("scipy")
+    result = await session.run("from scipy.optimize import brentq\nround(brentq(lambda x: x * x - 2, 0, 2), 9)")
+    assert result.output == "1.414213562\n"
+
+
+async def test_scratch_belongs_to_one_session_of_tier_a(sandbox):
+    async with await sandbox.open() as one, await sandbox.open() as other:
+        written = await one.run(
+            "import os, tempfile\nwith tempfile.NamedTemporaryFile('w+', delete=False) as file:\n"
+            "    file.write('mine')\n    file.seek(0)\n    text = file.read()\ntext, os.path.dirname(file.name)"
+        )
+        if sandbox.tier == "B":
+            assert "No usable temporary directory" in written.output
+        else:
+            assert written.output == "('mine', '/tmp')\n"
+            assert (await other.run("import os\nos.listdir('/tmp')")).output == "[]\n"
+
+
+async def test_hint_for_processes(session):
+    result = await session.run("import subprocess\nsubprocess.run(['ls'])")
+    assert result.status == "error"
+    assert "no other program can be run here" in result.output
+
+
+async def test_waiting_for_admission_costs_no_time_limit():
+    limits = Limits(wall_seconds=2.0)
+    async with Sandbox(limits, warm=(), running=1, ready=4) as sandbox:
+        sessions = [await sandbox.open() for _ in range(4)]
+        results = await asyncio.gather(*(session.run("import time\ntime.sleep(0.7)") for session in sessions))
+        assert [result.status for result in results] == ["ok"] * 4
+        # The last one stood in line for longer than its own limit.
+        assert max(result.queued_seconds for result in results) > limits.wall_seconds
