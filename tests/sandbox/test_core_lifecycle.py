@@ -103,7 +103,7 @@ async def test_closed_sessions_free_their_processes(tier):
             async with await sandbox.open() as session:
                 await session.run("x = 1")
         assert await wait_until(lambda: len(descendants(os.getpid())) == idle)
-        assert await wait_until(lambda: len(open_descriptors()) == descriptors)
+        assert await wait_until(lambda: len(open_descriptors()) <= descriptors)
 
 
 async def test_zygote_killed_between_blocks(tier):

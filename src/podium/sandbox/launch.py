@@ -60,6 +60,7 @@ _SYSTEM_TREES = (
 )
 
 
+_END_SECONDS = 2.0
 _UNWANTED = Ending("crashed", "not wanted any more")
 
 
@@ -299,20 +300,28 @@ class ZygoteLauncher:
             self._on_lost()
 
     def close(self) -> None:
-        """Kill the zygote; the kernel ends its sessions with it. Does not wait."""
+        """Let go of the zygote, which ends when it notices. Does not wait."""
         if not self.alive:
             return
         self.alive = False
         self._loop.remove_reader(self._control)
         self._control.close()
         self._errors.close()
-        self.popen.kill()
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(LaunchFailed("zygote", "it died"))
         self._waiting.clear()
 
     async def closed(self) -> None:
-        """Kill the zygote and reap it."""
+        """End the zygote and reap it; with it go whatever sessions it still has."""
         self.close()
-        await asyncio.to_thread(self.popen.wait)
+        await asyncio.to_thread(self._reap)
+
+    def _reap(self) -> None:
+        # In tier A the process waited for is the outer one: it goes when the inner one is gone, but a kill would reach
+        # it first.
+        try:
+            self.popen.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
