@@ -46,7 +46,8 @@ def run_recipe_command(
         console.print(chain_table(f"{chain.name}  (nothing was run)", links, estimates(chain)))
         return None
     result = execute(chain, runs, until=until, fresh=fresh, view=View(console))
-    from podium.board import print_summary
+    from podium.board import print_summary, write_report
 
+    write_report(result.folder)
     print_summary(result.folder, console)
     return result

@@ -250,9 +250,12 @@ def _estimate_train(params: TrainParams, inputs: Mapping[str, Estimate]) -> Esti
     return Estimate(params.steps, flops, flops / FLOPS_PER_SECOND, f"{parameters / 1e6:.2f} M weights, {note}", sizes)
 
 
-@stage("train", version=1, inputs=("solutions",), optional=("tokenizer", MODEL), estimate=_estimate_train)
+@stage("train", version=1, estimate=_estimate_train)
 def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -> StageReport:
-    """A model folder, trained on the solutions with loss on the model's own tokens."""
+    """A model folder, trained with loss on the model's own tokens.
+
+    Inputs: `tokenizer` or `model`; every other role names solutions to train on.
+    """
     import torch
 
     from podium.curate import build_documents
@@ -293,10 +296,17 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
                 tie_word_embeddings=shape.tied,
             )
         ).initialise(context.seed, zero_output=True)
-    documents, counts = build_documents([_file(inputs["solutions"], SOLUTIONS)], text, max_tokens=params.row_length)
-    held_out = documents[: params.validation] if len(documents) > 2 * params.validation else []
+    solutions = [_file(path, SOLUTIONS) for role, path in inputs.items() if role not in ("tokenizer", MODEL)]
+    if not solutions:
+        raise InputError(f"stage {context.name!r}: no solutions to train on", "name a teach stage in `inputs`")
+    documents, counts = build_documents(solutions, text, max_tokens=params.row_length)
+    # Held out evenly, since each file is of one style.
+    every = len(documents) // params.validation if params.validation else 0
+    places = set(range(0, len(documents), every)[: params.validation]) if every > 1 else set()
+    held_out = [document for place, document in enumerate(documents) if place in places]
+    kept = [document for place, document in enumerate(documents) if place not in places]
     source = PackedSource(
-        documents[len(held_out) :],
+        kept,
         row_length=params.row_length,
         rows_per_batch=params.rows_per_batch,
         seed=context.seed,
