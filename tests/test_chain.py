@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_the_report_tells_of_the_run(finished) -> None:
     for stage in STAGES:
         assert stage in page
     for problem in read_rows(finished.folder / "problems/exam.jsonl", Problem):
-        assert problem.id in page
+        assert escape(problem.text) in page
     assert "report.html" in finished.said.out
 
 
