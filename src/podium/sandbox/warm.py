@@ -7,6 +7,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+_LOADED_LATE = {"numpy": ("numpy.random", "numpy.linalg", "numpy.fft", "numpy.polynomial")}
+
 
 class ImportFailed(Exception):
     """A warm module raised while it was imported."""
@@ -21,8 +23,11 @@ def warm_up(modules: Sequence[str], paths: Sequence[str]) -> None:
     for name in modules:
         try:
             module = importlib.import_module(name)
+            # Filled now, or each session would fill them in memory of its own: modules that are loaded on first use …
+            for part in _LOADED_LATE.get(name, ()):
+                importlib.import_module(part)
+            # … and caches.
             if name == "sympy":
-                # Fills the caches that every first use would fill, in each session's own memory.
                 module.factorint(module.expand((module.Symbol("x") + 1) ** 2).subs("x", 5))
                 module.solve("x**2 - 2", "x")
         except BaseException as error:  # importing runs the module's own code, SystemExit included
