@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from podium.errors import InputError, PodiumError, SandboxUnavailable
-from podium.sandbox import protocol, tiers
+from podium.sandbox import tiers
 from podium.sandbox.fresh import FreshLauncher
 from podium.sandbox.launch import Launcher, LaunchFailed, ZygoteLauncher, visible
 from podium.sandbox.limits import Limits
@@ -20,6 +20,7 @@ from podium.sandbox.process import Ending, Process
 from podium.sandbox.session import Session, open_request
 
 _CLOSED = Ending("state-lost", "closed")
+_REFILL_SECONDS = 0.03
 _RESTARTS = 3  # of the zygote, in a row without one session in between
 
 
@@ -113,17 +114,10 @@ class Sandbox:
         return Session(self, process, narrowed, seed)
 
     async def acquire(self, limits: Limits, seed: int) -> Process:
-        """A process opened with these limits and this seed."""
-        while True:
-            process = await self._take()
-            try:
-                answer = await process.request(protocol.OPEN, open_request(limits, seed), limits)
-            except BaseException:
-                self.release(process)
-                raise
-            if isinstance(answer.outcome, protocol.Reply):
-                return process
-            self.release(process)
+        """A process that will have these limits and this seed."""
+        process = await self._take()
+        process.prepare(open_request(limits, seed))
+        return process
 
     async def _take(self) -> Process:
         try:
@@ -174,6 +168,8 @@ class Sandbox:
             self._refill = asyncio.get_running_loop().create_task(self._fill())
 
     async def _fill(self) -> None:
+        # A fork takes a core for some milliseconds, which the block that is about to run may have first.
+        await asyncio.sleep(_REFILL_SECONDS)
         self._pool = deque(process for process in self._pool if process.ending is None)
         while not self._closed and len(self._pool) < self._target:
             try:

@@ -28,12 +28,11 @@ def serve(control: int, baseline: int, output_chars: int) -> None:
         except EOFError:
             os._exit(0)
         if kind == protocol.OPEN:
+            # Comes right before the first block and is not answered: one round trip less.
             settings = json.loads(payload)
             notebook.transcript.limit = settings["limits"]["output_chars"]
             rlimits.apply(settings["limits"], baseline)
             notebook.open(settings["seed"])
-            reply = protocol.OK, 0, ""
-        else:
-            reply = notebook.run(payload.decode(), room=notebook.transcript.limit)
-        code, dropped, text = reply
+            continue
+        code, dropped, text = notebook.run(payload.decode(), room=notebook.transcript.limit)
         protocol.write_all(control, protocol.pack_reply(code, request, dropped, text))

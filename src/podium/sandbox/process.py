@@ -63,6 +63,7 @@ class Process:
         self._byte_limit = _READ
         self._written = bytearray()
         self._unsent = memoryview(b"")
+        self._preface = b""
         self._frozen = False
         self._cpu_at_end = 0.0
         self.ending: Ending | None = None
@@ -92,10 +93,14 @@ class Process:
         except OSError:
             return 0.0
 
-    async def request(self, kind: int, payload: bytes, limits: Limits) -> Answer:
-        """Send one request and wait for what comes of it. When cancelled, the process is killed.
+    def prepare(self, settings: bytes) -> None:
+        """Have these settings (JSON) applied before the first block; they travel with it, which saves a round trip."""
+        self._preface = protocol.pack_request(protocol.OPEN, 0, settings)
 
-        An Ending with status `state-lost` says that the request never reached it.
+    async def run(self, source: bytes, limits: Limits) -> Answer:
+        """Run one block and wait for what comes of it. When cancelled, the process is killed.
+
+        An Ending with status `state-lost` says that the block never reached it.
         """
         self._request = self._request % 0xFFFFFFFF + 1
         self._text_limit = 8 * limits.output_chars + 64  # a lone surrogate takes six bytes
@@ -109,7 +114,8 @@ class Process:
         clock = _BlockClock(self, limits)
         try:
             self._thaw()
-            self._send(protocol.pack_request(kind, self._request, payload))
+            self._send(self._preface + protocol.pack_request(protocol.RUN, self._request, source))
+            self._preface = b""
             outcome = await answer
         except asyncio.CancelledError:
             self.end(Ending("state-lost", "the caller went away"))

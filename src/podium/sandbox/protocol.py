@@ -15,7 +15,7 @@ _REPLY = struct.Struct("!4sBIQI")  # magic, code, request id, dropped characters
 _REQUEST_MAGIC = b"pdm>"
 _REPLY_MAGIC = b"pdm<"
 
-OPEN = 1  # payload: JSON {"seed", "limits"}
+OPEN = 1  # payload: JSON {"seed", "limits"}; not answered
 RUN = 2  # payload: source text, UTF-8
 
 OK, ERROR, MEMORY, INTERRUPTED, READY, FAILED = range(6)

@@ -26,6 +26,7 @@ _STATUS: dict[int, Status] = {
     protocol.MEMORY: "memory",
     protocol.INTERRUPTED: "error",  # by itself; the host's clock is asked first
 }
+_ATTEMPTS = 3
 _RESTARTED = "The session was restarted: all variables are lost."
 
 
@@ -73,14 +74,20 @@ class Session:
         queued = asyncio.get_running_loop().time()
         async with self._sandbox.running:
             waited = asyncio.get_running_loop().time() - queued
-            if self._process is None:
-                self._process = await self._sandbox.acquire(self.limits, self.seed)
-            self._told = False
-            answer = await self._process.request(protocol.RUN, source, self.limits)
-        if isinstance(answer.outcome, Ending) and answer.outcome.status == "state-lost":
-            self._process = None
-            return self._lost(answer.outcome.detail)
-        return self._result(answer, waited)
+            for _ in range(_ATTEMPTS):
+                at_stake = not self._told
+                if self._process is None:
+                    self._process = await self._sandbox.acquire(self.limits, self.seed)
+                self._told = False
+                answer = await self._process.run(source, self.limits)
+                if not isinstance(answer.outcome, Ending) or answer.outcome.status != "state-lost":
+                    return self._result(answer, waited)
+                # The process was dead before the block. If it held no variables, another is as good.
+                self._process = None
+                self._told = True
+                if at_stake:
+                    return self._lost(answer.outcome.detail)
+            return self._lost("every process died before it got the block")
 
     def _result(self, answer: Answer, queued: float) -> Result:
         outcome = answer.outcome

@@ -99,7 +99,7 @@ def unavailable(failures: Sequence[tuple[str, LaunchFailed]]) -> SandboxUnavaila
 async def canary(process: Process, tier: str, limits: Limits) -> None:
     """Try to misbehave in a session of this tier. Raises LaunchFailed when it succeeds."""
     code = _CANARY.format(host=os.getpid()) if tier != "D" else "6 * 7"
-    answer = await process.request(protocol.RUN, code.encode(), limits)
+    answer = await process.run(code.encode(), limits)
     outcome = answer.outcome
     text = answer.written.decode(errors="replace") + getattr(outcome, "text", "")
     if not isinstance(outcome, protocol.Reply) or outcome.code != protocol.OK or text.strip() != "42":
