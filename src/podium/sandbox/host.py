@@ -161,6 +161,10 @@ class Sandbox:
 
     def _on_lost(self) -> None:
         """The zygote died, and its sessions with it: each of them says so when it is used next."""
+        # Those of the pool may not be dead yet, but they will be before a block ends.
+        for process in self._pool:
+            self.release(process)
+        self._pool.clear()
         self._top_up()
 
     def _top_up(self) -> None:
