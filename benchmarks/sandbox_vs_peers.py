@@ -51,6 +51,15 @@ def private_megabytes(pid: int) -> float:
     return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_")) * 1024 / 1e6
 
 
+def weigh(pids: set[int]) -> list[float]:
+    """Private MB of each process that still exists, lightest first: a session just closed may go meanwhile."""
+    weights = []
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            weights.append(private_megabytes(pid))
+    return sorted(weights)
+
+
 def sessions_of(zygote: int) -> list[int]:
     """Process ids of the sessions: the leaves of the tree under the zygote."""
     parents: dict[int, int] = {}
@@ -100,12 +109,12 @@ async def measure_ours(count: int, repeats: int, tier: str | None) -> dict[str, 
 
         pool = set(sessions_of(sandbox.zygote_pid))
         await asyncio.gather(*(expect(session, SYMPY, "{274177: 1, 67280421310721: 1}\n") for session in sessions))
-        weights = sorted(private_megabytes(pid) for pid in pool)
+        weights = weigh(pool)
         # The lightest belong to the pool, which ran nothing.
         found["private MB of a session after sympy"] = statistics.median(weights[-count:])
         found["private MB of a session that waits"] = weights[0]
         await asyncio.gather(*(expect(session, SOLVE, "[-sqrt(3), sqrt(3)]\n") for session in sessions))
-        weights = sorted(private_megabytes(pid) for pid in pool)
+        weights = weigh(pool)
         found["private MB of a session after sympy.solve too"] = statistics.median(weights[-count:])
     return found
 
