@@ -39,6 +39,11 @@ def descendants(pid: int) -> set[int]:
     return found - OTHERS
 
 
+def told(pids: set[int]) -> list[str]:
+    """What the processes say of themselves, for a failure's message."""
+    return [Path(f"/proc/{pid}/stat").read_text() for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
 OTHERS: set[int] = set()
 
 
@@ -99,7 +104,14 @@ async def test_nothing_is_left_behind(tier):
         assert len(family) >= 4
     assert alive(family) == set()
     # The loop lets go of closed pipes a turn later.
-    assert await wait_until(lambda: open_descriptors().keys() <= before.keys()), open_descriptors()
+    left = {}
+
+    def none_left() -> bool:
+        left.clear()
+        left.update({k: v for k, v in open_descriptors().items() if k not in before})
+        return not left
+
+    assert await wait_until(none_left), left
     assert threading.active_count() <= threads + 1  # the loop's own executor
 
 
@@ -125,7 +137,7 @@ async def test_zygote_killed_between_blocks(tier):
         family = descendants(os.getpid())
         zygote = sandbox.zygote_pid
         os.kill(zygote, signal.SIGKILL)
-        assert await wait_until(lambda: not alive(family), 5.0)
+        assert await wait_until(lambda: not alive(family), 5.0), told(alive(family))
         results = [await session.run("x") for session in sessions]
         assert {result.status for result in results} == {"state-lost"}
         assert all(result.state_lost and result.tier == tier for result in results)
@@ -191,7 +203,7 @@ async def test_host_death_ends_everything(tier, number):
         assert len(family) >= 2
         host.send_signal(number)
         host.wait(10)
-        assert await wait_until(lambda: not alive(family), 5.0)
+        assert await wait_until(lambda: not alive(family), 5.0), told(alive(family))
 
 
 async def test_nothing_of_the_hosts_environment_reaches_a_session(tier, monkeypatch):
