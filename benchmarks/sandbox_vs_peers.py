@@ -136,7 +136,7 @@ def measure_cold(repeats: int) -> dict[str, float]:
 
 def measure_ipykernel() -> dict[str, float]:
     try:
-        from jupyter_client.manager import KernelManager
+        from jupyter_client.manager import KernelManager  # pyright: ignore[reportMissingImports]  # a peer, installed by `make bench`
     except ImportError:
         print("ipykernel: not installed (pip install 'podium[bench]')")
         return {}

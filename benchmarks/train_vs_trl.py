@@ -136,12 +136,12 @@ def run_bare(folder: Path, watch: Stopwatch, _peak: float) -> Outcome:
 
 def run_trl(folder: Path, watch: Stopwatch, _peak: float) -> Outcome:
     import torch
-    from datasets import Dataset
+    from datasets import Dataset  # pyright: ignore[reportMissingImports]
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, TrainerCallback
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
+    from trl.trainer.sft_config import SFTConfig  # pyright: ignore[reportMissingImports]
+    from trl.trainer.sft_trainer import SFTTrainer  # pyright: ignore[reportMissingImports]
 
     words = Tokenizer(WordLevel({"<unk>": 0, "<eos>": 1, "<pad>": 2}, unk_token="<unk>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<pad>")

@@ -84,7 +84,7 @@ def _from_hub(name: str, exam: Exam, folder: Path | None) -> Iterator[tuple[str,
             f"exam:{name}: {looked}, and the package `datasets` is not installed",
             f"pip install podium[hub], or {place}",
         )
-    import datasets
+    import datasets  # pyright: ignore[reportMissingImports]  # of the extra `hub`
 
     try:
         rows = datasets.load_dataset(identifier, config, split=split)
