@@ -32,6 +32,13 @@ class Sampling:
     stop: tuple[str, ...] = ()  # the text ends right after the stop string, which is kept
     repetition_window: int = 0  # stop when the last this-many characters …
     repetition_count: int = 0  # … were seen this often before (0: off)
+    min_tokens: int = 0  # neither eos nor stop_token_ids are drawn before this many tokens
+    ignore_eos: bool = False  # eos is a token like any other and ends nothing
+    stop_token_ids: tuple[int, ...] = ()  # end with `stop` right after one of these
+    repetition_penalty: float = 1.0  # logits of tokens in the context: divided by this if positive, else multiplied
+    presence_penalty: float = 0.0  # taken off the logits of tokens the model has written …
+    frequency_penalty: float = 0.0  # … and this once for each time
+    top_logprobs: int = 0  # this many of the likeliest tokens are told with each piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class Piece:
     logprobs: tuple[float, ...] = ()  # of the chosen tokens, under the unfiltered distribution at temperature 1
     finish: Finish | None = None
     stop: str | None = None  # the stop string that fired
+    stop_token: int | None = None  # the one of stop_token_ids that fired
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()  # per token, likeliest first
 
 
 @dataclass(slots=True)
