@@ -281,11 +281,20 @@ class Driver:
         return stats
 
 
+@pytest.fixture
+def one_thread():
+    """Many small operations are slow where torch's threads wait for a busy core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("blocks", "rows", "budget", "speculate"),
     [(12, 5, 9, False), (40, 8, 30, True), (120, 12, 512, False), (25, 24, 40, True), (1, 3, 5, False)],
 )
-def test_random_use(blocks, rows, budget, speculate):
+def test_random_use(blocks, rows, budget, speculate, one_thread):
     with torch.inference_mode():
         driver = Driver(blocks, blocks, rows, budget, speculate)
         stats = driver.run(20_000)
