@@ -14,7 +14,9 @@ from tests.generate.conftest import answer, random_model, read
 
 async def test_logprobs_are_those_of_the_model(model, tokenizer, make_engine):
     prompt = tokenizer.encode("What is 12 + 31?")
-    completion = await make_engine().start(prompt, Sampling(max_tokens=30, temperature=0.7, top_k=5, seed=4))
+    completion = await make_engine(format="fp32").start(
+        prompt, Sampling(max_tokens=30, temperature=0.7, top_k=5, seed=4)
+    )
     pieces = [piece async for piece in completion]
     tokens = [token for piece in pieces for token in piece.tokens]
     logprobs = [logprob for piece in pieces for logprob in piece.logprobs]
@@ -27,7 +29,7 @@ async def test_logprobs_are_those_of_the_model(model, tokenizer, make_engine):
 
 
 async def test_pausing_at_a_stop_string_and_going_on_recomputes_nothing(model, tokenizer, make_engine):
-    engine = make_engine()
+    engine = make_engine(format="fp32")
     assert isinstance(engine, Completer)
     prompt = tokenizer.encode("Compute 18271 * 43432.")
     text, tokens, _ = await read(await engine.start(prompt, Sampling(max_tokens=60)))
@@ -287,7 +289,7 @@ async def test_the_end_of_the_turn_can_be_put_off_or_ignored(model, make_engine,
 async def test_penalties_see_the_whole_context(model, make_engine, tokenizer):
     prompt = tokenizer.encode("What is 12 + 31?")
     style = Sampling(max_tokens=40, repetition_penalty=1.4, presence_penalty=0.5, frequency_penalty=0.3)
-    tokens = await answer(make_engine(), prompt, style)
+    tokens = await answer(make_engine(format="fp32"), prompt, style)
     context, written = list(prompt), []
     with torch.no_grad():
         for token in tokens:
@@ -299,11 +301,11 @@ async def test_penalties_see_the_whole_context(model, make_engine, tokenizer):
             assert int(logits.argmax()) == token
             context.append(token)
             written.append(token)
-    assert tokens != await answer(make_engine(), prompt)
+    assert tokens != await answer(make_engine(format="fp32"), prompt)
 
 
 async def test_a_given_text_is_scored(model, make_engine, tokenizer):
-    engine = make_engine(step_tokens=50)
+    engine = make_engine(step_tokens=50, format="fp32")
     tokens = tokenizer.encode("What is 12 + 31? The sum is 43. " * 20)
     noise = [asyncio.create_task(answer(engine, "What is", seed=i, temperature=1.0)) for i in range(3)]
     score = await engine.score(tokens, 3)
