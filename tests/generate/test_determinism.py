@@ -1,4 +1,8 @@
-"""With a given seed, an answer does not depend on what else the engine does."""
+"""With a given seed, an answer does not depend on what else the engine does, to the last bit.
+
+Promised where the runner is invariant. The torch runner rounds differently for different numbers of rows, so that it
+promises only that the same schedule gives the same bits.
+"""
 
 import asyncio
 import random
@@ -17,6 +21,14 @@ STYLES = [
     Sampling(temperature=1.2, top_k=20),
     Sampling(temperature=1.5, min_p=0.05, top_p=0.99),
 ]
+
+
+@pytest.fixture
+def invariant_engine(make_engine):
+    probe = make_engine()
+    if not probe._core.runner.invariant:
+        pytest.skip(f"no invariant runner here: {probe.description}")
+    return make_engine
 
 
 async def read(completion):
@@ -48,16 +60,16 @@ def requests(count, tokens):
     "sizes",
     [{}, {"num_attention_heads": 8, "num_key_value_heads": 1}, {"num_key_value_heads": 4, "head_dim": 32}],
 )
-async def test_alone_and_in_a_crowd(sizes, tokenizer, make_engine):
+async def test_alone_and_in_a_crowd(sizes, tokenizer, invariant_engine):
     model = random_model(tokenizer, seed=2, **sizes)
-    alone = make_engine(model, max_rows=1)
+    alone = invariant_engine(model, max_rows=1)
     wanted = list(requests(14, 200))
     expected = [await answer(alone, prompt, **options) for prompt, options in wanted]
-    crowd = make_engine(model, max_rows=13)
+    crowd = invariant_engine(model, max_rows=13)
     assert await asyncio.gather(*[answer(crowd, prompt, **options) for prompt, options in wanted]) == expected
     shuffled = list(range(len(wanted)))
     random.Random(0).shuffle(shuffled)
-    other = make_engine(model, max_rows=30)
+    other = invariant_engine(model, max_rows=30)
 
     async def disturb():
         for seed in range(30):
@@ -71,10 +83,14 @@ async def test_alone_and_in_a_crowd(sizes, tokenizer, make_engine):
     assert found == [expected[i] for i in shuffled]
 
 
-async def test_the_number_of_attempts_changes_none_of_them(make_engine):
+async def test_the_number_of_attempts_changes_none_of_them(invariant_engine):
     sampling = Sampling(max_tokens=60, temperature=1.0)
-    few = await asyncio.gather(*[answer(e, PROMPTS[0], sampling, seed=i) for e in [make_engine()] for i in range(2)])
-    many = await asyncio.gather(*[answer(e, PROMPTS[0], sampling, seed=i) for e in [make_engine()] for i in range(20)])
+    few = await asyncio.gather(
+        *[answer(e, PROMPTS[0], sampling, seed=i) for e in [invariant_engine()] for i in range(2)]
+    )
+    many = await asyncio.gather(
+        *[answer(e, PROMPTS[0], sampling, seed=i) for e in [invariant_engine()] for i in range(20)]
+    )
     assert many[:2] == few
     assert len({tuple(tokens) for tokens in many}) > 10
 
@@ -96,27 +112,40 @@ async def paused_answer(engine, prompt, seed, delay):
     return tokens, usage
 
 
-async def test_pauses_and_scarce_memory_change_nothing(make_engine, model):
-    roomy = make_engine()
+async def test_pauses_and_scarce_memory_change_nothing(invariant_engine):
+    roomy = invariant_engine()
     expected = [(await paused_answer(roomy, PROMPTS[seed % 6], seed, 0))[0] for seed in range(16)]
     assert any(len(tokens) > 2 for tokens in expected)
-    crowded = make_engine(max_rows=6)
+    crowded = invariant_engine(max_rows=6)
     found = await asyncio.gather(*[paused_answer(crowded, PROMPTS[s % 6], s, 0.01) for s in range(16)])
     assert [tokens for tokens, _ in found] == expected
-    # Memory for four contexts of the shortest kind: caches are given up and rebuilt all the time.
-    position = crowded._core.runner.shape.bytes_per_position
-    tight = make_engine(max_rows=24, memory_bytes=4 * 512 * position)
+    assert crowded.stats().preemptions == 0
+    # Hardly more memory than one context needs: caches are given up and rebuilt all the time.
+    tight = invariant_engine(max_rows=24, memory_bytes=16 * roomy._core.runner.block_bytes, step_tokens=30)
     found = await asyncio.gather(*[paused_answer(tight, PROMPTS[s % 6], s, 0.01) for s in range(16)])
     assert [tokens for tokens, _ in found] == expected
-    assert tight._core.scheduler.nbytes <= 4 * 512 * position
     needed = sum(usage.completion_tokens + usage.appended_tokens for _, usage in found)
-    assert sum(usage.computed_tokens for _, usage in found) > needed, "nothing had to be rebuilt: make it tighter"
+    stats = tight.stats()
+    assert stats.computed_tokens > stats.prompt_tokens + needed, "nothing had to be rebuilt: make it tighter"
 
 
-@pytest.mark.parametrize("row_counts", [(4,), (1,)])
-async def test_machines_with_fewer_safe_row_counts(row_counts, make_engine):
-    """Where wide products give other bits, rows are computed in groups."""
-    engine = make_engine()
-    engine._core.runner.row_counts = row_counts
-    together = await asyncio.gather(*[answer(engine, prompt, seed=i) for i, prompt in enumerate(PROMPTS)])
-    assert together == [await answer(engine, prompt, seed=i) for i, prompt in enumerate(PROMPTS)]
+async def test_the_same_schedule_gives_the_same_bits(make_engine):
+    wanted = list(requests(6, 60))
+    runs = []
+    for _ in range(2):
+        engine = make_engine(kernel="torch", max_rows=1)
+        runs.append([await answer(engine, prompt, **options) for prompt, options in wanted])
+    assert runs[0] == runs[1]
+
+
+async def test_another_schedule_gives_the_same_up_to_rounding(make_engine):
+    """Seeds, and not the order of events, decide which token is drawn from given logits."""
+    wanted = list(requests(14, 100))
+    alone = make_engine(kernel="torch", max_rows=1)
+    expected = [await answer(alone, prompt, **options) for prompt, options in wanted]
+    crowd = make_engine(kernel="torch", max_rows=9, step_tokens=20)
+    found = await asyncio.gather(*[answer(crowd, prompt, **options) for prompt, options in wanted])
+    pairs = [pair for one, other in zip(expected, found, strict=True) for pair in zip(one, other, strict=False)]
+    equal = [(a, b) for (token, a), (drawn, b) in pairs if token == drawn]
+    assert len(equal) >= 0.98 * sum(map(len, expected))
+    assert all(abs(a - b) < 1e-3 for a, b in equal[:300])

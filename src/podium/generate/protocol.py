@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from podium.records import Message
 
@@ -54,9 +54,19 @@ class Piece:
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()  # per token, likeliest first
 
 
+class PromptScore(NamedTuple):
+    """How likely a model finds given tokens, one after the other."""
+
+    logprobs: list[float | None]  # of each token after those before it; nothing is known of the first
+    top: list[tuple[tuple[int, float], ...]]  # the likeliest tokens in each place, likeliest first
+
+
 @dataclass(slots=True)
 class CompletionUsage:
-    """Tokens of one completion. `computed_tokens` went through the model; cached and resumed ones did not again."""
+    """Tokens of one completion. `computed_tokens` went through the model; cached and resumed ones did not again.
+
+    Where the engine speculates, `extra` has draft_tokens (computed on a guess) and accepted_tokens (of these, right).
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
