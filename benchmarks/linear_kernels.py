@@ -6,7 +6,10 @@ One thread. Every kernel runs cold: it walks over copies of its weights that tog
 --megabytes, and two copies), as a decode step walks over its layers. Beside ours: torch's F.linear in fp32 and
 fbgemm's packed fp16 and int8. The rounds of all kernels are interleaved and the least time of each counts, so that a
 busy machine slows all of them alike. Columns: microseconds, GB/s of weights read, GFLOP/s (2 M N K), and the speed
-relative to F.linear and to the fbgemm kernel of the same width. int8 times include the rounding of activations.
+relative to F.linear and to the fbgemm kernel of the same width. int8 times include the rounding of activations. To see
+what a machine without AVX-512 sees, hold the peers to AVX2 as well:
+
+    FBGEMM_ENABLE_INSTRUCTIONS=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 python benchmarks/linear_kernels.py --isa avx2
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ def peers(weight: Tensor) -> dict[str, Kernel]:
     ops = torch.ops.quantized
     try:
         half = ops.linear_prepack_fp16(weight, None)
-        whole = ops.linear_prepack(torch.quantize_per_tensor(weight, weight.abs().max() / 127, 0, torch.qint8), None)
+        scale = float(weight.abs().max()) / 127
+        whole = ops.linear_prepack(torch.quantize_per_tensor(weight, scale, 0, torch.qint8), None)
     except RuntimeError:  # an engine that this processor lacks
         return kernels
     kernels["fbgemm fp16"] = lambda x: ops.linear_dynamic_fp16(x, half)
@@ -80,7 +84,7 @@ def measure(shape: tuple[int, int], rows: Sequence[int], formats: Sequence[Forma
     k, n = shape
     weight = torch.randn(n, k) / k**0.5
     copies = {f: max(2, round(args.megabytes * 1e6 / (k * n * WEIGHT_BYTES[f]))) for f in formats}
-    packed = {f: [PackedLinear(weight, None, f) for _ in range(count)] for f, count in copies.items()}
+    packed = {f: [PackedLinear(weight, None, f) for _ in range(copies[f])] for f in formats}
     count = max(2, round(args.megabytes * 1e6 / (4 * k * n)))
     others: dict[str, list[Kernel]] = {}
     for _ in range(count):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from podium.errors import InputError
 from podium.generate.native.build import native_library
-from podium.generate.native.linear import FORMATS, ISAS, PackedLinear, available_isas, isa, set_isa
+from podium.generate.native.linear import FORMATS, ISAS, Format, PackedLinear, available_isas, isa, set_isa
 
 pytestmark = pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
 
@@ -39,7 +39,7 @@ def relative_error(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | float) -
 
 @pytest.mark.parametrize("name", isas())
 @pytest.mark.parametrize("format", FORMATS)
-def test_agrees_with_float64(format: str, name: str) -> None:
+def test_agrees_with_float64(format: Format, name: str) -> None:
     set_isa(name)
     for seed, (n, k) in enumerate(SHAPES):
         torch.manual_seed(seed)
@@ -57,7 +57,7 @@ def test_agrees_with_float64(format: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", isas())
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_row_does_not_depend_on_how_many_there_are(format: str, name: str) -> None:
+def test_a_row_does_not_depend_on_how_many_there_are(format: Format, name: str) -> None:
     set_isa(name)
     torch.manual_seed(1)
     for n, k in [(104, 600), (33, 51)]:
@@ -73,7 +73,7 @@ def test_a_row_does_not_depend_on_how_many_there_are(format: str, name: str) -> 
 
 @pytest.mark.parametrize("name", isas())
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_column_does_not_depend_on_how_the_work_is_cut(format: str, name: str) -> None:
+def test_a_column_does_not_depend_on_how_the_work_is_cut(format: Format, name: str) -> None:
     set_isa(name)
     torch.manual_seed(2)
     packed = PackedLinear(torch.randn(200, 130), None, format)
@@ -85,7 +85,7 @@ def test_a_column_does_not_depend_on_how_the_work_is_cut(format: str, name: str)
 
 
 @pytest.mark.parametrize("format", ["f32", "f16", "w8a16", "f8", "w4a16"])
-def test_all_sets_with_fused_multiply_add_give_the_same_bits(format: str) -> None:
+def test_all_sets_with_fused_multiply_add_give_the_same_bits(format: Format) -> None:
     names = [name for name in isas() if name != "portable"]
     outputs = []
     for name in names:
@@ -152,7 +152,9 @@ def test_eight_bit_codes_round_as_torch_does(name: str) -> None:
     ("format", "group", "low", "high"),
     [("w8a16", 96, -127, 127), ("w8a8", 96, -127, 127), ("w4a16", 32, -8, 7), ("w4a16", 64, -8, 7)],
 )
-def test_codes_rounded_elsewhere_are_taken_as_they_are(format: str, group: int, low: int, high: int, name: str) -> None:
+def test_codes_rounded_elsewhere_are_taken_as_they_are(
+    format: Format, group: int, low: int, high: int, name: str
+) -> None:
     set_isa(name)
     torch.manual_seed(5)
     n, k = 50, 96
@@ -181,7 +183,7 @@ def test_impossible_requests_are_refused() -> None:
 
 @pytest.mark.parametrize("name", isas())
 @pytest.mark.parametrize("format", FORMATS)
-def test_nothing_is_written_outside_the_asked_columns(format: str, name: str) -> None:
+def test_nothing_is_written_outside_the_asked_columns(format: Format, name: str) -> None:
     set_isa(name)
     packed = PackedLinear(torch.randn(90, 40), None, format)
     for m in (1, 3, 20, 40):

@@ -214,33 +214,39 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
         return;
     }
     float block[BLOCK_K * WIDTH] __attribute__((aligned(64)));
+    const int group = BLOCK_N / WIDTH;
+    const size_t input_bytes = panel_bytes / l->k_padded;
     for (int row = 0; row < m; row += BLOCK_M) {
         int rows = least(BLOCK_M, m - row), tiles = parts(rows, ROWS);
-        for (int begin = 0; begin < l->k; begin += BLOCK_K) {
-            int end = least(l->k, begin + BLOCK_K);
-            t.k = end - begin;
-            t.first = begin == 0;
-            t.last = end == l->k;
-            for (int panel = from; panel < to; panel++) {
-                const char *weights = (const char *)l->data + panel * panel_bytes;
-                const char *ahead = weights + panel_bytes + panel_bytes / l->k_padded * begin;
-                t.ahead_bytes = panel_bytes / l->k_padded / tiles;
-                if (l->format == LINEAR_F32) {
-                    t.weights = weights + (size_t)begin * WIDTH * sizeof(float);
-                } else {
-                    widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
-                    t.weights = (const char *)block;
-                }
-                if (!by_group) t.scale = l->scale + panel * WIDTH;
-                t.bias = l->bias + panel * WIDTH;
-                t.columns = l->n - panel * WIDTH;
-                for (int i = 0, r = row; i < tiles; i++) { /* even tiles: a lone row would cost a whole pass */
-                    int count = (rows + tiles - 1 - i) / tiles;
-                    t.x = x + r * ldx + begin;
-                    t.y = y + r * ldy + panel * WIDTH;
-                    t.ahead = ahead + i * t.ahead_bytes * t.k;
-                    SINGLE[LINEAR_F32][count](&t);
-                    r += count;
+        t.ahead_bytes = input_bytes / tiles;
+        for (int left = from; left < to; left += group) {
+            int right = least(to, left + group);
+            for (int begin = 0; begin < l->k; begin += BLOCK_K) {
+                int end = least(l->k, begin + BLOCK_K);
+                t.k = end - begin;
+                t.first = begin == 0;
+                t.last = end == l->k;
+                for (int panel = left; panel < right; panel++) {
+                    const char *weights = (const char *)l->data + panel * panel_bytes;
+                    const char *ahead = panel + 1 < right ? weights + panel_bytes + begin * input_bytes
+                                                          : (const char *)l->data + left * panel_bytes + end * input_bytes;
+                    if (l->format == LINEAR_F32) {
+                        t.weights = weights + begin * input_bytes;
+                    } else {
+                        widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
+                        t.weights = (const char *)block;
+                    }
+                    if (!by_group) t.scale = l->scale + panel * WIDTH;
+                    t.bias = l->bias + panel * WIDTH;
+                    t.columns = l->n - panel * WIDTH;
+                    for (int i = 0, r = row; i < tiles; i++) { /* even tiles: a lone row would cost a whole pass */
+                        int count = (rows + tiles - 1 - i) / tiles;
+                        t.x = x + r * ldx + begin;
+                        t.y = y + r * ldy + panel * WIDTH;
+                        t.ahead = ahead + i * t.ahead_bytes * t.k;
+                        SINGLE[LINEAR_F32][count](&t);
+                        r += count;
+                    }
                 }
             }
         }
