@@ -1,0 +1,329 @@
+"""The model on the CPU as one C call per step: weights packed in a format, keys and values in paged blocks.
+
+Knows models, spans and blocks; no requests, no sampling. See stack.h for what a step promises; the bits of a token
+depend on its own sequence alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from podium.errors import CompleterError, InputError, nearest
+from podium.generate.native.build import native_library
+from podium.generate.native.linear import CLinear
+
+if TYPE_CHECKING:
+    from podium.generate.runner import Span
+    from podium.models.config import TransformerConfig
+    from podium.models.transformer import Transformer
+
+Format: TypeAlias = Literal["fp32", "fp16", "int8", "w8a16", "w4a16", "fp8", "bf16"]
+FORMATS: dict[str, int] = {"fp32": 0, "fp16": 1, "int8": 2, "w8a16": 3, "w4a16": 4, "fp8": 5, "bf16": 6}  # LinearFormat
+BLOCK_SIZE = 32  # BLOCK
+_GROUP = 32  # inputs per scale in w4a16
+_GATE_ROWS = 16
+_MAX_HEAD_DIM = 256
+_ROWS_AT_ONCE = 4096  # of a matrix while it is packed
+_QKV, _OUTPUT, _GATE_UP, _DOWN, _HEAD = range(5)  # StackPart
+_ATTENTION_NORM, _MLP_NORM, _QUERY_NORM, _KEY_NORM, _LAST_NORM = range(5)  # StackNorm
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [
+        *(
+            (name, ctypes.c_int)
+            for name in ("layers", "hidden", "inner", "heads", "kv_heads", "head_dim", "vocabulary")
+            + ("qk_norm", "half_cache", "half_embedding")
+        ),
+        ("eps", ctypes.c_float),
+    ]
+
+
+class _Step(ctypes.Structure):
+    _fields_ = [
+        ("spans", ctypes.c_int),
+        *((name, ctypes.c_void_p) for name in ("tokens", "starts", "counts", "wanted", "lengths", "blocks")),
+    ]
+
+
+def unsupported(config: TransformerConfig) -> str | None:
+    """Why a model of this shape cannot be run here, or None."""
+    if config.head_dim % 8 or not 8 <= config.head_dim <= _MAX_HEAD_DIM:
+        return f"head_dim {config.head_dim} is not a multiple of 8 up to {_MAX_HEAD_DIM}"
+    return None
+
+
+class NativeRunner:
+    """Steps of `model` computed in C by `threads` threads (the caller's own and sleepers woken for each step).
+
+    Weights are rounded to `format` (all matrices, the head too; embedding lookups are fp16, in fp32 fp32; norms and
+    sums fp32), keys and values to `kv`. With `release` each parameter of the model is emptied as soon as it is packed.
+
+    Raises:
+        CompleterError: no C library here, or a shape that it does not know.
+        InputError: unknown format or kv, threads below 1.
+    """
+
+    block_size = BLOCK_SIZE
+    invariant = True
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        format: Format = "fp16",
+        threads: int,
+        kv: Literal["fp32", "fp16"] = "fp16",
+        release: bool = False,
+    ) -> None:
+        if format not in FORMATS:
+            raise InputError(f"unknown weight format {format!r}", nearest(format, FORMATS))
+        if kv not in ("fp32", "fp16"):
+            raise InputError(f"unknown kv format {kv!r}", "known: fp16, fp32")
+        if threads < 1:
+            raise InputError(f"threads is {threads}", "it must be at least 1")
+        config = model.config
+        if reason := unsupported(config):
+            raise CompleterError(f"the native engine cannot run this model: {reason}", "use the torch engine")
+        self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
+        self.threads = threads
+        native = native_library()
+        if native.library is None:
+            raise CompleterError(f"the native engine cannot be had: {native.reason}", "use the torch engine")
+        self._library = _declare(native.library)
+        self._config, self._format, self._release = config, FORMATS[format], release
+        half = format != "fp32"
+        shape = _Shape(
+            config.num_hidden_layers,
+            config.hidden_size,
+            config.intermediate_size,
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+            config.vocab_size,
+            config.qk_norm,
+            kv == "fp16",
+            half,
+            config.rms_norm_eps,
+        )
+        stack = self._library.stack_new(ctypes.byref(shape))
+        if not stack:
+            raise CompleterError("no memory for the native engine", "free some, or use a smaller model")
+        self._stack = ctypes.c_void_p(stack)
+        self._kept: list[np.ndarray] = []  # what the stack points to
+        self._process = os.getpid()
+        weakref.finalize(self, _free, self._library, stack, self._process)
+        self._linear_bytes = 0
+        self._pack(model, np.float16 if half else np.float32)
+        self.weight_bytes = self._linear_bytes + sum(kept.nbytes for kept in self._kept)
+        self.block_bytes: int = self._library.stack_block_bytes(self._stack)
+        self._rope = model.rope
+        self._positions = 0
+        self._angles: tuple[np.ndarray, ...] = ()
+        self._pool = np.zeros(0, np.uint8)
+        self._start_threads()
+
+    def allocate(self, blocks: int) -> None:
+        """A pool of `blocks` blocks, empty. Pages are taken from the system when they are first written."""
+        # One line more than asked for, so that it can begin at a multiple of 64 bytes.
+        self._pool = np.zeros(blocks * self.block_bytes + 64, np.uint8)
+        address = self._pool.ctypes.data
+        self._library.stack_set_pool(self._stack, (address + 63) // 64 * 64, blocks)
+        self._blocks = blocks
+
+    def copy(self, source: int, target: int) -> None:
+        """Block `target` becomes a copy of block `source`, in all layers."""
+        for block in (source, target):
+            if not 0 <= block < self._blocks:
+                raise IndexError(f"block {block} is outside the pool of {self._blocks}")
+        self._library.stack_copy_block(self._stack, source, target)
+
+    def step(self, spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
+        """Write keys and values of all tokens of the spans; logits [W, V] and last hidden states [W, D] in fp32 of the
+        wanted ones, in order of spans.
+
+        Raises:
+            IndexError: a token outside the vocabulary, a block outside the pool, or a table too short for its span.
+        """
+        tokens, tables = array("i"), array("i")
+        starts, counts, wanted, lengths = array("i"), array("i"), array("i"), array("i")
+        end = rows = 0
+        for span in spans:
+            count, start = len(span.tokens), span.start
+            tokens.extend(span.tokens)
+            tables.extend(span.blocks)
+            starts.append(start)
+            counts.append(count)
+            wanted.append(span.wanted)
+            lengths.append(len(span.blocks))
+            rows += min(span.wanted, count)
+            end = max(end, start + count)
+        if end > self._positions:
+            self._extend_angles(end)
+        if os.getpid() != self._process:
+            # A fork copies the memory of the threads, not the threads.
+            self._process = os.getpid()
+            self._start_threads()
+        logits, hidden = torch.empty(rows, self.vocab_size), torch.empty(rows, self.hidden_size)
+        step = _Step(len(spans), *(a.buffer_info()[0] for a in (tokens, starts, counts, wanted, lengths, tables)))
+        result = self._library.stack_step(self._stack, ctypes.byref(step), logits.data_ptr(), hidden.data_ptr())
+        if result == -1:
+            raise CompleterError("no memory for a step of the native engine", "lower its token budget")
+        if result:
+            raise IndexError(
+                {-2: "a token outside the vocabulary", -3: "a block outside the pool or a table too short"}.get(
+                    result, "a position below 0 or a span without tokens"
+                )
+            )
+        return logits, hidden
+
+    def seconds(self) -> dict[str, float]:
+        """Wall seconds so far by part of the steps."""
+        seconds = (ctypes.c_double * 3)()
+        self._library.stack_seconds(self._stack, seconds)
+        return dict(zip(("linear", "attention", "rest"), seconds, strict=True))
+
+    def _start_threads(self) -> None:
+        if self._library.stack_start_threads(self._stack, self.threads):
+            raise CompleterError(f"cannot start {self.threads} threads", "ask for fewer")
+
+    def _extend_angles(self, positions: int) -> None:
+        # Beyond the trained context "dynamic" would stretch the frequencies by what else is in the step.
+        if self._config.rope.kind == "dynamic" and positions > self._config.max_position_embeddings:
+            raise CompleterError(
+                f"position {positions - 1} with rope_type 'dynamic'",
+                f"stay below max_position_embeddings {self._config.max_position_embeddings}",
+            )
+        room = max(positions, min(2 * positions, self._config.max_position_embeddings), 256)
+        if self._config.rope.kind == "dynamic":
+            room = min(room, self._config.max_position_embeddings)
+        turns = self._rope.turns(torch.arange(room)[None])[0, :, 0]
+        self._angles = tuple(np.ascontiguousarray(part.numpy(), np.float32) for part in (turns.real, turns.imag))
+        self._library.stack_set_angles(self._stack, *(part.ctypes.data for part in self._angles), room)
+        self._positions = room
+
+    @torch.no_grad()
+    def _pack(self, model: Transformer, embedding_type: type[np.floating]) -> None:
+        config = self._config
+        heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        for number, block in enumerate(model.layers):
+            attention, feed_forward = block.attention, block.feed_forward
+            turned = (heads + kv_heads) * size
+            rows = torch.arange(turned + kv_heads * size)
+            # The model keeps the two halves of a head that rotate against each other interleaved.
+            rows[:turned] = rows[:turned].view(-1, size // 2, 2).transpose(1, 2).reshape(-1)
+            self._linear(_QKV, number, attention.qkv, rows)
+            self._linear(_OUTPUT, number, attention.output)
+            self._linear(_GATE_UP, number, feed_forward.gate_up, _gate_up_rows(config.intermediate_size))
+            self._linear(_DOWN, number, feed_forward.down)
+            self._norm(_ATTENTION_NORM, number, block.attention_norm.weight)
+            self._norm(_MLP_NORM, number, block.feed_forward_norm.weight)
+            if attention.q_norm is not None and attention.k_norm is not None:
+                halves = torch.arange(size).view(-1, 2).t().reshape(-1)
+                self._norm(_QUERY_NORM, number, attention.q_norm.weight, halves)
+                self._norm(_KEY_NORM, number, attention.k_norm.weight, halves)
+        self._norm(_LAST_NORM, 0, model.norm.weight)
+        embedding = model.embedding.weight
+        table = self._keep(np.empty(embedding.shape, embedding_type))
+        for part, to in zip(embedding.split(_ROWS_AT_ONCE), _split(table), strict=True):
+            to[:] = part.float().numpy().astype(embedding_type)
+        self._library.stack_set_embedding(self._stack, table.ctypes.data)
+        if model.unembedding is None:
+            self._matrix(_HEAD, 0, embedding, None, None)
+        else:
+            self._linear(_HEAD, 0, model.unembedding)
+        self._drop(embedding)
+
+    def _linear(self, part: int, layer: int, linear: nn.Linear, rows: Tensor | None = None) -> None:
+        self._matrix(part, layer, linear.weight, linear.bias, rows)
+        self._drop(linear.weight)
+        if linear.bias is not None:
+            self._drop(linear.bias)
+
+    def _matrix(self, part: int, layer: int, weight: Tensor, bias: Tensor | None, rows: Tensor | None) -> None:
+        """Pack weight[rows] and bias[rows]; row -1 stands for zeros."""
+        target = self._library.stack_linear(self._stack, part, layer)
+        outputs = len(weight) if rows is None else len(rows)
+        if self._library.linear_new(target, self._format, outputs, weight.shape[1], _GROUP):
+            raise CompleterError(
+                f"cannot pack a matrix of {outputs} x {weight.shape[1]}", "free memory, or use the torch engine"
+            )
+        for begin in range(0, outputs, _ROWS_AT_ONCE):
+            end = min(begin + _ROWS_AT_ONCE, outputs)
+            some = slice(begin, end) if rows is None else rows[begin:end]
+            values = _rows(weight, some)
+            shift = None if bias is None else _rows(bias, some)
+            self._library.linear_fill(
+                target, begin, end - begin, values.ctypes.data, None if shift is None else shift.ctypes.data
+            )
+        self._linear_bytes += target.contents.bytes
+
+    def _norm(self, norm: int, layer: int, weight: Tensor, rows: Tensor | None = None) -> None:
+        kept = self._keep(_rows(weight, slice(None) if rows is None else rows).copy())
+        self._library.stack_set_norm(self._stack, norm, layer, kept.ctypes.data)
+        self._drop(weight)
+
+    def _keep(self, values: np.ndarray) -> np.ndarray:
+        self._kept.append(values)
+        return values
+
+    def _drop(self, weight: Tensor) -> None:
+        if self._release:
+            weight.data = torch.empty(0, dtype=weight.dtype)
+
+
+def _rows(values: Tensor, some: slice | Tensor) -> np.ndarray:
+    found = values[some].float()
+    if isinstance(some, Tensor):
+        found[some < 0] = 0.0
+    return np.ascontiguousarray(found.numpy())
+
+
+def _split(table: np.ndarray) -> Iterator[np.ndarray]:
+    return (table[begin : begin + _ROWS_AT_ONCE] for begin in range(0, len(table), _ROWS_AT_ONCE))
+
+
+def _gate_up_rows(inner: int) -> Tensor:
+    """Rows of the fused matrix in the stack's order: 16 of gate, 16 of up, ...; -1 where both are filled up."""
+    gate = torch.full((-(-inner // _GATE_ROWS) * _GATE_ROWS,), -1)
+    gate[:inner] = torch.arange(inner)
+    up = torch.where(gate < 0, gate, gate + inner)
+    return torch.stack([gate.view(-1, _GATE_ROWS), up.view(-1, _GATE_ROWS)], dim=1).reshape(-1)
+
+
+def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, whole = ctypes.c_void_p, ctypes.c_int
+    for name, arguments, result in (
+        ("stack_new", (pointer,), pointer),
+        ("stack_free", (pointer,), None),
+        ("stack_linear", (pointer, whole, whole), ctypes.POINTER(CLinear)),
+        ("stack_set_norm", (pointer, whole, whole, pointer), None),
+        ("stack_set_embedding", (pointer, pointer), None),
+        ("stack_set_angles", (pointer, pointer, pointer, whole), None),
+        ("stack_set_pool", (pointer, pointer, whole), None),
+        ("stack_block_bytes", (pointer,), ctypes.c_size_t),
+        ("stack_copy_block", (pointer, whole, whole), None),
+        ("stack_start_threads", (pointer, whole), whole),
+        ("stack_step", (pointer, pointer, pointer, pointer), whole),
+        ("stack_seconds", (pointer, pointer), None),
+        ("linear_new", (pointer, whole, whole, whole, whole), whole),
+        ("linear_fill", (pointer, whole, whole, pointer, pointer), None),
+    ):
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, result
+    return library
+
+
+def _free(library: ctypes.CDLL, stack: int, process: int) -> None:
+    # In a forked child there are no threads to wait for; the pages are the parent's.
+    if os.getpid() == process:
+        library.stack_free(stack)
