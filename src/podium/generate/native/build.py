@@ -47,7 +47,7 @@ def build(sources: Sequence[Path]) -> Native:
     """Compiles `sources` (their headers are the *.h beside them) unless the cache has them, and loads the result."""
     compiler = find_compiler()
     if compiler is None:
-        return Native(None, "no C compiler found (looked for $CC, cc, gcc, clang)")
+        return Native(None, "no C compiler found (looked for $CC, gcc, cc, clang)")
     try:
         key = cache_key(sources, compiler)
     except (OSError, subprocess.SubprocessError) as error:
@@ -71,7 +71,7 @@ class CompilationFailed(Exception):
 
 
 def find_compiler() -> str | None:
-    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    names = [os.environ.get("CC", ""), "gcc", "cc", "clang"]  # gcc's register tiles are the faster ones
     return next((found for name in names if name and (found := shutil.which(name))), None)
 
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -17,34 +18,43 @@
 
 /* ---- instruction sets ---- */
 
-static int amx_allowed(void) {
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__)
+/* The kernel gives a process the tiles' registers only when asked. */
+static int tiles_granted(void) {
+#if defined(__linux__)
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    unsigned a = 7, b, c = 0, d;
-    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-    int has_tiles = (d >> 24 & 1) && (d >> 25 & 1) && (d >> 22 & 1); /* amx_tile, amx_int8, amx_bf16 */
-    return has_tiles && syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 #else
     return 0;
 #endif
 }
 
+static int all_set(unsigned value, unsigned bits) { return (value & bits) == bits; }
+
+/* Asked of the processor itself: __builtin_cpu_supports needs a runtime that not every compiler links. */
+static int x86_isa(void) {
+    unsigned a, b, c, d, basic, kept, high;
+    if (!__get_cpuid(1, &a, &b, &basic, &d) || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return LINEAR_PORTABLE;
+    if (!all_set(basic, bit_FMA | bit_F16C | bit_AVX | bit_OSXSAVE) || !all_set(b, bit_AVX2)) return LINEAR_PORTABLE;
+    __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0)); /* registers that the operating system saves */
+    if (!all_set(kept, 0x6)) return LINEAR_PORTABLE;
+    if (!all_set(kept, 0xe6) || !all_set(b, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL) ||
+        !all_set(c, bit_AVX512VNNI))
+        return LINEAR_AVX2;
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24, AMX_INT8 = 1 << 25, AVX512_BF16 = 1 << 5 };
+    if (!all_set(kept, 3u << 17) || !all_set(d, AMX_BF16 | AMX_TILE | AMX_INT8)) return LINEAR_AVX512;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !all_set(a, AVX512_BF16)) return LINEAR_AVX512;
+    return tiles_granted() ? LINEAR_AMX : LINEAR_AVX512;
+}
+#endif
+
 static LinearIsa best_isa(void) {
     static int found = -1; /* written with the same value by whoever comes first */
-    if (found < 0) {
-        int isa = LINEAR_PORTABLE;
 #if defined(__x86_64__)
-        __builtin_cpu_init();
-        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
-            isa = LINEAR_AVX2;
-        if (isa == LINEAR_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-            __builtin_cpu_supports("avx512vnni"))
-            isa = LINEAR_AVX512;
-        if (isa == LINEAR_AVX512 && amx_allowed()) isa = LINEAR_AMX;
+    if (found < 0) found = x86_isa();
+#else
+    found = LINEAR_PORTABLE;
 #endif
-        found = isa;
-    }
     return (LinearIsa)found;
 }
 

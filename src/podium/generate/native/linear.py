@@ -6,6 +6,7 @@ The engine's layer stack calls the same kernels from C; see linear.h for the con
 from __future__ import annotations
 
 import ctypes
+import itertools
 from typing import Literal
 
 import torch
@@ -111,7 +112,7 @@ class PackedLinear:
         _owner, scratch = aligned(self.kernels.linear_scratch(self.layer, m))
         self.kernels.linear_quantise(self.layer, x.data_ptr(), k, 0, m, scratch)
         edges = (0, *splits, n)
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in itertools.pairwise(edges):
             self.kernels.linear_run(self.layer, x.data_ptr(), k, scratch, m, y.data_ptr(), n, begin, end)
         return y
 

@@ -10,7 +10,7 @@
 
 #define ISA __attribute__((target("avx2,fma,f16c")))
 
-enum { WIDTH = 16, ROWS = 6, PAIRED_ROWS = 3, PREFETCH = 1024 };
+enum { WIDTH = 16, ROWS = 6, PAIRED_ROWS = 2, PREFETCH = 1024 };
 
 /* One register tile: rows of x times one panel, or times two neighbours at once (fewer rows: more sums in flight). */
 typedef struct {
@@ -25,7 +25,9 @@ typedef struct {
     float *y;
     size_t ldy;
     const float *scale, *bias;
-    int columns;     /* that are to be written */
+    int columns;        /* that are to be written */
+    const char *ahead;  /* weights wanted soon: fetched while this tile computes, */
+    size_t ahead_bytes; /* so many per input */
     int first, last; /* y begins as zero, is finished with scale and bias */
 } Tile;
 
@@ -73,7 +75,8 @@ INLINE ISA void tile(const int rows, const int vectors, const int format, const 
     const int bytes = element_bytes((LinearFormat)format) * 8;
     const char *w = t->weights;
     const float *x = t->x;
-    const size_t ldx = t->ldx, neighbour = t->panel_bytes;
+    const char *ahead = t->ahead;
+    const size_t ldx = t->ldx, neighbour = t->panel_bytes, ahead_bytes = t->ahead_bytes;
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -102,10 +105,10 @@ INLINE ISA void tile(const int rows, const int vectors, const int format, const 
         }
     } else {
 #pragma GCC unroll 2
-        for (int k = 0; k < t->k; k++, w += 2 * bytes) {
+        for (int k = 0; k < t->k; k++, w += 2 * bytes, ahead += ahead_bytes) {
             __m256 weight[4];
-            _mm_prefetch(w + PREFETCH, _MM_HINT_T0);
-            if (vectors > 2) _mm_prefetch(w + neighbour + PREFETCH, _MM_HINT_T0);
+            _mm_prefetch(ahead, _MM_HINT_T0);
+            if (vectors > 2) _mm_prefetch(ahead + neighbour, _MM_HINT_T0);
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++) weight[v] = widened(format, w + v / 2 * neighbour + v % 2 * bytes);
 #pragma GCC unroll 6
@@ -135,12 +138,12 @@ typedef void (*TileFunction)(const Tile *);
 #define TILES(FORMAT)                                                                                                  \
     TILE(FORMAT, 1, 2)                                                                                                 \
     TILE(FORMAT, 2, 2) TILE(FORMAT, 3, 2) TILE(FORMAT, 4, 2) TILE(FORMAT, 5, 2) TILE(FORMAT, 6, 2) TILE(FORMAT, 1, 4)  \
-    TILE(FORMAT, 2, 4) TILE(FORMAT, 3, 4)
+    TILE(FORMAT, 2, 4)
 #define SINGLE_OF(FORMAT)                                                                                              \
     [LINEAR_##FORMAT] = {NULL, tile_##FORMAT##_1_2, tile_##FORMAT##_2_2, tile_##FORMAT##_3_2, tile_##FORMAT##_4_2,     \
                          tile_##FORMAT##_5_2, tile_##FORMAT##_6_2}
 #define PAIRED_OF(FORMAT)                                                                                              \
-    [LINEAR_##FORMAT] = {NULL, tile_##FORMAT##_1_4, tile_##FORMAT##_2_4, tile_##FORMAT##_3_4}
+    [LINEAR_##FORMAT] = {NULL, tile_##FORMAT##_1_4, tile_##FORMAT##_2_4}
 
 TILES(F32) TILES(F16) TILES(W8A16) TILES(W4A16) TILES(F8) TILES(BF16)
 
@@ -198,6 +201,8 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
         for (int panel = from; panel < to;) {
             int pair = m <= PAIRED_ROWS && panel + 1 < to;
             t.weights = (const char *)l->data + panel * panel_bytes;
+            t.ahead = t.weights + PREFETCH;
+            t.ahead_bytes = (size_t)WIDTH * element_bytes(l->format);
             t.group_scale = l->scale + panel * group_scale_panel;
             if (!by_group) t.scale = l->scale + panel * WIDTH;
             t.bias = l->bias + panel * WIDTH;
@@ -209,30 +214,39 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
         return;
     }
     float block[BLOCK_K * WIDTH] __attribute__((aligned(64)));
+    const int group = BLOCK_N / WIDTH;
+    const size_t input_bytes = panel_bytes / l->k_padded;
     for (int row = 0; row < m; row += BLOCK_M) {
         int rows = least(BLOCK_M, m - row), tiles = parts(rows, ROWS);
-        for (int begin = 0; begin < l->k; begin += BLOCK_K) {
-            int end = least(l->k, begin + BLOCK_K);
-            t.k = end - begin;
-            t.first = begin == 0;
-            t.last = end == l->k;
-            for (int panel = from; panel < to; panel++) {
-                const char *weights = (const char *)l->data + panel * panel_bytes;
-                if (l->format == LINEAR_F32) {
-                    t.weights = weights + (size_t)begin * WIDTH * sizeof(float);
-                } else {
-                    widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
-                    t.weights = (const char *)block;
-                }
-                if (!by_group) t.scale = l->scale + panel * WIDTH;
-                t.bias = l->bias + panel * WIDTH;
-                t.columns = l->n - panel * WIDTH;
-                for (int i = 0, r = row; i < tiles; i++) { /* even tiles: a lone row would cost a whole pass */
-                    int count = (rows + tiles - 1 - i) / tiles;
-                    t.x = x + r * ldx + begin;
-                    t.y = y + r * ldy + panel * WIDTH;
-                    SINGLE[LINEAR_F32][count](&t);
-                    r += count;
+        t.ahead_bytes = input_bytes / tiles;
+        for (int left = from; left < to; left += group) {
+            int right = least(to, left + group);
+            for (int begin = 0; begin < l->k; begin += BLOCK_K) {
+                int end = least(l->k, begin + BLOCK_K);
+                t.k = end - begin;
+                t.first = begin == 0;
+                t.last = end == l->k;
+                for (int panel = left; panel < right; panel++) {
+                    const char *weights = (const char *)l->data + panel * panel_bytes;
+                    const char *ahead = panel + 1 < right ? weights + panel_bytes + begin * input_bytes
+                                                          : (const char *)l->data + left * panel_bytes + end * input_bytes;
+                    if (l->format == LINEAR_F32) {
+                        t.weights = weights + begin * input_bytes;
+                    } else {
+                        widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
+                        t.weights = (const char *)block;
+                    }
+                    if (!by_group) t.scale = l->scale + panel * WIDTH;
+                    t.bias = l->bias + panel * WIDTH;
+                    t.columns = l->n - panel * WIDTH;
+                    for (int i = 0, r = row; i < tiles; i++) { /* even tiles: a lone row would cost a whole pass */
+                        int count = (rows + tiles - 1 - i) / tiles;
+                        t.x = x + r * ldx + begin;
+                        t.y = y + r * ldy + panel * WIDTH;
+                        t.ahead = ahead + i * t.ahead_bytes * t.k;
+                        SINGLE[LINEAR_F32][count](&t);
+                        r += count;
+                    }
                 }
             }
         }
@@ -249,21 +263,23 @@ typedef struct {
     float *y;
     size_t ldy;
     int columns;
+    const char *ahead;  /* weights wanted soon, */
+    size_t ahead_bytes; /* so many per two inputs */
 } Int8Tile;
 
 INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) {
-    __m256i acc[ROWS][4];
-    const char *w = t->weights, *a = t->scratch + ROW_HEADER;
-    const size_t stride = t->stride, neighbour = t->panel_bytes;
+    __v8si acc[ROWS][4]; /* with __m256i, whose lanes are 64 bits, gcc keeps a copy in memory */
+    const char *w = t->weights, *a = t->scratch + ROW_HEADER, *ahead = t->ahead;
+    const size_t stride = t->stride, neighbour = t->panel_bytes, ahead_bytes = t->ahead_bytes;
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) acc[r][v] = _mm256_setzero_si256();
+        for (int v = 0; v < vectors; v++) acc[r][v] = (__v8si)_mm256_setzero_si256();
 #pragma GCC unroll 2
-    for (int k = 0; k < t->k; k += 2, w += 32, a += 4) {
+    for (int k = 0; k < t->k; k += 2, w += 32, a += 4, ahead += ahead_bytes) {
         __m256i weight[4];
-        _mm_prefetch(w + PREFETCH, _MM_HINT_T0);
-        if (vectors > 2) _mm_prefetch(w + neighbour + PREFETCH, _MM_HINT_T0);
+        _mm_prefetch(ahead, _MM_HINT_T0);
+        if (vectors > 2) _mm_prefetch(ahead + neighbour, _MM_HINT_T0);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             weight[v] =
@@ -273,7 +289,7 @@ INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) 
             __m256i codes = _mm256_set1_epi32(*(const int32_t *)(a + r * stride));
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
-                acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(codes, weight[v]));
+                acc[r][v] = (__v8si)_mm256_add_epi32((__m256i)acc[r][v], _mm256_madd_epi16(codes, weight[v]));
         }
     }
 #pragma GCC unroll 6
@@ -281,7 +297,7 @@ INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) 
         __m256 row_scale = _mm256_set1_ps(*(const float *)(t->scratch + r * stride));
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][v]), _mm256_loadu_ps(t->scale + 8 * v));
+            __m256 value = _mm256_mul_ps(_mm256_cvtepi32_ps((__m256i)acc[r][v]), _mm256_loadu_ps(t->scale + 8 * v));
             value = _mm256_add_ps(_mm256_mul_ps(value, row_scale), _mm256_loadu_ps(t->bias + 8 * v));
             store_columns(t->y + r * t->ldy + 8 * v, t->columns - 8 * v, value);
         }
@@ -291,10 +307,10 @@ INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) 
 typedef void (*Int8TileFunction)(const Int8Tile *);
 #define INT8(M, V)                                                                                                     \
     static ISA void int8_##M##_##V(const Int8Tile *t) { int8_tile(M, V, t); }
-INT8(1, 2) INT8(2, 2) INT8(3, 2) INT8(4, 2) INT8(5, 2) INT8(6, 2) INT8(1, 4) INT8(2, 4) INT8(3, 4)
+INT8(1, 2) INT8(2, 2) INT8(3, 2) INT8(4, 2) INT8(5, 2) INT8(6, 2) INT8(1, 4) INT8(2, 4)
 static const Int8TileFunction INT8_SINGLE[ROWS + 1] = {NULL,     int8_1_2, int8_2_2, int8_3_2,
                                                        int8_4_2, int8_5_2, int8_6_2};
-static const Int8TileFunction INT8_PAIRED[PAIRED_ROWS + 1] = {NULL, int8_1_4, int8_2_4, int8_3_4};
+static const Int8TileFunction INT8_PAIRED[PAIRED_ROWS + 1] = {NULL, int8_1_4, int8_2_4};
 
 static ISA void run_int8(const Linear *l, const char *scratch, int m, float *y, size_t ldy, int from, int to) {
     const size_t panel_bytes = (size_t)l->k_padded * WIDTH, stride = linear_stride(l);
@@ -311,6 +327,8 @@ static ISA void run_int8(const Linear *l, const char *scratch, int m, float *y, 
                 int count = (rows + tiles - 1 - i) / tiles;
                 t.scratch = scratch + r * stride;
                 t.y = y + r * ldy + panel * WIDTH;
+                t.ahead_bytes = 32 / tiles;
+                t.ahead = t.weights + (tiles == 1 ? PREFETCH : panel_bytes + i * (panel_bytes / tiles));
                 (pair ? INT8_PAIRED : INT8_SINGLE)[count](&t);
                 r += count;
             }

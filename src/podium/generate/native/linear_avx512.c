@@ -6,7 +6,7 @@
 
 #define ISA __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
 
-enum { WIDTH = 32, ROWS = 14, PAIRED_ROWS = 3, NARROW_FUSED = 4 };
+enum { WIDTH = 32, ROWS = 14, PAIRED_ROWS = 3, PREFETCH = 2048 };
 
 /* One register tile: rows of x times one panel, or times two neighbours at once (fewer rows: more sums in flight). */
 typedef struct {
@@ -22,6 +22,8 @@ typedef struct {
     size_t ldy;
     const float *scale, *bias;
     uint64_t columns; /* a bit for each that is to be written */
+    const char *ahead;  /* weights wanted soon: fetched while this tile computes, */
+    size_t ahead_bytes; /* so many per input */
     int first, last;  /* y begins as zero, is finished with scale and bias */
 } Tile;
 
@@ -57,7 +59,8 @@ INLINE ISA void tile(const int rows, const int vectors, const int format, const 
     const int bytes = element_bytes((LinearFormat)format) * 16;
     const char *w = t->weights;
     const float *x = t->x;
-    const size_t ldx = t->ldx, neighbour = t->panel_bytes;
+    const char *ahead = t->ahead;
+    const size_t ldx = t->ldx, neighbour = t->panel_bytes, ahead_bytes = t->ahead_bytes;
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -75,8 +78,8 @@ INLINE ISA void tile(const int rows, const int vectors, const int format, const 
             int end = least(t->k, begin + t->group);
             for (int k = begin; k < end; k += 8, w += 2 * 64) {
                 __m512i codes[4];
-                _mm_prefetch(w + 2048, _MM_HINT_T0);
-                _mm_prefetch(w + 2048 + 64, _MM_HINT_T0);
+                _mm_prefetch(w + PREFETCH, _MM_HINT_T0);
+                _mm_prefetch(w + PREFETCH + 64, _MM_HINT_T0);
 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++)
                     codes[v] = _mm512_load_si512(w + v / 2 * neighbour + v % 2 * 64);
@@ -96,12 +99,12 @@ INLINE ISA void tile(const int rows, const int vectors, const int format, const 
     } else {
         const int lines = 2 * bytes >= 64 ? 2 * bytes / 64 : 1;
 #pragma GCC unroll 2
-        for (int k = 0; k < t->k; k++, w += 2 * bytes) {
+        for (int k = 0; k < t->k; k++, w += 2 * bytes, ahead += ahead_bytes) {
             __m512 weight[4];
 #pragma GCC unroll 2
             for (int line = 0; line < lines; line++) {
-                _mm_prefetch(w + 2048 + 64 * line, _MM_HINT_T0);
-                if (vectors > 2) _mm_prefetch(w + neighbour + 2048 + 64 * line, _MM_HINT_T0);
+                _mm_prefetch(ahead + 64 * line, _MM_HINT_T0);
+                if (vectors > 2) _mm_prefetch(ahead + neighbour + 64 * line, _MM_HINT_T0);
             }
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++) weight[v] = widened(format, w + v / 2 * neighbour + v % 2 * bytes);
@@ -133,22 +136,27 @@ typedef void (*TileFunction)(const Tile *);
 #define SMALL(FORMAT)                                                                                                  \
     TILE(FORMAT, 1, 2)                                                                                                 \
     TILE(FORMAT, 2, 2) TILE(FORMAT, 3, 2) TILE(FORMAT, 4, 2) TILE(FORMAT, 1, 4) TILE(FORMAT, 2, 4) TILE(FORMAT, 3, 4)
+#define MIDDLE(FORMAT)                                                                                                 \
+    TILE(FORMAT, 5, 2) TILE(FORMAT, 6, 2) TILE(FORMAT, 7, 2) TILE(FORMAT, 8, 2) TILE(FORMAT, 9, 2)
 #define LARGE(FORMAT)                                                                                                  \
-    TILE(FORMAT, 5, 2)                                                                                                 \
-    TILE(FORMAT, 6, 2) TILE(FORMAT, 7, 2) TILE(FORMAT, 8, 2) TILE(FORMAT, 9, 2) TILE(FORMAT, 10, 2)                    \
-    TILE(FORMAT, 11, 2) TILE(FORMAT, 12, 2) TILE(FORMAT, 13, 2) TILE(FORMAT, 14, 2)
+    MIDDLE(FORMAT)                                                                                                     \
+    TILE(FORMAT, 10, 2) TILE(FORMAT, 11, 2) TILE(FORMAT, 12, 2) TILE(FORMAT, 13, 2) TILE(FORMAT, 14, 2)
 #define SMALL_OF(FORMAT)                                                                                               \
     NULL, tile_##FORMAT##_1_2, tile_##FORMAT##_2_2, tile_##FORMAT##_3_2, tile_##FORMAT##_4_2
+#define MIDDLE_OF(FORMAT)                                                                                              \
+    tile_##FORMAT##_5_2, tile_##FORMAT##_6_2, tile_##FORMAT##_7_2, tile_##FORMAT##_8_2, tile_##FORMAT##_9_2
 #define LARGE_OF(FORMAT)                                                                                               \
-    tile_##FORMAT##_5_2, tile_##FORMAT##_6_2, tile_##FORMAT##_7_2, tile_##FORMAT##_8_2, tile_##FORMAT##_9_2,           \
-        tile_##FORMAT##_10_2, tile_##FORMAT##_11_2, tile_##FORMAT##_12_2, tile_##FORMAT##_13_2, tile_##FORMAT##_14_2
+    MIDDLE_OF(FORMAT), tile_##FORMAT##_10_2, tile_##FORMAT##_11_2, tile_##FORMAT##_12_2, tile_##FORMAT##_13_2,         \
+        tile_##FORMAT##_14_2
 
-SMALL(F32) LARGE(F32) SMALL(F16) LARGE(F16) SMALL(W8A16) LARGE(W8A16) SMALL(W4A16) SMALL(F8) SMALL(BF16)
+/* More rows than a format has tiles for: its panel is widened once into a block and computed as fp32. */
+SMALL(F32) LARGE(F32) SMALL(F16) LARGE(F16) SMALL(W8A16) LARGE(W8A16) SMALL(W4A16) MIDDLE(W4A16)
+SMALL(F8) LARGE(F8) SMALL(BF16)
 
 static const TileFunction SINGLE[][ROWS + 1] = {
     [LINEAR_F32] = {SMALL_OF(F32), LARGE_OF(F32)}, [LINEAR_F16] = {SMALL_OF(F16), LARGE_OF(F16)},
-    [LINEAR_W8A16] = {SMALL_OF(W8A16), LARGE_OF(W8A16)}, [LINEAR_W4A16] = {SMALL_OF(W4A16)},
-    [LINEAR_F8] = {SMALL_OF(F8)}, [LINEAR_BF16] = {SMALL_OF(BF16)}};
+    [LINEAR_W8A16] = {SMALL_OF(W8A16), LARGE_OF(W8A16)}, [LINEAR_W4A16] = {SMALL_OF(W4A16), MIDDLE_OF(W4A16)},
+    [LINEAR_F8] = {SMALL_OF(F8), LARGE_OF(F8)}, [LINEAR_BF16] = {SMALL_OF(BF16)}};
 
 #define PAIRED_OF(FORMAT) {NULL, tile_##FORMAT##_1_4, tile_##FORMAT##_2_4, tile_##FORMAT##_3_4}
 static const TileFunction PAIRED[][PAIRED_ROWS + 1] = {
@@ -163,8 +171,8 @@ INLINE ISA void widen_as(const int format, const Linear *l, const char *panel, c
         for (int k = begin; k < end; k += 8) {
             const char *w = panel + (size_t)(k / 8) * 128;
             const float *scale = group_scale + (size_t)(k / l->group) * WIDTH;
-            _mm_prefetch(w + 2048, _MM_HINT_T0);
-            _mm_prefetch(w + 2048 + 64, _MM_HINT_T0);
+            _mm_prefetch(w + PREFETCH, _MM_HINT_T0);
+            _mm_prefetch(w + PREFETCH + 64, _MM_HINT_T0);
             for (int v = 0; v < 2; v++) {
                 __m512i codes = _mm512_load_si512(w + 64 * v);
                 __m512 s = _mm512_load_ps(scale + 16 * v);
@@ -180,7 +188,7 @@ INLINE ISA void widen_as(const int format, const Linear *l, const char *panel, c
     const int bytes = 16 * element_bytes((LinearFormat)format);
     const char *w = panel + (size_t)begin * 2 * bytes;
     for (int i = 0; i < 2 * (end - begin); i++, w += bytes) {
-        _mm_prefetch(w + 2048, _MM_HINT_T0);
+        _mm_prefetch(w + PREFETCH, _MM_HINT_T0);
         _mm512_store_ps(to + (size_t)i * 16, widened(format, w));
     }
 }
@@ -214,6 +222,8 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
         for (int panel = from; panel < to;) {
             int pair = m <= PAIRED_ROWS && panel + 1 < to;
             t.weights = (const char *)l->data + panel * panel_bytes;
+            t.ahead = t.weights + PREFETCH;
+            t.ahead_bytes = (size_t)WIDTH * element_bytes(l->format);
             t.group_scale = l->scale + panel * group_scale_panel;
             if (!by_group) t.scale = l->scale + panel * WIDTH;
             t.bias = l->bias + panel * WIDTH;
@@ -225,30 +235,39 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
         return;
     }
     float block[BLOCK_K * WIDTH] __attribute__((aligned(64)));
+    const int group = BLOCK_N / WIDTH;
+    const size_t input_bytes = panel_bytes / l->k_padded;
     for (int row = 0; row < m; row += BLOCK_M) {
         int rows = least(BLOCK_M, m - row), tiles = parts(rows, ROWS);
-        for (int begin = 0; begin < l->k; begin += BLOCK_K) {
-            int end = least(l->k, begin + BLOCK_K);
-            t.k = end - begin;
-            t.first = begin == 0;
-            t.last = end == l->k;
-            for (int panel = from; panel < to; panel++) {
-                const char *weights = (const char *)l->data + panel * panel_bytes;
-                if (l->format == LINEAR_F32) {
-                    t.weights = weights + (size_t)begin * WIDTH * sizeof(float);
-                } else {
-                    widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
-                    t.weights = (const char *)block;
-                }
-                if (!by_group) t.scale = l->scale + panel * WIDTH;
-                t.bias = l->bias + panel * WIDTH;
-                t.columns = column_mask(l, panel * WIDTH, 32);
-                for (int i = 0, r = row; i < tiles; i++) { /* even tiles: a lone row would cost a whole pass */
-                    int count = (rows + tiles - 1 - i) / tiles;
-                    t.x = x + r * ldx + begin;
-                    t.y = y + r * ldy + panel * WIDTH;
-                    SINGLE[LINEAR_F32][count](&t);
-                    r += count;
+        t.ahead_bytes = input_bytes / tiles;
+        for (int left = from; left < to; left += group) {
+            int right = least(to, left + group);
+            for (int begin = 0; begin < l->k; begin += BLOCK_K) {
+                int end = least(l->k, begin + BLOCK_K);
+                t.k = end - begin;
+                t.first = begin == 0;
+                t.last = end == l->k;
+                for (int panel = left; panel < right; panel++) {
+                    const char *weights = (const char *)l->data + panel * panel_bytes;
+                    const char *ahead = panel + 1 < right ? weights + panel_bytes + begin * input_bytes
+                                                          : (const char *)l->data + left * panel_bytes + end * input_bytes;
+                    if (l->format == LINEAR_F32) {
+                        t.weights = weights + begin * input_bytes;
+                    } else {
+                        widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
+                        t.weights = (const char *)block;
+                    }
+                    if (!by_group) t.scale = l->scale + panel * WIDTH;
+                    t.bias = l->bias + panel * WIDTH;
+                    t.columns = column_mask(l, panel * WIDTH, 32);
+                    for (int i = 0, r = row; i < tiles; i++) { /* even tiles: a lone row would cost a whole pass */
+                        int count = (rows + tiles - 1 - i) / tiles;
+                        t.x = x + r * ldx + begin;
+                        t.y = y + r * ldy + panel * WIDTH;
+                        t.ahead = ahead + i * t.ahead_bytes * t.k;
+                        SINGLE[LINEAR_F32][count](&t);
+                        r += count;
+                    }
                 }
             }
         }
@@ -268,23 +287,25 @@ typedef struct {
     float *y;
     size_t ldy;
     uint64_t columns;
+    const char *ahead;  /* weights wanted soon, */
+    size_t ahead_bytes; /* so many per four inputs */
 } Int8Tile;
 
 INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) {
-    __m512i acc[ROWS][4];
-    const char *w = t->weights, *a = t->scratch + ROW_HEADER;
-    const size_t stride = t->stride, neighbour = t->panel_bytes;
+    __v16si acc[ROWS][4]; /* with __m512i, whose lanes are 64 bits, gcc keeps a copy in memory */
+    const char *w = t->weights, *a = t->scratch + ROW_HEADER, *ahead = t->ahead;
+    const size_t stride = t->stride, neighbour = t->panel_bytes, ahead_bytes = t->ahead_bytes;
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) acc[r][v] = _mm512_load_si512(t->offset + 16 * v);
-    for (int k = 0; k < t->k; k += 4, w += 128) {
+        for (int v = 0; v < vectors; v++) acc[r][v] = (__v16si)_mm512_load_si512(t->offset + 16 * v);
+    for (int k = 0; k < t->k; k += 4, w += 128, ahead += ahead_bytes) {
         __m512i weight[4];
-        _mm_prefetch(w + 2048, _MM_HINT_T0);
-        _mm_prefetch(w + 2048 + 64, _MM_HINT_T0);
+        _mm_prefetch(ahead, _MM_HINT_T0);
+        _mm_prefetch(ahead + 64, _MM_HINT_T0);
         if (vectors > 2) {
-            _mm_prefetch(w + neighbour + 2048, _MM_HINT_T0);
-            _mm_prefetch(w + neighbour + 2048 + 64, _MM_HINT_T0);
+            _mm_prefetch(ahead + neighbour, _MM_HINT_T0);
+            _mm_prefetch(ahead + neighbour + 64, _MM_HINT_T0);
         }
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) weight[v] = _mm512_load_si512(w + v / 2 * neighbour + v % 2 * 64);
@@ -292,7 +313,7 @@ INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) 
         for (int r = 0; r < rows; r++) {
             __m512i codes = _mm512_set1_epi32(*(const int32_t *)(a + r * stride + k));
 #pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], codes, weight[v]);
+            for (int v = 0; v < vectors; v++) acc[r][v] = (__v16si)_mm512_dpbusd_epi32((__m512i)acc[r][v], codes, weight[v]);
         }
     }
 #pragma GCC unroll 14
@@ -300,7 +321,7 @@ INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) 
         __m512 row_scale = _mm512_set1_ps(*(const float *)(t->scratch + r * stride));
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[r][v]), _mm512_loadu_ps(t->scale + 16 * v));
+            __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps((__m512i)acc[r][v]), _mm512_loadu_ps(t->scale + 16 * v));
             value = _mm512_add_ps(_mm512_mul_ps(value, row_scale), _mm512_loadu_ps(t->bias + 16 * v));
             _mm512_mask_storeu_ps(t->y + r * t->ldy + 16 * v, (__mmask16)(t->columns >> (16 * v)), value);
         }
@@ -332,6 +353,8 @@ static ISA void run_int8(const Linear *l, const char *scratch, int m, float *y, 
                 int count = (rows + tiles - 1 - i) / tiles;
                 t.scratch = scratch + r * stride;
                 t.y = y + r * ldy + panel * WIDTH;
+                t.ahead_bytes = 128 / tiles;
+                t.ahead = t.weights + (tiles == 1 ? PREFETCH : panel_bytes + i * (panel_bytes / tiles));
                 (pair ? INT8_PAIRED : INT8_SINGLE)[count](&t);
                 r += count;
             }

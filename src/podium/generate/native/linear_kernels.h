@@ -13,6 +13,7 @@
 
 #define BLOCK_K 256  /* inputs whose weights are widened to fp32 at once: a panel of them stays in the L1 cache */
 #define BLOCK_M 240  /* rows that share one widening: their BLOCK_K inputs stay in the L2 cache */
+#define BLOCK_N 256  /* columns whose sums are carried through all of k: BLOCK_M rows of them stay in the L2 cache */
 #define ROW_HEADER 64 /* a row of scratch: its scale, then, on the next cache line, its codes */
 
 #define INLINE static inline __attribute__((always_inline))
