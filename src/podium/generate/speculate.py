@@ -1,0 +1,435 @@
+"""Guessing tokens ahead, so that one step of the model may yield several.
+
+Knows token ids and, where a draft head needs it, the target's last hidden state; no engine, no cache, no sampling. The
+engine computes [last token, guesses…] in one step, draws the token after each of them exactly as it would have without
+the guesses (from the target's own distribution, with the random number of that place), and keeps a guess only where it
+equals the token drawn. A proposal that is a single token makes this exact rejection sampling: it is accepted with the
+probability that the target gives it, and otherwise replaced by a token drawn from what is left (Leviathan et al.,
+arXiv:2211.17192, theorem 1, with a point mass for q). What a completion says is therefore the same with and without
+guesses; a wrong guess costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(slots=True)
+class DraftRequest:
+    """One completion that may be speculated on in the coming step.
+
+    Attributes:
+        key: the completion, the same from step to step.
+        tokens: its whole context; the last token is drawn but not computed yet. The list that grows with the
+            completion, not a copy: a proposer may keep it.
+        prompt: attempts with equal `prompt` are siblings.
+        hidden: the target's state [D] after its last norm at the place from which the last token was drawn; None where
+            the engine has none (right after appended text).
+        limit: guesses beyond this many could not be kept.
+    """
+
+    key: Hashable
+    tokens: Sequence[int]
+    prompt: Hashable
+    hidden: Tensor | None
+    limit: int
+
+
+class Proposer(Protocol):
+    """Who guesses. Called on the engine's thread only."""
+
+    needs_hidden: bool
+
+    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
+        """Guesses for each request, at most `budget` in all."""
+        ...
+
+    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
+        """The completion went on with `new_tokens`: the guesses that were right, and the token after them."""
+        ...
+
+    def timed(self, rows: int, seconds: float) -> None:
+        """A step that computed one token per row, guesses being rows too, took so long (without `propose`)."""
+        ...
+
+
+class Guess(NamedTuple):
+    """A token, and how sure its drafter was: guesses of one `grade` turn out right about equally often."""
+
+    token: int
+    grade: Hashable
+
+
+class Drafter(Protocol):
+    """Who can say how sure it is of its guesses; `Adaptive` decides which of them are worth a row."""
+
+    needs_hidden: bool
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]: ...
+    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None: ...
+
+
+def within(chains: Sequence[Sequence[Guess]], budget: int) -> list[list[int]]:
+    """The tokens of `chains`, the first of every chain before the second of any, `budget` in all."""
+    kept: list[list[int]] = [[] for _ in chains]
+    for depth in range(max(map(len, chains), default=0)):
+        for chain, tokens in zip(chains, kept, strict=True):
+            if depth < len(chain):
+                if budget <= 0:
+                    return kept
+                tokens.append(chain[depth].token)
+                budget -= 1
+    return kept
+
+
+# -- n-grams ---------------------------------------------------------------------------------------------------------
+
+_BITS = 20  # of a token id in a table's key; larger ids would only share entries
+_COUNT = 7  # votes are counted up to here
+
+
+class _Table:
+    """n-gram -> the token that most often followed (majority vote of Boyer and Moore: one candidate and its lead), in
+    two generations: when the young one is full it becomes the old one, and what was in the old one is forgotten."""
+
+    __slots__ = ("half", "old", "young")
+
+    def __init__(self, entries: int) -> None:
+        self.half = max(1, entries // 2)
+        self.young: dict[int, int] = {}
+        self.old: dict[int, int] = {}
+
+    def get(self, gram: int) -> int | None:
+        """token * 8 + lead."""
+        found = self.young.get(gram)
+        return self.old.get(gram) if found is None else found
+
+    def vote(self, gram: int, token: int) -> None:
+        found = self.young.get(gram)
+        if found is None:
+            found = self.old.get(gram)
+            if len(self.young) >= self.half:
+                self.old, self.young = self.young, {}
+        if found is None or (found >> 3 != token and found & _COUNT <= 1):
+            self.young[gram] = token << 3 | 1
+        elif found >> 3 != token:
+            self.young[gram] = found - 1
+        else:
+            self.young[gram] = found + 1 if found & _COUNT < _COUNT else found
+
+
+class NGramProposer:
+    """Guesses what followed the same last tokens before: in the completion itself, its prompt, and its siblings.
+
+    The longest of the last `longest`..`shortest` tokens that was seen before decides (prompt lookup, Saxena 2023, with
+    tables in place of a search, shared by all attempts at one prompt). A token costs about a microsecond to learn,
+    and is learnt when the next guess is asked for, not before: while nobody asks, nothing is spent.
+
+    Args:
+        drafts: guesses in a row.
+        shared: one table for all prompts, instead of one for each.
+        max_entries: n-grams remembered over all prompts, at about 100 bytes each; the oldest are forgotten.
+    """
+
+    needs_hidden = False
+
+    def __init__(
+        self,
+        *,
+        drafts: int = 3,
+        longest: int = 4,
+        shortest: int = 2,
+        shared: bool = False,
+        max_entries: int = 1 << 19,
+        max_texts: int = 1024,
+    ) -> None:
+        self.drafts, self.longest, self.shortest, self.shared = drafts, longest, shortest, shared
+        self._max_texts = max_texts
+        orders = longest - shortest + 1
+        self._tables = [_Table(max_entries // orders) for _ in range(orders)]  # by order, from the shortest
+        self._prompts: OrderedDict[Hashable, tuple[int, Sequence[int]]] = OrderedDict()  # salt, first attempt
+        self._next_salt = 0
+        self._learnt: OrderedDict[Hashable, int] = OrderedDict()  # completion -> tokens that are in the tables
+        self._texts: OrderedDict[Hashable, tuple[Sequence[int], Hashable]] = OrderedDict()  # those that may have more
+
+    def __len__(self) -> int:
+        """n-grams remembered."""
+        return sum(len(table.young) + len(table.old) for table in self._tables)
+
+    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
+        return within(self.draft(requests), budget)
+
+    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
+        if request.key not in self._texts:
+            self._texts[request.key] = (request.tokens, request.prompt)
+            if len(self._texts) > self._max_texts:
+                self._texts.popitem(last=False)
+
+    def timed(self, rows: int, seconds: float) -> None:
+        """Guesses cost what they cost: see Adaptive."""
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]:
+        for request in requests:
+            self._texts.pop(request.key, None)
+            self._learn(request.key, request.tokens, request.prompt)
+        # What is left went on without asking: other attempts, running ones that cannot use guesses, ended ones.
+        while self._texts:
+            key, (tokens, prompt) = self._texts.popitem()
+            self._learn(key, tokens, prompt)
+        return [
+            self._chain(
+                request.tokens, self._prompt(request.prompt, request.tokens)[0], min(request.limit, self.drafts)
+            )
+            for request in requests
+        ]
+
+    def _prompt(self, key: Hashable, tokens: Sequence[int]) -> tuple[int, Sequence[int]]:
+        """What keeps the n-grams of different prompts apart, and the tokens of the first attempt that was seen."""
+        key = None if self.shared else key
+        known = self._prompts.get(key)
+        if known is None:
+            self._next_salt += 1
+            known = self._prompts[key] = self._next_salt, tokens
+            if len(self._prompts) > self._max_texts:
+                self._prompts.popitem(last=False)
+        return known
+
+    def _learn(self, key: Hashable, tokens: Sequence[int], prompt: Hashable) -> None:
+        end = len(tokens)
+        salt, sibling = self._prompt(prompt, tokens)
+        first = self._learnt.get(key)
+        if first is None:
+            # What siblings begin with in common, the prompt at least, is learnt once.
+            first = self.shortest if sibling is tokens else _common(sibling, tokens)
+            if len(self._learnt) >= self._max_texts:
+                self._learnt.popitem(last=False)
+        self._learnt[key] = end
+        self._learnt.move_to_end(key)
+        longest, shortest, tables = self.longest, self.shortest, self._tables
+        for place in range(max(first, shortest), end):
+            token = tokens[place]
+            gram = salt
+            # The nearest token first: each longer n-gram extends the one before it.
+            for order in range(1, min(longest, place) + 1):
+                gram = gram << _BITS | tokens[place - order]
+                if order >= shortest:
+                    tables[order - shortest].vote(gram, token)
+
+    def _chain(self, tokens: Sequence[int], salt: int, limit: int) -> list[Guess]:
+        recent = list(tokens[-self.longest :])
+        recent.reverse()
+        shortest, tables = self.shortest, self._tables
+        chain: list[Guess] = []
+        while len(chain) < limit:
+            grams: list[int] = []
+            gram = salt
+            for token in recent:
+                gram = gram << _BITS | token
+                grams.append(gram)
+            found = None
+            order = len(grams)
+            while order >= shortest:
+                found = tables[order - shortest].get(grams[order - 1])
+                if found is not None:
+                    break
+                order -= 1
+            if found is None:
+                break
+            chain.append(Guess(found >> 3, (order, found & _COUNT)))
+            recent.insert(0, found >> 3)
+            if len(recent) > self.longest:
+                recent.pop()
+        return chain
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return place
+    return min(len(one), len(other))
+
+
+# -- what pays -------------------------------------------------------------------------------------------------------
+
+STALE = 1024
+"""Steps after which a time that was not measured again counts as unknown, and may be tried again."""
+
+
+class StepTimes:
+    """Seconds of a step by its number of rows, as measured; estimated where it was not.
+
+    Between two measured numbers of rows the time is interpolated. Beyond them it is taken to grow with the fourth root
+    of the rows: too little, so that what may pay is tried, and then known.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._steps = 0
+        self._mean = [0.0] * (most + 1)
+        self._count = [0] * (most + 1)
+        self._last = [0] * (most + 1)
+        self._table: list[float] | None = None
+
+    def add(self, rows: int, seconds: float) -> None:
+        self._steps += 1
+        if not 0 < rows <= self.most or seconds <= 0:
+            return
+        count = self._count[rows]
+        if count and self._steps - self._last[rows] > STALE:
+            count = 0
+        known = self._mean[rows]
+        if count < 3:
+            self._mean[rows] = min(known, seconds) if count else seconds
+            self._table = None
+        else:
+            # Whatever else the machine did meanwhile does not count in full.
+            self._mean[rows] = known + (min(seconds, 2 * known) - known) / min(count, 32)
+        self._count[rows], self._last[rows] = count + 1, self._steps
+        if self._steps % 16 == 0:
+            self._table = None
+
+    def table(self) -> list[float]:
+        """Seconds for 0..most rows; empty as long as nothing was measured. The same list until something changed."""
+        if self._table is None:
+            self._table = self._estimate()
+        return self._table
+
+    def _estimate(self) -> list[float]:
+        steps, last, mean = self._steps, self._last, self._mean
+        known = [rows for rows in range(1, self.most + 1) if self._count[rows] and steps - last[rows] <= STALE]
+        if not known:
+            return []
+        table = [0.0] * (self.most + 1)
+        for rows in range(1, self.most + 1):
+            below = max((n for n in known if n <= rows), default=None)
+            above = min((n for n in known if n >= rows), default=None)
+            if below is None or above is None:
+                nearest = above if below is None else below
+                assert nearest is not None
+                table[rows] = mean[nearest] * (rows / nearest) ** 0.25
+            elif below == above:
+                table[rows] = mean[rows]
+            else:
+                share = (rows - below) / (above - below)
+                table[rows] = mean[below] + share * (mean[above] - mean[below])
+        return table
+
+
+class Adaptive:
+    """Keeps of a drafter's guesses those that are worth their rows, and lets it rest where none are.
+
+    Three things are measured as the engine runs: how often guesses of each grade turn out right (also those that were
+    not tried: the completion tells a step later), how far each completion is from that, and how long steps of each
+    number of rows take. The guesses that are likeliest to be kept are then added for as long as that raises the
+    expected tokens per second. Where not even good guesses could pay for their rows (on a CPU from about eight
+    completions on), the drafter is not asked; where they could but did not, it rests for so long that asking costs
+    less than 1 % of the time.
+
+    Args:
+        most_rows: no step is made larger than this by guesses.
+    """
+
+    MARGIN = 1.03  # a step must promise this much more per second: estimates are noisy
+    GOOD = 0.9  # share of right guesses that is thought possible before the drafter is asked
+    ASKING = 0.01  # share of the time that asking in vain may cost
+
+    def __init__(self, drafter: Drafter, *, most_rows: int = 16) -> None:
+        self.drafter = drafter
+        self.needs_hidden = drafter.needs_hidden
+        self.most_rows = most_rows
+        self.times = StepTimes(most_rows)
+        self._right: dict[Hashable, list[float]] = {}  # grade -> [share that was right, weight]
+        self._trust: OrderedDict[Hashable, list[float]] = OrderedDict()  # completion -> [right, expected]
+        self._open: dict[Hashable, list[Guess]] = {}  # guesses whose outcome is not known yet
+        self._rest = 0
+        self._rows = 0
+        self._hopeless: tuple[list[float], int, bool] | None = None
+
+    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
+        rows = len(requests)
+        nothing: list[list[int]] = [[] for _ in requests]
+        room = min(budget, self.most_rows - rows)
+        if rows != self._rows:
+            self._rows, self._rest = rows, 0  # another regime
+        if self._rest > 0:
+            self._rest -= 1
+            return nothing
+        times = self.times.table()
+        if room <= 0 or not rows or not times or self._is_hopeless(times, rows, room):
+            return nothing
+        began = time.perf_counter()
+        chains = self.drafter.draft(requests)
+        asked = time.perf_counter() - began
+        hopes: list[tuple[float, int]] = []
+        for number, (request, chain) in enumerate(zip(requests, chains, strict=True)):
+            if chain:
+                self._open[request.key] = chain
+                hope = self._trusted(request.key)
+                for guess in chain:
+                    hope *= self._share(guess.grade)
+                    hopes.append((hope, number))
+        hopes.sort(reverse=True)
+        gain = best = rows / times[rows]
+        tokens = float(rows)
+        best *= self.MARGIN
+        kept = 0
+        for count, (hope, _) in enumerate(hopes[:room], 1):
+            tokens += hope
+            value = tokens / times[rows + count]
+            if value > best:
+                best, kept, gain = value, count, tokens / (times[rows + count] + asked)
+        if gain * times[rows] <= rows:
+            self._rest = ceil(asked / (self.ASKING * times[rows]))
+        for _, number in hopes[:kept]:
+            nothing[number].append(chains[number][len(nothing[number])].token)
+        return nothing
+
+    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
+        self.drafter.observe(request, new_tokens)
+        chain = self._open.pop(request.key, None)
+        if chain is None:
+            return
+        trust = self._trust.get(request.key)
+        if trust is None:
+            trust = self._trust[request.key] = [2.0, 2.0]
+            if len(self._trust) > 1024:
+                self._trust.popitem(last=False)
+        for guess, token in zip(chain, new_tokens, strict=False):
+            share = self._right.setdefault(guess.grade, [0.5, 2.0])
+            right = guess.token == token
+            trust[0] = trust[0] * 0.95 + right
+            trust[1] = trust[1] * 0.95 + share[0]
+            share[1] = min(share[1] + 1, 200.0)
+            share[0] += (right - share[0]) / share[1]
+            if not right:
+                break
+
+    def timed(self, rows: int, seconds: float) -> None:
+        self.times.add(rows, seconds)
+
+    def _share(self, grade: Hashable) -> float:
+        known = self._right.get(grade)
+        return 0.5 if known is None else known[0]
+
+    def _trusted(self, key: Hashable) -> float:
+        """How this completion's guesses do against those of all completions."""
+        known = self._trust.get(key)
+        return 1.0 if known is None else min(1.0, known[0] / known[1])
+
+    def _is_hopeless(self, times: list[float], rows: int, room: int) -> bool:
+        """Whether not even good guesses would pay."""
+        known = self._hopeless
+        if known is None or known[0] is not times or known[1] != rows:
+            needed = self.MARGIN * rows / times[rows]
+            found = all((rows + self.GOOD * more) / times[rows + more] <= needed for more in range(1, room + 1))
+            self._hopeless = known = times, rows, found
+        return known[2]
