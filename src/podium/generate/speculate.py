@@ -369,6 +369,7 @@ class Adaptive:
         began = time.perf_counter()
         chains = self.drafter.draft(requests)
         asked = time.perf_counter() - began
+        self._open.clear()
         hopes: list[tuple[float, int]] = []
         for number, (request, chain) in enumerate(zip(requests, chains, strict=True)):
             if chain:
