@@ -93,24 +93,24 @@ def within(chains: Sequence[Sequence[Guess]], budget: int) -> list[list[int]]:
 # -- n-grams ---------------------------------------------------------------------------------------------------------
 
 _BITS = 20  # of a token id in a table's key; larger ids would only share entries
-_COUNT = 7  # votes are counted up to here
+_ID = (1 << _BITS) - 1
+_LEAD = 7  # a lead of votes is counted up to here, in the lowest bits of a table's value
 
 
 class _Table:
     """n-gram -> the token that most often followed (majority vote of Boyer and Moore: one candidate and its lead), in
-    two generations: when the young one is full it becomes the old one, and what was in the old one is forgotten."""
+    two generations: when the young one is full it becomes the old one, and what was in the old one is forgotten.
 
-    __slots__ = ("half", "old", "young")
+    A value is token * 8 + lead.
+    """
 
-    def __init__(self, entries: int) -> None:
+    __slots__ = ("half", "mask", "old", "young")
+
+    def __init__(self, order: int, entries: int) -> None:
+        self.mask = (1 << _BITS * order) - 1
         self.half = max(1, entries // 2)
         self.young: dict[int, int] = {}
         self.old: dict[int, int] = {}
-
-    def get(self, gram: int) -> int | None:
-        """token * 8 + lead."""
-        found = self.young.get(gram)
-        return self.old.get(gram) if found is None else found
 
     def vote(self, gram: int, token: int) -> None:
         found = self.young.get(gram)
@@ -118,25 +118,28 @@ class _Table:
             found = self.old.get(gram)
             if len(self.young) >= self.half:
                 self.old, self.young = self.young, {}
-        if found is None or (found >> 3 != token and found & _COUNT <= 1):
+        if found is None or (found >> 3 != token and found & _LEAD <= 1):
             self.young[gram] = token << 3 | 1
         elif found >> 3 != token:
             self.young[gram] = found - 1
         else:
-            self.young[gram] = found + 1 if found & _COUNT < _COUNT else found
+            self.young[gram] = found + 1 if found & _LEAD < _LEAD else found
 
 
 class NGramProposer:
-    """Guesses what followed the same last tokens before: in the completion itself, its prompt, and its siblings.
+    """Guesses what followed the same last tokens before: in the completion itself, its prompt, its siblings, and
+    whatever else was written here.
 
-    The longest of the last `longest`..`shortest` tokens that was seen before decides (prompt lookup, Saxena 2023, with
-    tables in place of a search, shared by all attempts at one prompt). A token costs about a microsecond to learn,
-    and is learnt when the next guess is asked for, not before: while nobody asks, nothing is spent.
+    The longest of the last tokens (as many as `orders` says) that was seen before decides: prompt lookup (Saxena 2023)
+    with tables in place of a search. A token costs about a microsecond to learn, and is learnt when the next guess is
+    asked for, not before: while nobody asks, nothing is spent.
 
     Args:
         drafts: guesses in a row.
-        shared: one table for all prompts, instead of one for each.
-        max_entries: n-grams remembered over all prompts, at about 100 bytes each; the oldest are forgotten.
+        orders: lengths of n-grams.
+        siblings_only: one table for each prompt, so that attempts at one learn nothing from another.
+        max_entries: n-grams remembered, at about 150 bytes each; the oldest are forgotten.
+        max_texts: completions and prompts remembered.
     """
 
     needs_hidden = False
@@ -145,20 +148,21 @@ class NGramProposer:
         self,
         *,
         drafts: int = 3,
-        longest: int = 4,
-        shortest: int = 2,
-        shared: bool = False,
-        max_entries: int = 1 << 19,
+        orders: Sequence[int] = (2, 4, 6),
+        siblings_only: bool = False,
+        max_entries: int = 1 << 18,
         max_texts: int = 1024,
     ) -> None:
-        self.drafts, self.longest, self.shortest, self.shared = drafts, longest, shortest, shared
-        self._max_texts = max_texts
-        orders = longest - shortest + 1
-        self._tables = [_Table(max_entries // orders) for _ in range(orders)]  # by order, from the shortest
+        self.drafts, self.siblings_only, self.max_texts = drafts, siblings_only, max_texts
+        self._tables = [_Table(order, max_entries // len(orders)) for order in sorted(orders, reverse=True)]
+        self._longest = max(orders)
+        self._shortest = min(orders)
+        self._whole = self._tables[0].mask
         self._prompts: OrderedDict[Hashable, tuple[int, Sequence[int]]] = OrderedDict()  # salt, first attempt
         self._next_salt = 0
-        self._learnt: OrderedDict[Hashable, int] = OrderedDict()  # completion -> tokens that are in the tables
-        self._texts: OrderedDict[Hashable, tuple[Sequence[int], Hashable]] = OrderedDict()  # those that may have more
+        # Completion -> how many of its tokens are in the tables, and the last of these as one n-gram.
+        self._learnt: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
+        self._untold: OrderedDict[Hashable, tuple[Sequence[int], Hashable]] = OrderedDict()  # may have more of them
 
     def __len__(self) -> int:
         """n-grams remembered."""
@@ -168,85 +172,84 @@ class NGramProposer:
         return within(self.draft(requests), budget)
 
     def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
-        if request.key not in self._texts:
-            self._texts[request.key] = (request.tokens, request.prompt)
-            if len(self._texts) > self._max_texts:
-                self._texts.popitem(last=False)
+        if request.key not in self._untold:
+            self._untold[request.key] = (request.tokens, request.prompt)
+            if len(self._untold) > self.max_texts:
+                self._untold.popitem(last=False)
 
     def timed(self, rows: int, seconds: float) -> None:
         """Guesses cost what they cost: see Adaptive."""
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]:
+        contexts = []
         for request in requests:
-            self._texts.pop(request.key, None)
-            self._learn(request.key, request.tokens, request.prompt)
+            self._untold.pop(request.key, None)
+            contexts.append(self._learn(request.key, request.tokens, request.prompt))
         # What is left went on without asking: other attempts, running ones that cannot use guesses, ended ones.
-        while self._texts:
-            key, (tokens, prompt) = self._texts.popitem()
+        while self._untold:
+            key, (tokens, prompt) = self._untold.popitem()
             self._learn(key, tokens, prompt)
         return [
-            self._chain(
-                request.tokens, self._prompt(request.prompt, request.tokens)[0], min(request.limit, self.drafts)
-            )
-            for request in requests
+            self._chain(gram, salt, min(request.limit, self.drafts))
+            for request, (gram, salt) in zip(requests, contexts, strict=True)
         ]
 
     def _prompt(self, key: Hashable, tokens: Sequence[int]) -> tuple[int, Sequence[int]]:
         """What keeps the n-grams of different prompts apart, and the tokens of the first attempt that was seen."""
-        key = None if self.shared else key
         known = self._prompts.get(key)
         if known is None:
-            self._next_salt += 1
+            # Added to an n-gram: beyond all its bits.
+            self._next_salt += self.siblings_only << _BITS * self._longest
             known = self._prompts[key] = self._next_salt, tokens
-            if len(self._prompts) > self._max_texts:
+            if len(self._prompts) > self.max_texts:
                 self._prompts.popitem(last=False)
         return known
 
-    def _learn(self, key: Hashable, tokens: Sequence[int], prompt: Hashable) -> None:
-        end = len(tokens)
+    def _learn(self, key: Hashable, tokens: Sequence[int], prompt: Hashable) -> tuple[int, int]:
+        """Put what is new of a completion into the tables; its last tokens as one n-gram, and its prompt's salt."""
         salt, sibling = self._prompt(prompt, tokens)
-        first = self._learnt.get(key)
-        if first is None:
+        end = len(tokens)
+        place, gram = self._learnt.get(key, (0, 0))
+        if place > end:  # its end was taken back
+            place = 0
+        if not place:
             # What siblings begin with in common, the prompt at least, is learnt once.
-            first = self.shortest if sibling is tokens else _common(sibling, tokens)
-            if len(self._learnt) >= self._max_texts:
+            place = min(self._shortest if sibling is tokens else _common(sibling, tokens), end)
+            gram = 0
+            for token in tokens[max(0, place - self._longest) : place]:
+                gram = gram << _BITS | token & _ID
+            if len(self._learnt) >= self.max_texts:
                 self._learnt.popitem(last=False)
-        self._learnt[key] = end
+        whole, tables = self._whole, self._tables
+        for token in tokens[place:end]:
+            for table in tables:
+                part = (gram & table.mask) + salt
+                found = table.young.get(part)
+                if found is None or found >> 3 != token:
+                    table.vote(part, token)
+                elif found & _LEAD < _LEAD:
+                    table.young[part] = found + 1
+            gram = (gram << _BITS | token & _ID) & whole
+        self._learnt[key] = end, gram
         self._learnt.move_to_end(key)
-        longest, shortest, tables = self.longest, self.shortest, self._tables
-        for place in range(max(first, shortest), end):
-            token = tokens[place]
-            gram = salt
-            # The nearest token first: each longer n-gram extends the one before it.
-            for order in range(1, min(longest, place) + 1):
-                gram = gram << _BITS | tokens[place - order]
-                if order >= shortest:
-                    tables[order - shortest].vote(gram, token)
+        return gram, salt
 
-    def _chain(self, tokens: Sequence[int], salt: int, limit: int) -> list[Guess]:
-        recent = list(tokens[-self.longest :])
-        recent.reverse()
-        shortest, tables = self.shortest, self._tables
+    def _chain(self, gram: int, salt: int, limit: int) -> list[Guess]:
         chain: list[Guess] = []
-        while len(chain) < limit:
-            grams: list[int] = []
-            gram = salt
-            for token in recent:
-                gram = gram << _BITS | token
-                grams.append(gram)
+        for _ in range(limit):
             found = None
-            order = len(grams)
-            while order >= shortest:
-                found = tables[order - shortest].get(grams[order - 1])
+            for order, table in enumerate(self._tables):
+                part = (gram & table.mask) + salt
+                found = table.young.get(part)
+                if found is None:
+                    found = table.old.get(part)
                 if found is not None:
+                    # A grade: which n-gram, and how far its candidate leads.
+                    chain.append(Guess(found >> 3, order << 3 | found & _LEAD))
                     break
-                order -= 1
             if found is None:
                 break
-            chain.append(Guess(found >> 3, (order, found & _COUNT)))
-            recent.insert(0, found >> 3)
-            if len(recent) > self.longest:
-                recent.pop()
+            gram = (gram << _BITS | found >> 3 & _ID) & self._whole
         return chain
 
 
