@@ -1,108 +1,170 @@
-"""Where keys and values live: the slab of the running rows, and snapshots of those that are not running.
+"""Which block of the key/value pool holds what, who uses it, and which one is given up next.
 
-Knows tensors and slots, no tokens and no requests. The slab is one tensor per layer, rows side by side, so that one
-attention call reads them all in place; a snapshot is one sequence cut to its length.
+Knows block numbers and digests; no tensors, no requests. A block holds `block_size` consecutive positions. Full blocks
+are found by a digest of everything up to their end, so that whoever begins alike shares them; they are never written
+again. A block is *held* by the sequences that run over it and *kept* for those that are paused or were interrupted and
+hope to find it again. What nobody holds may be reused at any time, least recently released first and the kept ones
+last, but stays findable until then.
 """
 
 from __future__ import annotations
 
+import hashlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
 
-import torch
-from torch import Tensor
+ROOT = b""
+"""What stands before the first block of a chain."""
+
+Kept: TypeAlias = list[tuple[int, int]]
+"""Blocks somebody hopes to find again: number, and which use of that number was meant."""
+
+Payload = TypeVar("Payload")
+
+
+def link(before: bytes, tokens: Sequence[int]) -> bytes:
+    """The digest of a block's content and of all that is before it.
+
+    128 bits of a cryptographic hash over the whole chain: equal digests are equal prefixes, whoever chose the tokens.
+    """
+    return hashlib.blake2b(before + array("i", tokens).tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
-class CacheShape:
-    """What one position costs and looks like."""
+class Ending(Generic[Payload]):
+    """The block that a computed prompt ends in, and what the model said there. Behind the prompt's last position the
+    block may hold somebody's answer: only a copy of it may be written to."""
 
-    layers: int
-    kv_heads: int
-    head_dim: int
-    dtype: torch.dtype
-    device: torch.device
-
-    @property
-    def bytes_per_position(self) -> int:
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.dtype.itemsize
-
-    def zeros(self, rows: int, positions: int) -> Tensor:
-        """One layer, [2, rows, Hkv, positions, Dh]: keys and values. Zeroed, since the value of a masked key is still
-        multiplied by 0, and must be finite for that. Positions stand next to each other within a head: attention
-        reads them three times as fast as with the heads in between."""
-        return torch.zeros(2, rows, self.kv_heads, positions, self.head_dim, dtype=self.dtype, device=self.device)
+    block: int
+    payload: Payload
 
 
-class Snapshot:
-    """Keys and values of one sequence: per layer [2, Hkv, length, Dh]."""
+class BlockPool(Generic[Payload]):
+    """`count` blocks. All operations on one block take constant time.
 
-    __slots__ = ("layers", "length", "nbytes")
+    Args:
+        endings: prompts whose ending is remembered at most, since payloads are not counted among the blocks.
+    """
 
-    def __init__(self, layers: list[Tensor]) -> None:
-        self.layers = layers
-        self.length = layers[0].shape[2]
-        self.nbytes = sum(layer.nbytes for layer in layers)
-
-    @classmethod
-    def blank(cls, shape: CacheShape, length: int) -> Snapshot:
-        return cls([shape.zeros(1, length)[:, 0] for _ in range(shape.layers)])
-
-
-class Slab:
-    """Keys and values of the running rows: per layer [2, rows, Hkv, capacity, Dh], and the mask they share."""
-
-    def __init__(self, shape: CacheShape) -> None:
-        self.shape = shape
-        self.rows = 0
-        self.capacity = 0
-        self.layers: list[Tensor] = []
-        self.resize(0, 0)
+    def __init__(self, count: int, block_size: int, endings: int = 16) -> None:
+        self.count = count
+        self.block_size = block_size
+        self._held = [0] * count
+        self._kept = [0] * count
+        self._use = [0] * count
+        # Free blocks in the order of their reuse. Those that are kept for somebody come after all others.
+        self._cold: OrderedDict[int, None] = OrderedDict.fromkeys(range(count))
+        self._warm: OrderedDict[int, None] = OrderedDict()
+        self._digests: list[bytes | None] = [None] * count
+        self._blocks: dict[bytes, int] = {}
+        self._most_endings = endings
+        self._endings: OrderedDict[bytes, Ending[Payload]] = OrderedDict()
+        self._ending_in: dict[int, bytes] = {}
 
     @property
-    def nbytes(self) -> int:
-        return self.bytes_for(self.rows, self.capacity)
+    def available(self) -> int:
+        """Blocks that nobody holds."""
+        return len(self._cold) + len(self._warm)
 
-    def bytes_for(self, rows: int, capacity: int) -> int:
-        return rows * capacity * self.shape.bytes_per_position
+    @property
+    def used(self) -> int:
+        """Blocks that are held or kept."""
+        return self.count - len(self._cold)
 
-    def resize(self, rows: int, capacity: int) -> None:
-        """Make room for `rows` rows of `capacity` positions; what fits both before and after is kept."""
-        common_rows, common = slice(min(rows, self.rows)), slice(min(capacity, self.capacity))
-        mask = torch.full((rows, capacity), float("-inf"), dtype=self.shape.dtype, device=self.shape.device)
-        old = self.layers
-        self.layers = []
-        self.flat: list[tuple[Tensor, ...]] = []
-        if old:
-            mask[common_rows, common] = self.mask[common_rows, common]
-        for number in range(self.shape.layers):
-            new = self.shape.zeros(rows, capacity)
-            if old:
-                new[:, common_rows, :, common] = old[number][:, common_rows, :, common]
-                old[number] = new  # the old layer is freed before the next is made
-            self.layers.append(new)
-        self.rows, self.capacity = rows, capacity
-        self.mask = mask  # [rows, capacity]: 0 where a row has a key, -inf where not
-        # Views for writing one position per row at once, by index (slot * Hkv + head) * capacity + position.
-        self.flat = [layer.view(2, -1, self.shape.head_dim).unbind(0) for layer in self.layers]
+    def is_free(self, block: int) -> bool:
+        return not self._held[block]
 
-    def row(self, slot: int) -> list[Tensor]:
-        """Views of one row, per layer [2, Hkv, capacity, Dh]."""
-        return [layer[:, slot] for layer in self.layers]
+    def take(self) -> int:
+        """A block to write to, held once; what was in it is forgotten. There must be one available."""
+        block, _ = (self._cold or self._warm).popitem(last=False)
+        self._use[block] += 1
+        self._kept[block] = 0
+        self._held[block] = 1
+        digest = self._digests[block]
+        if digest is not None:
+            del self._blocks[digest]
+            self._digests[block] = None
+        ending = self._ending_in.pop(block, None)
+        if ending is not None:
+            del self._endings[ending]
+        return block
 
-    def load(self, slot: int, snapshot: Snapshot) -> None:
-        for layer, kept in zip(self.layers, snapshot.layers, strict=True):
-            layer[:, slot, :, : snapshot.length] = kept
-        self.show(slot, snapshot.length)
+    def hold(self, block: int) -> None:
+        if not self._held[block]:
+            del (self._warm if self._kept[block] else self._cold)[block]
+        self._held[block] += 1
 
-    def save(self, slot: int, length: int) -> Snapshot:
-        return Snapshot([layer[:, slot, :, :length].clone() for layer in self.layers])
+    def release(self, blocks: Sequence[int]) -> None:
+        """Let go of a table. Its end is reused first: a chain is worth nothing without its beginning."""
+        for block in reversed(blocks):
+            self._held[block] -= 1
+            if not self._held[block]:
+                self._free(block)
 
-    def move(self, source: int, target: int, length: int) -> None:
-        for layer in self.layers:
-            layer[:, target, :, :length] = layer[:, source, :, :length]
-        self.show(target, length)
+    def _free(self, block: int) -> None:
+        if self._kept[block]:
+            self._warm[block] = None
+            return
+        self._cold[block] = None
+        if self._digests[block] is None and block not in self._ending_in:
+            self._cold.move_to_end(block, last=False)  # nobody can find it
 
-    def show(self, slot: int, length: int) -> None:
-        """Let the row see its first `length` positions and no others."""
-        self.mask[slot, :length] = 0
-        self.mask[slot, length:] = float("-inf")
+    def keep(self, blocks: Sequence[int]) -> Kept:
+        """Let go of a table, but as something that will be asked for again."""
+        for block in blocks:
+            self._kept[block] += 1
+        self.release(blocks)
+        return [(block, self._use[block]) for block in blocks]
+
+    def standing(self, kept: Kept) -> list[int]:
+        """The blocks from the beginning of `kept` up to the first that was reused."""
+        blocks: list[int] = []
+        for block, use in kept:
+            if self._use[block] != use:
+                break
+            blocks.append(block)
+        return blocks
+
+    def forget(self, kept: Kept) -> None:
+        """`kept` will not be asked for any more."""
+        for block, use in reversed(kept):
+            if self._use[block] == use:
+                self._kept[block] -= 1
+                if not self._kept[block] and not self._held[block]:
+                    del self._warm[block]
+                    self._free(block)
+
+    def publish(self, block: int, digest: bytes) -> None:
+        """The block is full and computed: let it be found. Of equal blocks the first is."""
+        if digest not in self._blocks and self._digests[block] is None:
+            self._blocks[digest] = block
+            self._digests[block] = digest
+
+    def find(self, digests: Iterable[bytes]) -> list[int]:
+        """Blocks of the longest beginning of a chain that is there."""
+        blocks: list[int] = []
+        for digest in digests:
+            block = self._blocks.get(digest)
+            if block is None:
+                break
+            blocks.append(block)
+        return blocks
+
+    def remember(self, key: bytes, block: int, payload: Payload) -> None:
+        """A prompt with the digest `key` ends in `block`."""
+        if key in self._endings or block in self._ending_in:
+            return
+        if len(self._endings) >= self._most_endings:
+            _, oldest = self._endings.popitem(last=False)
+            del self._ending_in[oldest.block]
+        self._endings[key] = Ending(block, payload)
+        self._ending_in[block] = key
+
+    def ending(self, key: bytes) -> Ending[Payload] | None:
+        ending = self._endings.get(key)
+        if ending is not None:
+            self._endings.move_to_end(key)
+        return ending

@@ -1,8 +1,7 @@
 """Podium's engine: many completions of one model at once, on a thread of its own.
 
-A step is: admit who waits, compute what was appended, draw, compute one token of every running row, draw. asyncio is
-only the face: readers are woken on whatever event loop they wait in. With a given seed, what a completion says does
-not depend on what runs beside it, in which order things arrived, or how much memory there is.
+A step is: schedule which tokens are computed, run the model over them, draw the next token of every row that is up to
+date. asyncio is only the face: readers are woken on whatever event loop they wait in.
 """
 
 from __future__ import annotations
@@ -11,50 +10,91 @@ import asyncio
 import threading
 import time
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate.cache import Slab
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
-from podium.generate.runner import STEP, Runner
-from podium.generate.sampling import Settings, check_sampling, choose
-from podium.generate.scheduler import Scheduler
-from podium.generate.sequence import Output, Sequence
+from podium.generate.cache import BlockPool
+from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
+from podium.generate.runner import Runner, Span, load_runner
+from podium.generate.sampling import Settings, adjust, check_sampling, choose, likeliest
+from podium.generate.scheduler import Plan, Said, Scheduler
+from podium.generate.sequence import Output, Scoring, Sequence
+from podium.generate.speculate import DraftRequest, Proposer
 
 if TYPE_CHECKING:
     from podium.models.transformer import Transformer
     from podium.text import Tokenizer
 
-CHUNK = 512
-"""Tokens of a prompt computed at once. Cut from the prompt's start, so that the cuts depend on the prompt alone."""
+STEP_TOKENS = 512
+"""Tokens computed in one step: what prompts may use beside the rows that go on. More would make those wait longer."""
 
 DELIVERY_SECONDS = 0.02
 """Readers are woken this often at most, except for an ending, which is told at once."""
 
 
-class Core:
-    """What runs on the engine's thread. Others may call `post`, `shut` and nothing else."""
+@dataclass(slots=True)
+class EngineStats:
+    """What an engine is doing and has done. Tokens are counted from its start, over all completions."""
 
-    def __init__(self, model: Transformer, tokenizer: Tokenizer, max_rows: int, memory_bytes: int) -> None:
-        self.model = model
+    running: int = 0
+    waiting: int = 0
+    paused: int = 0
+    blocks_used: int = 0  # of running, paused and interrupted completions
+    blocks_total: int = 0
+    steps: int = 0
+    prompt_tokens: int = 0
+    appended_tokens: int = 0
+    generated_tokens: int = 0
+    computed_tokens: int = 0  # went through the model, guesses included
+    cache_hit_tokens: int = 0  # did not, since another completion's were the same
+    preemptions: int = 0
+    draft_tokens: int = 0  # guesses checked …
+    accepted_tokens: int = 0  # … and found right
+
+
+class Core:
+    """What runs on the engine's thread. Others may call `post`, `shut` and `stats` and nothing else."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        tokenizer: Tokenizer,
+        *,
+        positions: int,
+        max_rows: int,
+        memory_bytes: int,
+        step_tokens: int,
+        proposer: Proposer | None,
+    ) -> None:
+        blocks = memory_bytes // runner.block_bytes
+        if not blocks:
+            raise CompleterError(
+                f"memory_bytes {memory_bytes} is too little for one completion",
+                f"give at least {runner.block_bytes}, which is {runner.block_size} tokens",
+            )
+        self.runner = runner
         self.tokenizer = tokenizer
-        self.max_rows = max_rows
-        self.memory_bytes = memory_bytes
-        self.context = 0
+        self.proposer = proposer
+        self.context = min(positions, blocks * runner.block_size)
         self.failure: CompleterError | None = None
-        self.ready = threading.Event()
-        self.steps = 0
+        runner.allocate(blocks)
+        self.pool: BlockPool[Said] = BlockPool(blocks, runner.block_size)
+        self.scheduler = Scheduler(self.pool, runner.copy, max_rows, step_tokens)
+        self._counts = EngineStats(blocks_total=blocks)
         self._commands: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._alive: set[Sequence] = set()
         self._untold: set[Sequence] = set()
         self._told = 0.0
-        self._settings: tuple[int, Settings] | None = None
+        self._drawn: list[Sequence] = []
+        self._settings = Settings([], torch.device("cpu"))
 
     def post(self, command: Callable[[], None]) -> bool:
         """Have `command` run between two steps; False when the engine is no longer there to do it."""
@@ -70,13 +110,25 @@ class Core:
             self._closing = True
             self._changed.notify()
 
+    def stats(self) -> EngineStats:
+        counts = self._counts
+        scheduler = self.scheduler
+        running, waiting = len(scheduler.running), len(scheduler.queue)
+        return replace(
+            counts,
+            running=running,
+            waiting=waiting,
+            paused=max(0, len(self._alive) - running - waiting),
+            blocks_used=self.pool.used,
+            cache_hit_tokens=scheduler.cache_hits,
+            preemptions=scheduler.preemptions,
+        )
+
     def run(self, threads: int | None) -> None:
         try:
             with torch.inference_mode():
                 if threads is not None:
                     torch.set_num_threads(threads)
-                self._prepare()
-                self.ready.set()
                 while self._attend_to_commands():
                     self._step()
                     self._tell()
@@ -88,18 +140,6 @@ class Core:
             failure = CompleterError(f"the engine stopped: {type(error).__name__}: {error}", _cure(error))
             failure.__cause__ = error
         self._end(failure)
-
-    def _prepare(self) -> None:
-        self.runner = Runner(self.model, self.max_rows)
-        # A sequence may have to stand in the slab and beside it at once, when it moves from one to the other.
-        fitting = self.memory_bytes // (2 * self.runner.shape.bytes_per_position) // STEP * STEP
-        if not fitting:
-            raise CompleterError(
-                f"memory_bytes {self.memory_bytes} is too little for one completion",
-                f"give at least {2 * STEP * self.runner.shape.bytes_per_position}",
-            )
-        self.context = min(self.model.config.max_position_embeddings, fitting)
-        self.scheduler = Scheduler(Slab(self.runner.shape), self.runner.round_length, self.max_rows, self.memory_bytes)
 
     def _attend_to_commands(self) -> bool:
         """Run the commands, waiting for one when there is nothing else to do; False when it is time to end."""
@@ -124,16 +164,15 @@ class Core:
         with self._changed:
             self.failure = failure
             commands = self._take_commands()
-        self.ready.set()
         for command in commands:
             command()  # no sequence runs any more; readers and cancellers get their answer below
         for sequence in self._alive:
             sequence.state = "done"
-            sequence.snapshot = None
         self._untold |= self._alive
         self._alive.clear()
-        if hasattr(self, "scheduler"):
-            del self.scheduler, self.runner
+        self.scheduler.running.clear()
+        self.scheduler.queue.clear()
+        del self.runner, self.scheduler.copy  # the weights and the pool
         self._tell(everything=True)
 
     # Commands, run on the engine's thread between steps.
@@ -141,6 +180,7 @@ class Core:
     def begin(self, sequence: Sequence) -> None:
         self._alive.add(sequence)
         if self.failure is None:
+            self._counts.prompt_tokens += len(sequence.prompt)
             self.scheduler.enqueue(sequence)
 
     def resume(self, sequence: Sequence, tokens: list[int]) -> None:
@@ -151,6 +191,7 @@ class Core:
             self._finish(sequence, "length")
             return
         sequence.append(tokens, self.tokenizer.stream())
+        self._counts.appended_tokens += len(tokens)
         self.scheduler.enqueue(sequence)
 
     def drop(self, sequence: Sequence) -> None:
@@ -170,76 +211,163 @@ class Core:
     # A step.
 
     def _step(self) -> None:
-        scheduler = self.scheduler
-        self.steps += 1
-        allowance = CHUNK
-        fresh: list[tuple[Sequence, torch.Tensor]] = []
-        while True:
-            started, prefix = scheduler.admit()
-            fresh += [(s, p.logits) for s, p in started if p.logits is not None and s.computed == len(s.tokens)]
-            if prefix is None or allowance <= 0:
-                break
-            chunk = prefix.prompt[prefix.computed : prefix.computed + CHUNK]
-            logits = self.runner.prefill(prefix.snapshot.layers, chunk, prefix.computed)
-            prefix.computed += len(chunk)
-            prefix.unpaid += len(chunk)
-            allowance -= len(chunk)
-            if prefix.computed == len(prefix.prompt):
-                prefix.logits = logits
-        for slot, sequence in enumerate(scheduler.running):
-            if sequence.computed in sequence.stretches:
-                logits = self._prefill_stretch(sequence, slot)
-                if sequence.computed == len(sequence.tokens):
-                    fresh.append((sequence, logits))
-        if fresh:
-            sequences = [sequence for sequence, _ in fresh]
-            settings = Settings([sequence.sampling for sequence in sequences], self.runner.device)
-            self._draw(sequences, torch.stack([logits for _, logits in fresh]), settings)
-        scheduler.make_room()
-        running = list(scheduler.running)
-        # One that is being rebuilt may stand before its next appended stretch: that is computed in the next step.
-        ahead = [s for s in running if s.computed not in s.stretches]
-        if len(ahead) < len(running):
+        scheduler, counts = self.scheduler, self._counts
+        plan = scheduler.schedule()
+        requests = self._guess(plan) if self.proposer is not None else []
+        spans: list[Span] = []
+        for work in plan.work:
+            sequence = work.sequence
+            end = sequence.computed + work.count
+            if sequence.scoring is not None:
+                wanted = work.count
+            else:
+                wanted = 1 + len(work.guesses) if end == len(sequence.tokens) else 0
+            tokens = sequence.tokens[sequence.computed : end] + work.guesses
+            spans.append(Span(tokens, sequence.computed, sequence.blocks, wanted))
+        if not spans and not plan.forked:
             return
-        if running:
-            logits = self.runner.decode(
-                scheduler.slab, [s.tokens[s.computed] for s in running], [s.computed for s in running]
-            )
-            for sequence in running:
+        counts.steps += 1
+        began = time.perf_counter()
+        logits, hidden = self.runner.step(spans) if spans else (torch.empty(0), torch.empty(0))
+
+        rows: list[int] = []  # of the logits that are drawn from
+        drawing: list[tuple[Sequence, list[int]]] = []
+        learnt = False
+        row = 0
+        for work, span in zip(plan.work, spans, strict=True):
+            sequence = work.sequence
+            first, row = row, row + span.wanted
+            sequence.computed += work.count
+            sequence.usage.computed_tokens += len(span.tokens)
+            counts.computed_tokens += len(span.tokens)
+            scheduler.publish(sequence)
+            if sequence.scoring is not None:
+                self._score(sequence, sequence.scoring, logits[first:row], span.start)
+            elif span.wanted:
+                if sequence.fresh:
+                    scheduler.remember(sequence, Said(logits[first].clone(), hidden[first].clone()))
+                    learnt = True
+                drawing.append((sequence, work.guesses))
+                rows += range(first, row)
+        forked = plan.forked + scheduler.fork() if learnt else plan.forked
+        if len(rows) < len(logits):
+            at = torch.tensor(rows, dtype=torch.long, device=logits.device)
+            logits, hidden = logits[at], hidden[at]
+        if forked:
+            drawing += [(sequence, []) for sequence, _ in forked]
+            said = torch.stack([said.logits for _, said in forked])
+            states = torch.stack([said.hidden for _, said in forked])
+            logits = torch.cat([logits, said]) if rows else said
+            hidden = torch.cat([hidden, states]) if rows else states
+        if drawing:
+            self._draw(drawing, logits, hidden)
+        if self.proposer is not None:
+            for request, sequence, before in requests:
+                self.proposer.observe(request, sequence.tokens[before:])
+            if all(work.count == 1 for work in plan.work) and not forked:
+                self.proposer.timed(sum(len(span.tokens) for span in spans), time.perf_counter() - began)
+
+    def _guess(self, plan: Plan) -> list[tuple[DraftRequest, Sequence, int]]:
+        """Ask for guesses, and put those that have a place into the plan. Each request comes with its sequence and the
+        number of tokens that it had."""
+        assert self.proposer is not None
+        guessing = [
+            work
+            for work in plan.work
+            if work.count == 1 == work.sequence.remaining and work.sequence.usage.completion_tokens
+        ]
+        requests: list[DraftRequest] = []
+        for work in guessing:
+            sequence = work.sequence
+            left = sequence.sampling.max_tokens - sequence.usage.completion_tokens
+            limit = max(0, min(left, self.context - len(sequence.tokens)) - 1)
+            requests.append(DraftRequest(sequence.number, sequence.tokens, sequence.key, sequence.hidden, limit))
+        if not requests:
+            return []
+        budget = max(0, plan.budget)
+        for work, request, guesses in zip(guessing, requests, self.proposer.propose(requests, budget), strict=True):
+            room = self.scheduler.room_for_guesses(work.sequence, min(len(guesses), request.limit, budget))
+            work.guesses = guesses[:room]
+            budget -= room
+        return [
+            (request, work.sequence, len(work.sequence.tokens))
+            for work, request in zip(guessing, requests, strict=True)
+        ]
+
+    def _draw(self, drawing: list[tuple[Sequence, list[int]]], logits: Tensor, hidden: Tensor) -> None:
+        """Draw the token after the last one of each sequence, and after each of its guesses. A guess is kept if it is
+        the very token that is drawn in its place: what is said does not depend on what was guessed."""
+        owners = [sequence for sequence, guesses in drawing for _ in range(1 + len(guesses))]
+        counters = [s.usage.completion_tokens + i for s, guesses in drawing for i in range(1 + len(guesses))]
+        if self._drawn != owners:
+            self._drawn = owners
+            self._settings = Settings([sequence.sampling for sequence in owners], logits.device)
+        tokens, logprobs, tops = choose(logits, self._settings, counters, self._adjusted(drawing, logits))
+        row = 0
+        for sequence, guesses in drawing:
+            finish: Finish | None = None
+            before = sequence.usage.completion_tokens
+            for i, guess in enumerate([*guesses, None]):
+                token, logprob = tokens[row + i], logprobs[row + i]
+                if logprob != logprob:
+                    raise CompleterError(
+                        "the model's logits are not finite", "the weights are damaged: check them, or train again"
+                    )
+                finish = sequence.take(token, logprob, tops[row + i], self.tokenizer, self.context)
+                if finish is not None or token != guess:
+                    break
                 sequence.computed += 1
-                sequence.usage.computed_tokens += 1
-            if self._settings is None or self._settings[0] != scheduler.version:
-                settings = Settings([sequence.sampling for sequence in running], self.runner.device)
-                self._settings = (scheduler.version, settings)
-            self._draw(running, logits, self._settings[1])
-
-    def _prefill_stretch(self, sequence: Sequence, slot: int) -> torch.Tensor:
-        row = self.scheduler.slab.row(slot)
-        end = sequence.stretches[sequence.computed]
-        logits = torch.empty(0)
-        while sequence.computed < end:
-            chunk = sequence.tokens[sequence.computed : min(end, sequence.computed + CHUNK)]
-            logits = self.runner.prefill(row, chunk, sequence.computed)
-            sequence.computed += len(chunk)
-            sequence.usage.computed_tokens += len(chunk)
-        self.scheduler.slab.show(slot, end)
-        return logits
-
-    def _draw(self, sequences: list[Sequence], logits: torch.Tensor, settings: Settings) -> None:
-        tokens, logprobs = choose(logits, settings, [s.usage.completion_tokens for s in sequences])
-        for sequence, token, logprob in zip(sequences, tokens, logprobs, strict=True):
-            if sequence.computed < len(sequence.tokens):
-                continue  # being rebuilt: what follows is known
-            if logprob != logprob:
-                raise CompleterError(
-                    "the model's logits are not finite", "the weights are damaged: check them, or train again"
-                )
-            finish = sequence.take(token, logprob, self.tokenizer, self.context)
+            drawn = sequence.usage.completion_tokens - before
+            if self.proposer is not None and self.proposer.needs_hidden:
+                sequence.hidden = hidden[row + drawn - 1].clone()
+            row += 1 + len(guesses)
+            self._counts.generated_tokens += drawn
+            if guesses:
+                self._count_guesses(sequence, len(guesses), drawn - 1)
+                self.scheduler.publish(sequence)
             self._untold.add(sequence)
             if finish == "stop":
                 self.scheduler.pause(sequence)
             elif finish is not None:
                 self._release(sequence)
+
+    def _adjusted(self, drawing: list[tuple[Sequence, list[int]]], logits: Tensor) -> Tensor | None:
+        """The logits with penalties, where there are any. A row behind guesses is that of a context with them."""
+        adjusted: Tensor | None = None
+        row = 0
+        for sequence, guesses in drawing:
+            if sequence.penalised():
+                adjusted = logits.clone() if adjusted is None else adjusted
+                for i in range(1 + len(guesses)):
+                    early = sequence.usage.completion_tokens + i < sequence.sampling.min_tokens
+                    adjust(
+                        adjusted[row + i],
+                        sequence.sampling,
+                        sequence.seen.union(guesses[:i]),
+                        sequence.written + Counter(guesses[:i]),
+                        sequence.ends(self.tokenizer) if early else (),
+                    )
+            row += 1 + len(guesses)
+        return adjusted
+
+    def _count_guesses(self, sequence: Sequence, guessed: int, right: int) -> None:
+        extra = sequence.usage.extra
+        extra["draft_tokens"] = extra.get("draft_tokens", 0) + guessed
+        extra["accepted_tokens"] = extra.get("accepted_tokens", 0) + right
+        self._counts.draft_tokens += guessed
+        self._counts.accepted_tokens += right
+
+    def _score(self, sequence: Sequence, scoring: Scoring, logits: Tensor, start: int) -> None:
+        """Note how likely the tokens behind positions `start`… were; the last one has none behind it."""
+        following = sequence.tokens[start + 1 : start + 1 + len(logits)]
+        if following:
+            logprobs = torch.log_softmax(logits[: len(following)], -1)
+            chosen = logprobs.gather(1, torch.tensor(following, device=logits.device)[:, None])[:, 0].tolist()
+            # What was computed before memory ran short is computed again.
+            scoring.logprobs[start + 1 :] = chosen
+            scoring.top[start + 1 :] = likeliest(logprobs, [scoring.top_count] * len(following))
+        if not sequence.remaining:
+            self._finish(sequence, "length")
 
     def _tell(self, everything: bool = False) -> None:
         """Wake the readers of what is new."""
@@ -296,12 +424,17 @@ class Engine:
     Args:
         max_rows: completions computed side by side; more wait in order of arrival.
         memory_bytes: for keys and values; with it, the longest context may be shorter than the model's.
-        threads: of torch's matrix products (None: torch's own choice). Answers are reproducible for one number.
+        threads: of matrix products (None: one per core).
         name: stands in Maker.model.
+        kernel: "native" (C), "torch", or "auto": native where it can be had. `description` says which it became.
+        format: of the native kernel's weights (None: fp16, nearly lossless on a CPU; "fp32" is exact).
+        step_tokens: computed in one step at most; prompts are cut into chunks by it.
+        proposer: guesses tokens ahead, which changes how fast an answer comes and not what it says.
 
     Raises:
-        CompleterError: memory_bytes does not hold a single completion.
-        InputError: max_rows below 1, or the tokenizer has more entries than the model.
+        CompleterError: memory_bytes does not hold a single block.
+        InputError: max_rows or step_tokens below 1, the tokenizer has more entries than the model, or a kernel or
+            format that cannot be had.
     """
 
     def __init__(
@@ -313,9 +446,14 @@ class Engine:
         memory_bytes: int = 2 << 30,
         threads: int | None = None,
         name: str = "podium",
+        kernel: str = "auto",
+        format: str | None = None,
+        step_tokens: int = STEP_TOKENS,
+        proposer: Proposer | None = None,
     ) -> None:
-        if max_rows < 1:
-            raise InputError(f"max_rows is {max_rows}", "it must be at least 1")
+        for option, value in (("max_rows", max_rows), ("step_tokens", step_tokens)):
+            if value < 1:
+                raise InputError(f"{option} is {value}", "it must be at least 1")
         if tokenizer.vocab_size > model.config.vocab_size:
             raise InputError(
                 f"the tokenizer has {tokenizer.vocab_size} entries, the model {model.config.vocab_size}",
@@ -324,14 +462,20 @@ class Engine:
         self.name = name
         self._tokenizer = tokenizer
         self._vocabulary = model.config.vocab_size
-        self._core = Core(model, tokenizer, max_rows, memory_bytes)
+        runner, self.description = load_runner(model, kernel, format, threads)
+        self._core = Core(
+            runner,
+            tokenizer,
+            positions=model.config.max_position_embeddings,
+            max_rows=max_rows,
+            memory_bytes=memory_bytes,
+            step_tokens=step_tokens,
+            proposer=proposer,
+        )
         self._thread = threading.Thread(target=self._core.run, args=(threads,), name=f"engine {name}", daemon=True)
         self._thread.start()
         # Also runs when the engine is dropped unclosed and when the interpreter ends.
         self._finalizer = weakref.finalize(self, _close, self._core, self._thread)
-        self._core.ready.wait()
-        if self._core.failure is not None:
-            raise self._core.failure
 
     @property
     def context(self) -> int:
@@ -353,11 +497,33 @@ class Engine:
                 f"the prompt has {len(tokens)} tokens, the context {self.context}",
                 "shorten it, or use a model with a longer context (more memory_bytes, where that is what limits it)",
             )
-        sequence = Sequence(tuple(tokens), sampling, self._tokenizer.stream())
+        return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream()))
+
+    async def score(self, tokens: list[int], top: int = 0) -> PromptScore:
+        """How likely the model finds each of `tokens` after those before it, with the `top` likeliest in its place.
+
+        Raises:
+            InputError: no tokens, or ids outside the vocabulary.
+            PromptTooLong: more tokens than the context holds.
+            CompleterError: the engine is closed.
+        """
+        tokens = self._encode(tokens)
+        if len(tokens) > self.context:
+            raise PromptTooLong(f"{len(tokens)} tokens, the context is {self.context}", "score a shorter text")
+        scoring = Scoring(top)
+        async for _ in self._begin(Sequence(tuple(tokens), Sampling(), self._tokenizer.stream(), scoring)):
+            pass
+        return PromptScore(tuple(scoring.logprobs), tuple(scoring.top))
+
+    def stats(self) -> EngineStats:
+        """What it is doing now, and has done since its start."""
+        return self._core.stats()
+
+    def _begin(self, sequence: Sequence) -> EngineCompletion:
         core = self._core
         if not core.post(lambda: core.begin(sequence)):
-            raise core.failure or CompleterError("the engine was closed", "start a new one")
-        return EngineCompletion(self._core, sequence, self._tokenizer)
+            raise _told_again(core.failure)
+        return EngineCompletion(core, sequence, self._tokenizer)
 
     def _encode(self, prompt: Prompt) -> list[int]:
         tokens: list[int]

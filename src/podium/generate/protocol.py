@@ -54,9 +54,20 @@ class Piece:
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()  # per token, likeliest first
 
 
+@dataclass(frozen=True, slots=True)
+class PromptScore:
+    """How likely a model finds given tokens, one after the other. Nothing is known of the first."""
+
+    logprobs: tuple[float | None, ...]  # of each token after those before it
+    top: tuple[tuple[tuple[int, float], ...], ...]  # the likeliest tokens in each place, likeliest first
+
+
 @dataclass(slots=True)
 class CompletionUsage:
-    """Tokens of one completion. `computed_tokens` went through the model; cached and resumed ones did not again."""
+    """Tokens of one completion. `computed_tokens` went through the model; cached and resumed ones did not again.
+
+    Where the engine speculates, `extra` has draft_tokens (computed on a guess) and accepted_tokens (of these, right).
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0

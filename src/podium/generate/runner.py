@@ -1,178 +1,226 @@
-"""Running the model over the cache: one stretch of one sequence (prefill), or one token of many rows (decode).
+"""Computing one step: some tokens of some sequences, over a pool of key/value blocks.
 
-Knows the model and the cache, no requests and no sampling. What a row gets must not depend on the rows beside it, to
-the last bit. A matrix product is the same for each row only between certain numbers of rows, and attention only
-between certain padded lengths; which ones depends on the machine's kernels. The runner finds out at the start and
-uses no others. Prefill runs one sequence at a time in its own shape, so that nothing else can enter.
+Knows the model and the pool; no requests, no sampling, no block's meaning. `Runner` is what the engine asks for;
+`TorchRunner` does it with torch alone, on any device and in any dtype, and is the reference for faster ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from podium.generate.cache import CacheShape, Slab
+from podium.errors import InputError
 
 if TYPE_CHECKING:
     from podium.models.transformer import Transformer
 
-# torch's attention on the CPU walks the keys in steps of 512 and reduces each step on its own.
-STEP = 512
-_PARTS = (64, 128, 192, 256, 320, 384, 448, STEP)
+BLOCK_SIZE = 32
+FORMATS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
-class Runner:
-    """`row_counts`: the numbers of rows decode may run; `parts`: what may stand behind whole steps of 512 keys."""
+@dataclass(slots=True)
+class Span:
+    """Consecutive tokens of one sequence, to be computed in this step."""
 
-    def __init__(self, model: Transformer, max_rows: int) -> None:
-        self.model = model
+    tokens: Sequence[int]  # at least one
+    start: int  # position of the first
+    blocks: Sequence[int]  # block i of the table holds positions [i * block_size, (i + 1) * block_size)
+    wanted: int = 1  # logits are returned for this many of the last tokens
+
+
+class Runner(Protocol):
+    """Attributes:
+    block_size: positions per block.
+    block_bytes: of the keys and values of one block, over all layers.
+    invariant: a token's logits depend on its own sequence alone, to the last bit: not on what else is in the step,
+        nor on how the sequence was cut into spans.
+    weight_bytes: of the weights held.
+    """
+
+    block_size: int
+    block_bytes: int
+    invariant: bool
+    vocab_size: int
+    weight_bytes: int
+
+    def allocate(self, blocks: int) -> None:
+        """Make the pool. Its memory is touched only as blocks are used."""
+        ...
+
+    def copy(self, source: int, target: int) -> None:
+        """Make block `target` equal to block `source`."""
+        ...
+
+    def step(self, spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
+        """Compute all spans. Keys and values of all tokens are written before any are read; a token sees the positions
+        up to its own. Two spans may share blocks as long as neither writes to them.
+
+        Returns:
+            Logits [W, V] and states after the last norm [W, D], both fp32; W is the sum of `wanted`, in order.
+        """
+        ...
+
+
+class _Group(NamedTuple):
+    """Spans of equal length attended to in one call."""
+
+    rows: int
+    length: int
+    where: Tensor  # [rows * length] places of their tokens in the step
+    tables: Tensor  # [rows * blocks]
+    mask: Tensor  # [rows, 1, heads per key head * length, keys], added to the scores
+
+
+class TorchRunner:
+    """The model's own modules over a pool of torch tensors.
+
+    All tokens of a step go through the layers together. For attention, blocks are gathered; the query heads that share
+    a key head stand as query rows, so that no key is repeated. Results are equal up to rounding only: matrix products
+    round differently for different numbers of rows.
+    """
+
+    invariant = False
+
+    def __init__(self, model: Transformer, block_size: int = BLOCK_SIZE) -> None:
         config = model.config
         weight = model.embedding.weight
-        self.heads, self.kv_heads, self.head_dim = (
-            config.num_attention_heads,
+        self.model = model
+        self.block_size = block_size
+        self.vocab_size = config.vocab_size
+        self.device, self.dtype = weight.device, weight.dtype
+        self.layers, self.kv_heads, self.head_dim = (
+            config.num_hidden_layers,
             config.num_key_value_heads,
             config.head_dim,
         )
-        self.shape = CacheShape(config.num_hidden_layers, self.kv_heads, self.head_dim, weight.dtype, weight.device)
-        self.device = weight.device
-        self.row_counts = self._consistent_row_counts(max_rows)
-        self.parts = self._consistent_parts()
+        self.group = config.num_attention_heads // self.kv_heads
+        self.block_bytes = 2 * self.layers * self.kv_heads * block_size * self.head_dim * self.dtype.itemsize
+        self.weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
+        self._pool = torch.empty(0)
 
-    def round_length(self, length: int) -> int:
-        """The shortest padded length that may be used for `length` keys."""
-        whole, part = divmod(max(length, 1), STEP)
-        return whole * STEP + (min(p for p in self.parts if p >= part) if part else 0)
+    def allocate(self, blocks: int) -> None:
+        shape = (self.layers, 2, self.kv_heads, blocks, self.block_size, self.head_dim)
+        # Zeroed, since the value of a masked key is still multiplied by 0 and must be finite for that. numpy's zeros
+        # on the CPU are pages that the system hands out when they are first written to.
+        if self.device.type == "cpu":
+            self._pool = torch.from_numpy(np.zeros(blocks * self.block_bytes, np.uint8)).view(self.dtype).view(shape)
+        else:
+            self._pool = torch.zeros(shape, dtype=self.dtype, device=self.device)
+
+    def copy(self, source: int, target: int) -> None:
+        self._pool[:, :, :, target] = self._pool[:, :, :, source]
 
     @torch.inference_mode()
-    def prefill(self, row: list[Tensor], tokens: Sequence[int], start: int) -> Tensor:
-        """Compute the stretch `tokens` from position `start` on, write its keys and values into `row` (per layer
-        [2, Hkv, capacity, Dh], which holds what is before), and return the logits [V] after its last token."""
-        length = len(tokens)
-        end = start + length
-        mask = None
-        if start:
-            mask = torch.ones(length, end, dtype=torch.bool, device=self.device).tril(diagonal=start)
-        grouped = self.heads != self.kv_heads
+    def step(self, spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
+        positions = [np.arange(span.start, span.start + len(span.tokens)) for span in spans]
+        slots = [
+            np.asarray(span.blocks)[places // self.block_size] * self.block_size + places % self.block_size
+            for span, places in zip(spans, positions, strict=True)
+        ]
+        ends = np.cumsum([len(span.tokens) for span in spans])
+        groups = self._groups(spans, positions, ends)
+        where = self._on_device(np.concatenate(slots))
+        pool = self._pool
+        heads = self.group * self.kv_heads
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            cache = row[layer]
-            cache[0, :, start:end] = k[0].transpose(0, 1)
-            cache[1, :, start:end] = v[0].transpose(0, 1)
-            keys, values = cache[:, None, :, :end].unbind(0)
-            q = q.transpose(1, 2)
-            mixed = F.scaled_dot_product_attention(
-                q, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
-            )
-            return mixed.transpose(1, 2)
+            slotted = pool[layer].view(2, self.kv_heads, -1, self.head_dim)
+            slotted[0].index_copy_(1, where, k[0].transpose(0, 1))
+            slotted[1].index_copy_(1, where, v[0].transpose(0, 1))
+            mixed = torch.empty_like(q[0])
+            for group in groups:
+                rows, length = group.rows, group.length
+                gathered = pool[layer].index_select(2, group.tables)
+                keys, values = gathered.view(2, self.kv_heads, rows, -1, self.head_dim).transpose(1, 2).unbind(0)
+                queries = q[0].index_select(0, group.where)
+                queries = queries.view(rows, length, self.kv_heads, self.group, self.head_dim).permute(0, 2, 3, 1, 4)
+                found = F.scaled_dot_product_attention(
+                    queries.reshape(rows, self.kv_heads, self.group * length, self.head_dim),
+                    keys,
+                    values,
+                    attn_mask=group.mask,
+                )
+                found = found.view(rows, self.kv_heads, self.group, length, self.head_dim).permute(0, 3, 1, 2, 4)
+                mixed.index_copy_(0, group.where, found.reshape(-1, heads, self.head_dim))
+            return mixed[None]
 
         hidden = self.model.hidden(
-            torch.tensor([tokens], device=self.device),
-            positions=torch.arange(start, end, device=self.device)[None],
+            self._on_device(np.concatenate([np.asarray(span.tokens) for span in spans]))[None],
+            positions=self._on_device(np.concatenate(positions))[None],
             attend=attend,
+        )[0]
+        wanted = np.concatenate(
+            [np.arange(end - span.wanted, end) for span, end in zip(spans, ends, strict=True)], dtype=np.int64
         )
-        return self.model.head(hidden[0, -1:])[0]
+        hidden = hidden.index_select(0, self._on_device(wanted))
+        return self.model.head(hidden).float(), hidden.float()
 
-    @torch.inference_mode()
-    def decode(self, slab: Slab, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
-        """Compute one token of each of the first R rows, at its position, and return the logits [R, V]."""
-        count = len(tokens)
-        largest = self.row_counts[-1]
-        return torch.cat(
-            [
-                self._decode(slab, first, tokens[first : first + largest], positions[first : first + largest])
-                for first in range(0, count, largest)
-            ]
-        )
+    def _groups(self, spans: Sequence[Span], positions: list[np.ndarray], ends: np.ndarray) -> list[_Group]:
+        """Spans of equal length and similar context, so that little of what is gathered is padding."""
+        size = self.block_size
+        blocks = [-(-(span.start + len(span.tokens)) // size) for span in spans]
+        order = sorted(range(len(spans)), key=lambda i: (len(spans[i].tokens), blocks[i]))
+        members: list[list[int]] = []
+        for i in order:
+            first = members[-1][0] if members else i
+            if members and len(spans[first].tokens) == len(spans[i].tokens) and blocks[i] <= blocks[first] * 5 // 4 + 1:
+                members[-1].append(i)
+            else:
+                members.append([i])
+        return [self._group([spans[i] for i in m], [positions[i] for i in m], ends[m], blocks[m[-1]]) for m in members]
 
-    def _decode(self, slab: Slab, first: int, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
-        rows = len(tokens)
-        padded = min(count for count in self.row_counts if count >= rows)
-        filling = [0] * (padded - rows)
-        capacity = slab.capacity
-        length = min(self.round_length(max(positions) + 1), capacity)
-        heads, kv_heads, head_dim = self.heads, self.kv_heads, self.head_dim
-        group = heads // kv_heads
-        places = torch.tensor([*positions, *filling], device=self.device)
-        lines = torch.arange(first * kv_heads, (first + rows) * kv_heads, device=self.device).view(rows, kv_heads)
-        where = (lines * capacity + places[:rows, None]).view(-1)
-        slab.mask[first : first + rows].scatter_(1, places[:rows, None], 0.0)
-        mask = slab.mask[first : first + rows, None, None, :length]
+    def _group(self, spans: list[Span], positions: list[np.ndarray], ends: np.ndarray, blocks: int) -> _Group:
+        rows, length = len(spans), len(spans[0].tokens)
+        tables = np.zeros((rows, blocks), np.int64)
+        for table, span in zip(tables, spans, strict=True):
+            used = span.blocks[:blocks]
+            table[: len(used)] = used
+        places = self._on_device(np.stack(positions))
+        unseen = torch.arange(blocks * self.block_size, device=self.device) > places[:, :, None]
+        mask = torch.zeros(unseen.shape, dtype=self.dtype, device=self.device).masked_fill_(unseen, float("-inf"))
+        mask = mask[:, None, None].expand(-1, -1, self.group, -1, -1).flatten(2, 3)
+        where = (ends[:, None] - length + np.arange(length)).ravel()
+        return _Group(rows, length, self._on_device(where), self._on_device(tables.ravel()), mask)
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            flat_keys, flat_values = slab.flat[layer]
-            flat_keys.index_copy_(0, where, k[:rows].reshape(-1, head_dim))
-            flat_values.index_copy_(0, where, v[:rows].reshape(-1, head_dim))
-            keys, values = slab.layers[layer][:, first : first + rows, :, :length].unbind(0)
-            # The query heads of one key head stand as query rows: no key is repeated.
-            mixed = F.scaled_dot_product_attention(
-                q[:rows, 0].unflatten(1, (kv_heads, group)), keys, values, attn_mask=mask
+    def _on_device(self, numbers: np.ndarray) -> Tensor:
+        return torch.from_numpy(numbers.astype(np.int64, copy=False)).to(self.device, non_blocking=True)
+
+
+def load_runner(model: Transformer, kernel: str, format: str | None, threads: int | None) -> tuple[Runner, str]:
+    """The runner for `kernel`, and what it is, in words.
+
+    Args:
+        kernel: "native" (the C kernels), "torch", or "auto": native where it can be had, else torch.
+        format: of the native kernel's weights; None: fp16. torch computes with the model's own.
+
+    Raises:
+        InputError: an unknown kernel, a format that torch does not have here, or native where it cannot be had.
+    """
+    own = FORMATS.get(model.embedding.weight.dtype, str(model.embedding.weight.dtype))
+    device = model.embedding.weight.device.type
+    if kernel not in ("auto", "torch", "native"):
+        raise InputError(f"kernel is {kernel!r}", "it must be 'auto', 'torch' or 'native'")
+    if kernel == "torch":
+        if format not in (None, own):
+            raise InputError(
+                f"format is {format!r}, and the torch kernel computes with the model's own {own}",
+                "use the native kernel, or convert the model",
             )
-            mixed = mixed.reshape(rows, 1, heads, head_dim)
-            return mixed if rows == padded else F.pad(mixed, (0, 0, 0, 0, 0, 0, 0, padded - rows))
-
-        hidden = self.model.hidden(
-            torch.tensor([*tokens, *filling], device=self.device)[:, None],
-            positions=places[:, None],
-            attend=attend,
-        )
-        return self.model.head(hidden)[:rows, 0]
-
-    @torch.inference_mode()
-    def _consistent_row_counts(self, max_rows: int) -> tuple[int, ...]:
-        """Numbers of rows that give the same bits for a row, wherever it stands, up to the first that holds
-        `max_rows`; (1,) where only rows on their own are safe."""
-        ladder = [4 * i for i in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if 4 * i < max_rows] + [-(-max_rows // 4) * 4]
-        vocabulary = self.model.config.vocab_size
-        generator = torch.Generator().manual_seed(0)
-        samples = torch.randint(0, vocabulary, (3,), generator=generator).to(self.device)
-
-        def logits(count: int) -> Tensor:
-            which = torch.arange(count, device=self.device) % len(samples)
-            hidden = self.model.hidden(
-                samples[which][:, None],
-                positions=(which * 7)[:, None],
-                # The values of each head stand for what attention would mix.
-                attend=lambda layer, q, k, v: q + v.repeat_interleave(self.heads // self.kv_heads, dim=2),
-            )
-            return self.model.head(hidden)[:, 0]
-
-        expected = logits(ladder[-1])[: len(samples)]
-        return tuple(
-            count
-            for count in ladder
-            if torch.equal(
-                (found := logits(count)).nan_to_num(),
-                expected[torch.arange(len(found), device=self.device) % len(samples)].nan_to_num(),
-            )
-        ) or (1,)
-
-    @torch.inference_mode()
-    def _consistent_parts(self) -> tuple[int, ...]:
-        """Rests behind whole steps whose attention has the bits of a whole step."""
-        generator = torch.Generator().manual_seed(0)
-
-        def draw(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator).to(self.device, self.shape.dtype)
-
-        q = draw(1, self.kv_heads, self.heads // self.kv_heads, self.head_dim)
-        cache = draw(2, 1, self.kv_heads, 2 * STEP, self.head_dim)
-
-        def attention(seen: int, padded: int) -> Tensor:
-            mask = torch.zeros(1, 1, 1, padded, dtype=self.shape.dtype, device=self.device)
-            mask[..., seen:] = float("-inf")
-            keys, values = cache[:, :, :, :padded].unbind(0)
-            return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
-
-        return tuple(
-            part
-            for part in _PARTS
-            if all(
-                torch.equal(attention(base + part - short, base + part), attention(base + part - short, base + STEP))
-                for base in (0, STEP)
-                for short in (0, 1, 17, 40)
-            )
-        )
+        return TorchRunner(model), f"torch, {own} on {device}"
+    missing = f"the model is on {device}"
+    if device == "cpu":
+        try:
+            from podium.generate.native.runner import NativeRunner  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            missing = str(error)
+        else:
+            return NativeRunner(model, format=format or "fp16", threads=threads), f"native, {format or 'fp16'} weights"
+    if kernel == "native":
+        raise InputError(f"the native kernel cannot be used: {missing}", "use kernel 'auto' or 'torch'")
+    return TorchRunner(model), f"torch, {own} on {device}, since the native kernel cannot be used: {missing}"

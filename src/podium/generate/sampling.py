@@ -1,4 +1,4 @@
-"""Choosing the next token of every row from its logits: greedy, temperature, top-k, top-p, min-p.
+"""Choosing the next token of every row from its logits: penalties, greedy, temperature, top-k, top-p, min-p.
 
 Knows rows of logits, no sequences and no cache. Every operation works within a row, and a row's path through the code
 depends on its own settings and logits alone, so that its token does not depend on the rows beside it. Random numbers
@@ -7,7 +7,7 @@ are counter-based: number `i` of seed `s` is a hash of (s, i), whatever was draw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,11 @@ def check_sampling(sampling: Sampling) -> None:
         ("min_p", 0 <= sampling.min_p < 1, "from 0 (off) to below 1"),
         ("repetition_window", sampling.repetition_window >= 0, "0 (off) or more"),
         ("repetition_count", sampling.repetition_count >= 0, "0 (off) or more"),
+        ("min_tokens", 0 <= sampling.min_tokens <= sampling.max_tokens, "from 0 to max_tokens"),
+        ("repetition_penalty", 0 < sampling.repetition_penalty < float("inf"), "above 0 (1: off)"),
+        ("presence_penalty", abs(sampling.presence_penalty) < float("inf"), "a finite number (0: off)"),
+        ("frequency_penalty", abs(sampling.frequency_penalty) < float("inf"), "a finite number (0: off)"),
+        ("top_logprobs", sampling.top_logprobs >= 0, "0 (none) or more"),
     ):
         if not fine:
             raise InputError(f"sampling: {name} is {getattr(sampling, name)!r}", f"it must be {wanted}")
@@ -52,6 +57,28 @@ def _mix(z: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
+def adjust(
+    logits: Tensor, sampling: Sampling, seen: Collection[int], written: Mapping[int, int], forbidden: Collection[int]
+) -> None:
+    """Penalise one row of logits [V] in place.
+
+    Args:
+        seen: tokens of the context, for repetition_penalty (arXiv:1909.05858, section 4.1).
+        written: how often the model wrote which token, for presence_penalty and frequency_penalty (OpenAI's API).
+        forbidden: tokens that must not be drawn.
+    """
+    if sampling.repetition_penalty != 1 and seen:
+        at = torch.tensor(list(seen), device=logits.device)
+        scores = logits[at]
+        logits[at] = torch.where(scores > 0, scores / sampling.repetition_penalty, scores * sampling.repetition_penalty)
+    if (sampling.presence_penalty or sampling.frequency_penalty) and written:
+        at = torch.tensor(list(written), device=logits.device)
+        times = torch.tensor(list(written.values()), dtype=logits.dtype, device=logits.device)
+        logits[at] -= sampling.presence_penalty + sampling.frequency_penalty * times
+    if forbidden:
+        logits[torch.tensor(list(forbidden), device=logits.device)] = float("-inf")
+
+
 class Settings:
     """The sampling settings of some rows as tensors, made once and used until the rows change."""
 
@@ -61,6 +88,7 @@ class Settings:
         filtered = [i for i in drawn if rows[i].top_k or rows[i].top_p < 1 or rows[i].min_p]
         self.seeds = [s.seed for s in rows]
         self.drawn = bool(drawn)
+        self.top = [s.top_logprobs for s in rows]
         self.groups = [
             (index, _Group([rows[i] for i in index], index, device, narrow))
             for index, narrow in ((plain, False), (filtered, True))
@@ -81,26 +109,41 @@ class _Group:
         self.min_p = column([s.min_p for s in rows])
 
 
-def choose(logits: Tensor, settings: Settings, counters: Sequence[int]) -> tuple[list[int], list[float]]:
-    """The next token of each row of logits [R, V], and its log-probability under the unfiltered distribution at
-    temperature 1.
+def choose(
+    logits: Tensor, settings: Settings, counters: Sequence[int], adjusted: Tensor | None = None
+) -> tuple[list[int], list[float], list[tuple[tuple[int, float], ...]]]:
+    """The next token of each row of logits [R, V]; its log-probability under the unfiltered distribution at
+    temperature 1, before penalties; and of as many of the likeliest tokens as the row asks for, likeliest first.
 
     Args:
         counters: [R], how many tokens the row has drawn before: with its seed, they alone decide its random number.
+        adjusted: the logits to draw from, where these are not `logits`.
     """
     logits = logits.float()
-    tokens = logits.argmax(-1)
+    drawn_from = logits if adjusted is None else adjusted.float()
+    tokens = drawn_from.argmax(-1)
     if settings.drawn:
         numbers = torch.from_numpy(uniforms(settings.seeds, counters)).to(logits.device)[:, None]
         for index, group in settings.groups:
             whole = len(index) == len(tokens)
-            rows = logits if whole else logits[group.index]
+            rows = drawn_from if whole else drawn_from[group.index]
             draws = numbers if whole else numbers[group.index]
             # Subtracting the maximum first keeps tiny temperatures finite.
             rows = (rows - rows.amax(-1, keepdim=True)) / group.temperature
             tokens[group.index] = _draw_filtered(rows, group, draws) if group.filtered else _draw(rows.exp(), draws)
-    chosen = torch.log_softmax(logits, -1).gather(1, tokens[:, None])[:, 0]
-    return tokens.tolist(), chosen.tolist()
+    logprobs = torch.log_softmax(logits, -1)
+    chosen = logprobs.gather(1, tokens[:, None])[:, 0]
+    return tokens.tolist(), chosen.tolist(), likeliest(logprobs, settings.top)
+
+
+def likeliest(logprobs: Tensor, counts: Sequence[int]) -> list[tuple[tuple[int, float], ...]]:
+    """The `counts[i]` likeliest tokens of row i of logprobs [R, V], with their log-probabilities."""
+    most = min(max(counts, default=0), logprobs.shape[-1])
+    if not most:
+        return [()] * len(counts)
+    values, tokens = logprobs.topk(most)
+    rows = zip(tokens.tolist(), values.tolist(), counts, strict=True)
+    return [tuple(zip(ids[:count], found[:count], strict=True)) for ids, found, count in rows]
 
 
 def _draw(weights: Tensor, draws: Tensor) -> Tensor:

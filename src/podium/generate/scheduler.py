@@ -1,208 +1,245 @@
-"""Who runs, who waits, and who gives up memory when there is too little.
+"""Who computes what in the next step, and who gives up memory when there is too little.
 
-Knows sequences and the sizes of what they hold; runs no model. Whoever waits (new, resumed or interrupted) stands in
-one queue and is served in its order. A prompt is computed once and shared by every sequence that starts with exactly
-it. When memory runs short, what goes first is what is cheapest to get back: prompts nobody waits for, then the caches
-of paused sequences, then the running sequence that came last. What is given up is rebuilt by the very same
-computations, so that memory decides when an answer comes and never what it says.
+Knows sequences and blocks; runs no model. There is one rule: a sequence has `computed` tokens and wants all of them
+computed. Each step closes gaps under one budget of tokens, in order of arrival: first those that lack a single token,
+then the others in chunks. A prompt's chunks, text appended after a pause, what was lost to scarce memory and guesses to
+be checked are all the same thing. Whoever waits (new, resumed or interrupted) stands in one queue; attempts at a prompt
+that is being computed follow the one that computes it, and are forked from it.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
 
-from podium.generate.cache import Slab, Snapshot
+from podium.generate.cache import ROOT, BlockPool, Ending, link
 from podium.generate.sequence import Sequence
 
-FIRST_ROWS = 4
+SCORED = 128
+"""Tokens of a scored text per step at most: each of them has a row of logits."""
 
 
-class Prefix:
-    """The keys and values of a prompt, and the logits after it once all of it is computed."""
+class Said(NamedTuple):
+    """What the model said at the end of a prompt."""
 
-    __slots__ = ("computed", "logits", "prompt", "snapshot", "unpaid")
+    logits: Tensor  # [V]
+    hidden: Tensor  # [D]
 
-    def __init__(self, prompt: tuple[int, ...], snapshot: Snapshot) -> None:
-        self.prompt = prompt
-        self.snapshot = snapshot
-        self.computed = 0
-        self.unpaid = 0  # computed tokens that stand in no sequence's usage yet
-        self.logits: Tensor | None = None
+
+@dataclass(slots=True)
+class Work:
+    """The next `count` tokens of a sequence are computed, and guesses after them."""
+
+    sequence: Sequence
+    count: int
+    guesses: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Plan:
+    """One step. Those in `forked` have nothing to compute: they draw their first token from what another was told."""
+
+    work: list[Work]
+    forked: list[tuple[Sequence, Said]]
+    budget: int  # tokens left
 
 
 class Scheduler:
-    """`running[i]` has row `i` of the slab."""
+    """`running` is in order of arrival.
 
-    def __init__(self, slab: Slab, round_length: Callable[[int], int], max_rows: int, memory_bytes: int) -> None:
-        self.slab = slab
-        self.round_length = round_length
+    Args:
+        copy: makes the second block's content equal to the first's, at once.
+        budget: tokens per step; raised to what lets every row go on with some left for prompts.
+    """
+
+    def __init__(self, pool: BlockPool[Said], copy: Callable[[int, int], None], max_rows: int, budget: int) -> None:
+        self.pool = pool
+        self.copy = copy
         self.max_rows = max_rows
-        self.memory_bytes = memory_bytes
+        self.budget = max(budget, max_rows + pool.block_size)
         self.queue: deque[Sequence] = deque()
         self.running: list[Sequence] = []
-        self.version = 0  # changes with `running`
-        self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
-        self._parked: dict[Sequence, Snapshot] = {}
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all keys and values."""
-        return self.slab.nbytes + self._held()
-
-    def _held(self) -> int:
-        return sum(prefix.snapshot.nbytes for prefix in self._prefixes.values()) + sum(
-            snapshot.nbytes for snapshot in self._parked.values()
-        )
+        self.preemptions = 0
+        self.cache_hits = 0  # tokens that somebody else had computed
+        self._leaders: dict[bytes, Sequence] = {}  # who computes which prompt
 
     def enqueue(self, sequence: Sequence) -> None:
         sequence.state = "waiting"
         self.queue.append(sequence)
 
     def pause(self, sequence: Sequence) -> None:
-        """Free the row; what is computed is kept aside."""
-        self._park(sequence, self.running.index(sequence))
+        """A running sequence will go on when something was appended; its blocks are reused after all others."""
         self._leave(sequence)
         sequence.state = "paused"
 
     def finish(self, sequence: Sequence) -> None:
-        """Free everything the sequence holds."""
+        """Free whatever a sequence has, in whatever state it is."""
         if sequence.state == "running":
             self._leave(sequence)
         elif sequence.state == "waiting":
             self.queue.remove(sequence)
-        self._parked.pop(sequence, None)
-        sequence.snapshot = None
+        self.pool.forget(sequence.kept)
+        sequence.kept = []
+        sequence.hidden = None
         sequence.state = "done"
 
-    def admit(self) -> tuple[list[tuple[Sequence, Prefix]], Prefix | None]:
-        """Give rows to those who wait, as far as rows and memory go.
-
-        Returns those that start from a prompt, each with it, and the prompt that the next in the queue needs
-        computed first, if that is what it waits for.
-        """
-        started: list[tuple[Sequence, Prefix]] = []
+    def schedule(self) -> Plan:
+        """What to compute now. Blocks for it are in the tables; `computed` is still as it was."""
+        budget = self.budget
+        work: list[Work] = []
+        forked = self.fork()
+        for sequence in list(self.running):
+            # The room is taken from those behind, who are not in `work` yet.
+            if sequence.state == "running" and sequence.blocks and sequence.remaining == 1 and self._grow(sequence):
+                work.append(Work(sequence, 1))
+                budget -= 1
+        for sequence in self.running:
+            if sequence.blocks and sequence.remaining > 1:
+                budget -= self._chunk(sequence, budget, work)
         while self.queue and len(self.running) < self.max_rows:
             sequence = self.queue[0]
-            snapshot = sequence.snapshot
-            prefix = None
-            if snapshot is None:
-                prefix = self._prefix(sequence)
-                if prefix is None:
-                    break
-                if prefix.logits is None:
-                    return started, prefix
-                snapshot = prefix.snapshot
-            if not self._fit(len(self.running) + 1, len(sequence.tokens) + 1, sequence):
+            said = self._place(sequence)
+            if not sequence.blocks and not self._follows(sequence):
                 break
             self.queue.popleft()
-            self.slab.load(len(self.running), snapshot)
-            self._parked.pop(sequence, None)
-            sequence.snapshot = None
             sequence.state = "running"
             self.running.append(sequence)
-            self.version += 1
-            if prefix is not None:
-                sequence.computed = snapshot.length
-                sequence.usage.computed_tokens += prefix.unpaid
-                prefix.unpaid = 0
-                started.append((sequence, prefix))
-        return started, None
+            if said is not None:
+                forked.append((sequence, said))
+            elif sequence.blocks:
+                budget -= self._chunk(sequence, budget, work)
+        return Plan(work, forked, budget)
 
-    def make_room(self) -> None:
-        """See that every running sequence has a place for its next token; some may have to go back to the queue."""
-        while self.running:
-            longest = max([sequence.computed for sequence in self.running]) + 1
-            if longest <= self.slab.capacity or self._fit(len(self.running), longest, None):
-                return
-            last = self.running[-1]
+    def fork(self) -> list[tuple[Sequence, Said]]:
+        """Give blocks to those that followed another one, which has its prompt by now or is gone."""
+        forked: list[tuple[Sequence, Said]] = []
+        for sequence in self.running:
+            if not sequence.blocks:
+                said = self._place(sequence)
+                if said is not None:
+                    forked.append((sequence, said))
+        return forked
+
+    def room_for_guesses(self, sequence: Sequence, count: int) -> int:
+        """How many of `count` guesses have a place; takes free blocks for them, and nobody else's."""
+        size, margin = self.pool.block_size, len(self.running)
+        while len(sequence.blocks) * size < len(sequence.tokens) + count and self.pool.available > margin:
+            sequence.blocks.append(self.pool.take())
+        return min(count, len(sequence.blocks) * size - len(sequence.tokens))
+
+    def publish(self, sequence: Sequence) -> None:
+        """Let others find the blocks that are full by now."""
+        size = self.pool.block_size
+        full = sequence.computed // size
+        if full > sequence.published:
+            digests = sequence.chain(full, size)
+            for i in range(sequence.published, full):
+                self.pool.publish(sequence.blocks[i], digests[i])
+            sequence.published = full
+
+    def remember(self, sequence: Sequence, said: Said) -> None:
+        """A fresh sequence's prompt is computed, and this is what the model said."""
+        if self._leaders.get(sequence.key) is sequence:
+            del self._leaders[sequence.key]
+        self.pool.remember(sequence.key, sequence.blocks[(len(sequence.prompt) - 1) // self.pool.block_size], said)
+
+    def _chunk(self, sequence: Sequence, budget: int, work: list[Work]) -> int:
+        count = min(sequence.remaining, budget)
+        if sequence.scoring is not None:
+            count = min(count, SCORED)
+        if count > 0:
+            work.append(Work(sequence, count))
+        return max(count, 0)
+
+    def _place(self, sequence: Sequence) -> Said | None:
+        """Give a sequence blocks for all its tokens, if that leaves enough for the others to go on: what it had, what
+        others have computed, and free ones. Returns what was said at the end of its prompt, if that is known."""
+        pool, size = self.pool, self.pool.block_size
+        # The last token is computed in any case: something must be drawn after it.
+        whole = (len(sequence.tokens) - 1) // size
+        found = pool.standing(sequence.kept)
+        if sequence.reached >= len(sequence.tokens):
+            found = found[:whole]
+        computed = min(sequence.reached, len(found) * size)
+        ending: Ending[Said] | None = None
+        hits = 0
+        if sequence.scoring is None and computed == len(found) * size:
+            others = pool.find(sequence.chain(whole, size)[len(found) :])
+            found += others
+            hits = len(others) * size
+            computed += hits
+            if sequence.fresh:
+                tail = sequence.tokens[whole * size :]
+                sequence.key = link(sequence.digests[whole - 1] if whole else ROOT, tail)
+                ending = pool.ending(sequence.key) if len(found) == whole else None
+                if ending is None and self._follows(sequence):
+                    return None
+        missing = -(-len(sequence.tokens) // size) - len(found)
+        # Each of those that run may soon need a block: without this margin, newcomers would be thrown out again.
+        margin = sum(1 for other in self.running if other.blocks)
+        if not self._fits(found, missing, ending, margin):
+            # Where nobody runs, all blocks are there for this one; only the ending beside them may be one too many.
+            if margin or ending is None:
+                return None
+            ending = None
+        for block in found:
+            pool.hold(block)
+        pool.forget(sequence.kept)
+        sequence.kept = []
+        sequence.blocks = found
+        self.cache_hits += hits
+        if ending is None:
+            sequence.blocks += [pool.take() for _ in range(missing)]
+            sequence.computed = computed
+            sequence.published = computed // size
+            if sequence.fresh:
+                self._leaders[sequence.key] = sequence
+            return None
+        pool.hold(ending.block)
+        sequence.blocks.append(ending.block)
+        if len(sequence.tokens) % size:
+            # It is about to be written to.
+            sequence.blocks[-1] = pool.take()
+            self.copy(ending.block, sequence.blocks[-1])
+            pool.release([ending.block])
+        self.cache_hits += len(sequence.tokens) - computed
+        sequence.computed = len(sequence.tokens)
+        sequence.published = sequence.computed // size
+        return ending.payload
+
+    def _fits(self, found: list[int], missing: int, ending: Ending[Said] | None, margin: int) -> bool:
+        read = found if ending is None else [*found, ending.block]
+        return self.pool.available - sum(map(self.pool.is_free, read)) - missing >= margin
+
+    def _follows(self, sequence: Sequence) -> bool:
+        leader = self._leaders.get(sequence.key) if sequence.fresh else None
+        return leader is not None and leader is not sequence
+
+    def _grow(self, sequence: Sequence) -> bool:
+        """See that there is a place for the last token; False if the sequence itself had to give up its row."""
+        while len(sequence.blocks) * self.pool.block_size < len(sequence.tokens):
+            if self.pool.available:
+                sequence.blocks.append(self.pool.take())
+                continue
+            last = next(other for other in reversed(self.running) if other.blocks)
             self._leave(last)
-            self._forget(last)
             last.state = "waiting"
             self.queue.appendleft(last)
-
-    def _prefix(self, sequence: Sequence) -> Prefix | None:
-        prompt = sequence.prompt
-        prefix = self._prefixes.get(prompt)
-        if prefix is None:
-            needed = len(prompt) * self.slab.shape.bytes_per_position
-            # Prompts that nobody may ask for again hold a quarter of the memory at most.
-            while self._prefixes and needed + sum(p.snapshot.nbytes for p in self._prefixes.values()) > (
-                self.memory_bytes // 4
-            ):
-                self._prefixes.popitem(last=False)
-            while self.nbytes + needed > self.memory_bytes:
-                if not self._release(sequence) and not self._shrink():
-                    return None
-            prefix = self._prefixes[prompt] = Prefix(prompt, Snapshot.blank(self.slab.shape, len(prompt)))
-        self._prefixes.move_to_end(prompt)
-        return prefix
-
-    def _fit(self, rows: int, length: int, sequence: Sequence | None) -> bool:
-        """Make the slab hold `rows` rows of `length`, letting go of what `sequence` does not need; False if it cannot
-        be done without taking a row from somebody."""
-        slab = self.slab
-        if rows <= slab.rows and length <= slab.capacity:
-            return True
-        held = self._held()
-        tight = self.round_length(length)
-        # Doubling keeps the number of moves small; where memory is short, exactly what is needed must do.
-        roomy_rows = rows if rows <= slab.rows else min(max(rows, 2 * slab.rows, FIRST_ROWS), self.max_rows)
-        roomy_rows = max(roomy_rows, slab.rows)
-        roomy = slab.capacity if length <= slab.capacity else self.round_length(max(length, 2 * slab.capacity))
-        if slab.bytes_for(roomy_rows, roomy) + held <= self.memory_bytes:
-            slab.resize(roomy_rows, roomy)
-            return True
-        longest = max(tight, self._longest())
-        while slab.bytes_for(rows, longest) + self._held() > self.memory_bytes:
-            if not self._release(sequence):
+            self.preemptions += 1
+            if last is sequence:
                 return False
-        slab.resize(rows, longest)
         return True
-
-    def _release(self, needed_by: Sequence | None) -> bool:
-        """Let go of one thing that is not running; False when there is none left."""
-        for prompt in self._prefixes:
-            if needed_by is None or prompt != needed_by.prompt or needed_by.snapshot is not None:
-                del self._prefixes[prompt]
-                return True
-        for sequence in self._parked:
-            if sequence is not needed_by:
-                self._forget(sequence)
-                return True
-        return False
-
-    def _shrink(self) -> bool:
-        rows = len(self.running)
-        capacity = self._longest()
-        if self.slab.bytes_for(rows, capacity) >= self.slab.nbytes:
-            return False
-        self.slab.resize(rows, capacity)
-        return True
-
-    def _longest(self) -> int:
-        """Positions that every row needs for what its sequence has and its next token."""
-        return max([self.round_length(len(sequence.tokens) + 1) for sequence in self.running], default=0)
-
-    def _park(self, sequence: Sequence, slot: int) -> None:
-        needed = sequence.computed * self.slab.shape.bytes_per_position
-        while self.nbytes + needed > self.memory_bytes:
-            if not self._release(None):
-                self._forget(sequence)
-                return
-        sequence.snapshot = self._parked[sequence] = self.slab.save(slot, sequence.computed)
-
-    def _forget(self, sequence: Sequence) -> None:
-        self._parked.pop(sequence, None)
-        sequence.snapshot = None
-        sequence.computed = 0
 
     def _leave(self, sequence: Sequence) -> None:
-        slot = self.running.index(sequence)
-        last = self.running.pop()
-        if last is not sequence:
-            self.slab.move(len(self.running), slot, last.computed)
-            self.running[slot] = last
-        self.version += 1
+        self.running.remove(sequence)
+        if self._leaders.get(sequence.key) is sequence:
+            del self._leaders[sequence.key]
+        if sequence.blocks:
+            sequence.kept = self.pool.keep(sequence.blocks)
+            sequence.reached = sequence.computed
+        sequence.blocks = []
+        sequence.computed = sequence.published = 0

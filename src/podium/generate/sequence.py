@@ -6,18 +6,25 @@ Knows neither tensors nor threads, beyond what a reader needs to be woken.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import itertools
+from collections import Counter, deque
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from podium.generate.cache import ROOT, Kept, link
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Sampling
 from podium.generate.stopping import StopWatch
 
 if TYPE_CHECKING:
-    from podium.generate.cache import Snapshot
+    from torch import Tensor
+
     from podium.text import Decoder, Tokenizer
 
+_numbers = itertools.count()
+
 State = Literal["waiting", "running", "paused", "done"]
+Top = tuple[tuple[int, float], ...]
 
 
 class Output(NamedTuple):
@@ -26,24 +33,43 @@ class Output(NamedTuple):
     text: str
     token: int | None = None
     logprob: float = 0.0
+    top: Top = ()
     finish: Finish | None = None
     stop: str | None = None
+    stop_token: int | None = None
+
+
+@dataclass(slots=True)
+class Scoring:
+    """The prompt itself is what is asked about: the log-probability of each token but the first."""
+
+    top_count: int
+    logprobs: list[float | None] = field(default_factory=lambda: [None])
+    top: list[Top] = field(default_factory=lambda: [()])
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """`tokens` is the whole context; of these, `computed` are in the cache. Appended stretches are computed in one
-    go, other tokens one by one: whoever rebuilds a cache that was given up must do the same to get the same bits."""
+    """`tokens` is the whole context; of these, the first `computed` have keys and values in `blocks`."""
 
     prompt: tuple[int, ...]
     sampling: Sampling
     decoder: Decoder
+    scoring: Scoring | None = None
+    number: int = field(default_factory=_numbers.__next__)
     tokens: list[int] = field(init=False)
     watch: StopWatch = field(init=False)
-    stretches: dict[int, int] = field(default_factory=dict)  # start -> end of appended text, in tokens
-    computed: int = 0
     state: State = "waiting"
-    snapshot: Snapshot | None = None
+    computed: int = 0
+    blocks: list[int] = field(default_factory=list)
+    kept: Kept = field(default_factory=list)  # blocks it had when it last ran, which may still be there …
+    reached: int = 0  # … with so many computed tokens
+    published: int = 0  # blocks that others can find
+    digests: list[bytes] = field(default_factory=list)
+    key: bytes = ROOT  # of the whole prompt, while nothing but the prompt is there
+    hidden: Tensor | None = None  # the model's state that the last token was drawn from
+    seen: set[int] = field(default_factory=set)  # tokens of the context, where a penalty asks for them
+    written: Counter[int] = field(default_factory=Counter)  # tokens of the model, likewise
     usage: CompletionUsage = field(default_factory=CompletionUsage)
     outbox: deque[Output] = field(default_factory=deque)
     ready: bool = False  # the reader may look into the outbox
@@ -53,27 +79,64 @@ class Sequence:
         self.tokens = list(self.prompt)
         self.watch = StopWatch(self.sampling)
         self.usage.prompt_tokens = len(self.prompt)
+        self._see(self.tokens)
 
-    def take(self, token: int, logprob: float, tokenizer: Tokenizer, context: int) -> Finish | None:
+    @property
+    def remaining(self) -> int:
+        """Tokens that are there and not computed."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def fresh(self) -> bool:
+        """Nothing is there but a prompt that is to be answered."""
+        return self.scoring is None and not self.usage.completion_tokens and not self.usage.appended_tokens
+
+    def chain(self, blocks: int, block_size: int) -> list[bytes]:
+        """The digests of the first `blocks` full blocks. Their tokens must be final."""
+        for start in range(len(self.digests) * block_size, blocks * block_size, block_size):
+            before = self.digests[-1] if self.digests else ROOT
+            self.digests.append(link(before, self.tokens[start : start + block_size]))
+        return self.digests[:blocks]
+
+    def penalised(self) -> bool:
+        sampling = self.sampling
+        return (
+            sampling.repetition_penalty != 1
+            or sampling.presence_penalty != 0
+            or sampling.frequency_penalty != 0
+            or self.usage.completion_tokens < sampling.min_tokens
+        )
+
+    def ends(self, tokenizer: Tokenizer) -> frozenset[int]:
+        """Tokens that end the completion."""
+        stops = frozenset(self.sampling.stop_token_ids)
+        return stops if self.sampling.ignore_eos else stops | tokenizer.stop_ids
+
+    def take(self, token: int, logprob: float, top: Top, tokenizer: Tokenizer, context: int) -> Finish | None:
         """Add a token that the model chose; why the completion ends here, if it does."""
         self.tokens.append(token)
+        self._see((token,))
+        self.written[token] += 1
         self.usage.completion_tokens += 1
         self.usage.logprob_sum += logprob
-        if token in tokenizer.stop_ids:
-            self.outbox.append(Output(self.decoder.flush(), token, logprob, "eos"))
+        if token in tokenizer.stop_ids and not self.sampling.ignore_eos:
+            self.outbox.append(Output(self.decoder.flush(), token, logprob, top, "eos"))
             return "eos"
         text = self.decoder.push((token,))
         stopped = self.watch.push(text)
         finish: Finish | None = None
-        stop = None
+        stop = stop_token = None
         if stopped is not None:
             finish, stop = stopped.finish, stopped.stop
             if finish == "stop":
                 text = self._cut(text, stopped.overhang, token, tokenizer)
+        elif token in self.sampling.stop_token_ids:
+            finish, stop_token = "stop", token
+            text += self.decoder.flush()
         elif self.usage.completion_tokens >= self.sampling.max_tokens or len(self.tokens) >= context:
             finish = "length"
             text += self.decoder.flush()
-        self.outbox.append(Output(text, token, logprob, finish, stop))
+        self.outbox.append(Output(text, token, logprob, top, finish, stop, stop_token))
         return finish
 
     def _cut(self, text: str, overhang: int, token: int, tokenizer: Tokenizer) -> str:
@@ -86,15 +149,22 @@ class Sequence:
             # Where the token also ends a character that began before it, it cannot be cut and stays whole.
             if text.endswith(own) and before <= len(kept):
                 self.tokens[-1:] = tokenizer.encode_model(kept[before:])
+                self.seen.clear()
+                self._see(self.tokens)
         return kept
 
     def append(self, tokens: list[int], decoder: Decoder) -> None:
         """Add text that was not the model's, after a stop string."""
-        self.stretches[len(self.tokens) - 1] = len(self.tokens) + len(tokens)
         self.tokens += tokens
+        self._see(tokens)
         self.usage.appended_tokens += len(tokens)
+        self.hidden = None
         self.decoder = decoder
         self.watch.restart()
+
+    def _see(self, tokens: Ordered[int]) -> None:
+        if self.sampling.repetition_penalty != 1:
+            self.seen.update(tokens)
 
     def drain(self) -> Piece | None:
         """Everything in the outbox up to the next finish, as one piece."""
@@ -106,10 +176,13 @@ class Sequence:
         if not outputs:
             return None
         drawn = [output for output in outputs if output.token is not None]
+        last = outputs[-1]
         return Piece(
             "".join([output.text for output in outputs]),
             tuple([output.token for output in drawn if output.token is not None]),
             tuple([output.logprob for output in drawn]),
-            outputs[-1].finish,
-            outputs[-1].stop,
+            last.finish,
+            last.stop,
+            last.stop_token,
+            tuple([output.top for output in drawn]) if self.sampling.top_logprobs else (),
         )
