@@ -266,6 +266,12 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 STALE = 1024
 """Steps after which a time that was not measured again counts as unknown, and may be tried again."""
 
+SURE = 4
+"""So many times a step without guesses is measured before guesses are compared with it …"""
+
+REPEAT = 64
+"""… and again after so many steps with guesses."""
+
 
 class StepTimes:
     """Seconds of a step by its number of rows, as measured; estimated where it was not.
@@ -300,8 +306,12 @@ class StepTimes:
         if self._steps % 16 == 0:
             self._table = None
 
+    def is_sure(self, rows: int) -> bool:
+        """Whether steps of so many rows were measured often, and not long ago."""
+        return self._count[rows] >= SURE and self._steps - self._last[rows] <= REPEAT
+
     def table(self) -> list[float]:
-        """Seconds for 0..most rows; empty as long as nothing was measured. The same list until something changed."""
+        """Seconds for 0..most rows, once any was measured. The same list until something changed."""
         if self._table is None:
             self._table = self._estimate()
         return self._table
@@ -309,21 +319,15 @@ class StepTimes:
     def _estimate(self) -> list[float]:
         steps, last, mean = self._steps, self._last, self._mean
         known = [rows for rows in range(1, self.most + 1) if self._count[rows] and steps - last[rows] <= STALE]
-        if not known:
-            return []
         table = [0.0] * (self.most + 1)
         for rows in range(1, self.most + 1):
             below = max((n for n in known if n <= rows), default=None)
             above = min((n for n in known if n >= rows), default=None)
-            if below is None or above is None:
-                nearest = above if below is None else below
-                assert nearest is not None
-                table[rows] = mean[nearest] * (rows / nearest) ** 0.25
-            elif below == above:
-                table[rows] = mean[rows]
-            else:
-                share = (rows - below) / (above - below)
+            if below is not None and above is not None:
+                share = (rows - below) / max(1, above - below)
                 table[rows] = mean[below] + share * (mean[above] - mean[below])
+            elif (nearest := above or below) is not None:
+                table[rows] = mean[nearest] * (rows / nearest) ** 0.25
         return table
 
 
@@ -366,8 +370,10 @@ class Adaptive:
         if self._rest > 0:
             self._rest -= 1
             return nothing
+        if not rows or room <= 0 or not self.times.is_sure(rows):
+            return nothing
         times = self.times.table()
-        if room <= 0 or not rows or not times or self._is_hopeless(times, rows, room):
+        if self._is_hopeless(times, rows, room):
             return nothing
         began = time.perf_counter()
         chains = self.drafter.draft(requests)
