@@ -6,14 +6,12 @@ embeddings, and [h_t, s_i] goes through a projection, residual SiLU blocks and a
 is reduced to the ids that are frequent in the data: a full one would cost a small target's draft as much as the target.
 The guess is a chain (one beam): what verification of a tree gains at batch 1 on a GPU it loses on a CPU.
 
-Knows the target's hidden states and embeddings, not how they come about. Training is podium.train's.
+Knows the target's hidden states and embeddings, not how they come about; training is in draft_training.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from podium.errors import InputError, TrainingError
+from podium.errors import InputError
 from podium.models.folder import Weights, atomic_folder, read_config, write_weights
-from podium.train.objective import Loss
 
 if TYPE_CHECKING:
     from podium.models import Transformer
-    from podium.train.packing import PackedBatch
 
 MODEL_TYPE = "podium_redrafter"
 
@@ -108,79 +104,6 @@ class DraftHead(nn.Module):
             chain.append(tokens)
             sure.append(best)
         return torch.stack(chain, 1), torch.stack(sure, 1)
-
-
-class Redraft:
-    """The objective: cross-entropy of the tokens after next, at each depth, summed (the target stays as it is).
-
-    A place counts where the model wrote all tokens from the next one up to the one guessed, and that one is in the
-    head's vocabulary; places never span two documents. `metrics` are the shares of guesses that are right, given that
-    all before them were (`top1_1` is the first guess): what the paper watches.
-    """
-
-    def __init__(self, target: Transformer) -> None:
-        self.target = target.eval().requires_grad_(False)
-
-    def __call__(self, model: DraftHead, batch: PackedBatch) -> Loss:
-        """Raises TrainingError when a token lies outside the target's vocabulary, or nothing can be guessed."""
-        config = model.config
-        if batch.largest_id >= config.target_vocab_size:
-            raise TrainingError(
-                f"the training data has token id {batch.largest_id}, the target's vocabulary ends at "
-                f"{config.target_vocab_size - 1}",
-                "draft for the model whose tokenizer made the data",
-            )
-        with torch.no_grad():
-            hidden = self.target.hidden(batch.tokens, positions=batch.positions, attend=batch.attend)
-        tokens = batch.tokens.flatten()
-        written = torch.zeros(tokens.numel() + config.depth + 1, dtype=torch.bool, device=tokens.device)
-        written[batch.predicting + 1] = True
-        # Padding behind the end, so that every place may look ahead; it was written by nobody.
-        tokens = F.pad(tokens, (0, config.depth + 1))
-        slots = torch.full((config.target_vocab_size,), -1, device=tokens.device)
-        slots[model.ids] = torch.arange(len(model.ids), device=tokens.device)
-        places = batch.predicting
-        ahead = places[:, None] + torch.arange(1, config.depth + 2, device=tokens.device)  # [N, depth + 1]
-        labels = slots[tokens[ahead[:, 1:]]]
-        counted = (written[ahead].cumprod(-1)[:, 1:] * (labels >= 0).cumprod(-1)).bool()  # [N, depth]
-        some = counted[:, 0]
-        places, ahead, labels, counted = places[some], ahead[some], labels[some], counted[some]
-        if not len(places):
-            raise TrainingError(
-                "no token of this batch can be guessed", "check the loss mask and the size of the draft vocabulary"
-            )
-        logits = model(hidden.flatten(0, 1)[places], tokens[ahead[:, :-1]])
-        weight = float(counted.sum())
-        total = torch.zeros((), device=tokens.device)
-        metrics: dict[str, float] = {}
-        right = torch.ones_like(some[some])
-        for depth, (guess, label, here) in enumerate(zip(logits, labels.T, counted.T, strict=True), 1):
-            total = total + F.cross_entropy(guess[here].float(), label[here], reduction="sum")
-            here = here & right
-            right = here & (guess.argmax(-1) == label)
-            # The trainer divides by the weight of all depths; this share is of the places of its own depth.
-            metrics[f"top1_{depth}"] = float(right.sum()) / max(1.0, float(here.sum())) * weight
-        return Loss(total, weight, metrics)
-
-    def flops(self, model: DraftHead, batch: PackedBatch) -> float:
-        head = sum(parameter.numel() for parameter in model.parameters())
-        forward = self.target.flops_per_token(batch.tokens.shape[1], backward=False)
-        return batch.count * (forward + 6 * model.config.depth * head)
-
-
-def frequent_ids(documents: Iterable[tuple[Sequence[int], Sequence[bool]]], most: int) -> tuple[int, ...]:
-    """The ids the model writes most often, ascending; at most `most`.
-
-    Raises:
-        TrainingError: no token is marked as the model's.
-    """
-    counts: Counter[int] = Counter()
-    for ids, mask in documents:
-        counts.update(token for token, trained in zip(ids, mask, strict=True) if trained)
-    if not counts:
-        raise TrainingError("no token to draft in the data", "check the loss mask: it must mark the model's own tokens")
-    # Ties by id: one data set gives one vocabulary.
-    return tuple(sorted(sorted(counts, key=lambda token: (-counts[token], token))[:most]))
 
 
 def save_draft(folder: Path | str, head: DraftHead) -> None:
