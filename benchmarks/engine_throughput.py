@@ -53,7 +53,7 @@ async def main(threads: int) -> None:
         engine = Engine(Transformer(config).initialise(0), tokenizer, threads=threads)
         for rows in (12, 24, 48):
             for name, sampling in STYLES.items():
-                await measure(engine, rows, sampling)  # warm: the slab has grown, the prompt is computed
+                await measure(engine, rows, sampling)  # warm: the prompt is computed
                 tokens, wall, cpu = await measure(engine, rows, sampling)
                 print(f"{kv_heads:9} {rows:4}  {name:24} {tokens / wall:9.0f} {tokens / cpu:9.0f}")
         await engine.close()

@@ -1,4 +1,4 @@
-"""The engine against transformers' generate, and its promises on pausing, counting and ending."""
+"""The engine's promises on logprobs, pausing, counting, penalties and ending."""
 
 import asyncio
 import gc
@@ -6,44 +6,10 @@ import gc
 import pytest
 import torch
 
-from podium.errors import CompleterError, InputError
+from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate import Completer, Completion, Engine, Sampling
-from podium.models import save_model
 from podium.records import Message
 from tests.generate.conftest import answer, random_model, read
-
-KINDS = [
-    ("llama", {}),
-    ("llama", {"num_key_value_heads": 4, "attention_bias": True, "tie_word_embeddings": True}),
-    ("qwen2", {"num_key_value_heads": 1, "tie_word_embeddings": True}),
-    ("qwen3", {"head_dim": 32}),
-]
-
-
-@pytest.mark.parametrize(("kind", "sizes"), KINDS)
-async def test_greedy_answers_are_those_of_transformers(kind, sizes, tokenizer, make_engine, tmp_path):
-    transformers = pytest.importorskip("transformers")
-    model = random_model(tokenizer, kind, seed=3, **sizes)
-    save_model(tmp_path, model, tokenizer)
-    oracle = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(1)
-    # 600 tokens are prefilled in two chunks.
-    prompts = [
-        torch.randint(0, tokenizer.vocab_size - 5, (length,), generator=generator).tolist()
-        for length in (1, 2, 3, 7, 30, 63, 64, 65, 129, 200, 600)
-    ]
-    engine = make_engine(model)
-    answers = await asyncio.gather(*[answer(engine, prompt, max_tokens=70) for prompt in prompts])
-    for prompt, found in zip(prompts, answers, strict=True):
-        expected = oracle.generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
-            max_new_tokens=70,
-            do_sample=False,
-            eos_token_id=sorted(tokenizer.stop_ids),
-            pad_token_id=tokenizer.pad_id,
-        )[0, len(prompt) :].tolist()
-        assert found == expected, f"prompt of {len(prompt)} tokens"
 
 
 async def test_logprobs_are_those_of_the_model(model, tokenizer, make_engine):
@@ -255,13 +221,24 @@ async def test_input_that_cannot_be_served_is_refused(make_engine, model, tokeni
     for prompt in ("", [], [10**6], [-1]):
         with pytest.raises(InputError):
             await engine.start(prompt, Sampling())
-    for settings in ({"temperature": -1}, {"top_p": 0}, {"max_tokens": 0}, {"top_k": -2}, {"min_p": 1.5}):
+    for settings in (
+        {"temperature": -1},
+        {"top_p": 0},
+        {"max_tokens": 0},
+        {"top_k": -2},
+        {"min_p": 1.5},
+        {"min_tokens": -1},
+        {"repetition_penalty": 0},
+        {"frequency_penalty": float("nan")},
+        {"top_logprobs": -1},
+    ):
         with pytest.raises(InputError, match=next(iter(settings))):
             await engine.start("x", Sampling(**settings))
     with pytest.raises(CompleterError, match="memory_bytes"):
         Engine(model, tokenizer, memory_bytes=1000)
-    with pytest.raises(InputError, match="max_rows"):
-        Engine(model, tokenizer, max_rows=0)
+    for options in ({"max_rows": 0}, {"step_tokens": 0}, {"kernel": "cuda"}, {"kernel": "torch", "format": "int8"}):
+        with pytest.raises(InputError, match="|".join(options)):
+            Engine(model, tokenizer, **options)
 
 
 async def test_whoever_waits_is_served_in_order(make_engine):
@@ -284,3 +261,107 @@ async def test_whoever_waits_is_served_in_order(make_engine):
     followers.append(asyncio.create_task(follow("late", late)))
     await asyncio.gather(*followers)
     assert order == [0, 1, "resumed", "late"]
+
+
+async def test_the_end_of_the_turn_can_be_put_off_or_ignored(model, make_engine, tokenizer):
+    engine = make_engine()
+    seed, short = 0, []
+    while not short or short[-1] not in tokenizer.stop_ids or len(short) > 30:
+        seed += 1
+        short = await answer(engine, "What is", max_tokens=60, temperature=2.0, seed=seed)
+    style = Sampling(max_tokens=60, temperature=2.0, seed=seed)
+    later = await answer(engine, "What is", style, min_tokens=40)
+    assert len(later) >= 40
+    assert not tokenizer.stop_ids & set(later[:40])
+    ignoring = await answer(engine, "What is", style, ignore_eos=True)
+    assert len(ignoring) == 60
+    assert ignoring[: len(short)] == short
+    ends = Sampling(max_tokens=60, stop_token_ids=tuple(short[-1:]), ignore_eos=True, temperature=2.0, seed=seed)
+    completion = await engine.start("What is", ends)
+    _, tokens, last = await read(completion)
+    assert (tokens, last.finish, last.stop, last.stop_token) == (short, "stop", None, short[-1])
+    await completion.extend(" and ")
+    assert (await read(completion))[1]
+
+
+async def test_penalties_see_the_whole_context(model, make_engine, tokenizer):
+    prompt = tokenizer.encode("What is 12 + 31?")
+    style = Sampling(max_tokens=40, repetition_penalty=1.4, presence_penalty=0.5, frequency_penalty=0.3)
+    tokens = await answer(make_engine(), prompt, style)
+    context, written = list(prompt), []
+    with torch.no_grad():
+        for token in tokens:
+            logits = model(torch.tensor([context]))[0, -1]
+            for seen in set(context):
+                logits[seen] = logits[seen] / 1.4 if logits[seen] > 0 else logits[seen] * 1.4
+            for seen in set(written):
+                logits[seen] -= 0.5 + 0.3 * written.count(seen)
+            assert int(logits.argmax()) == token
+            context.append(token)
+            written.append(token)
+    assert tokens != await answer(make_engine(), prompt)
+
+
+async def test_a_given_text_is_scored(model, make_engine, tokenizer):
+    engine = make_engine(step_tokens=50)
+    tokens = tokenizer.encode("What is 12 + 31? The sum is 43. " * 20)
+    noise = [asyncio.create_task(answer(engine, "What is", seed=i, temperature=1.0)) for i in range(3)]
+    score = await engine.score(tokens, 3)
+    await asyncio.gather(*noise)
+    with torch.no_grad():
+        expected = model(torch.tensor([tokens]))[0, :-1].log_softmax(-1)
+    assert (len(score.logprobs), score.logprobs[0], score.top[0]) == (len(tokens), None, ())
+    wanted = expected.gather(1, torch.tensor(tokens[1:])[:, None])[:, 0]
+    torch.testing.assert_close(torch.tensor(score.logprobs[1:]), wanted, atol=1e-4, rtol=1e-4)
+    assert [top[0][0] for top in score.top[1:]] == expected.argmax(-1).tolist()
+    assert {len(top) for top in score.top[1:]} == {3}
+    assert await engine.score(tokens[:1]) == ([None], [()])
+    with pytest.raises(InputError):
+        await engine.score([])
+    with pytest.raises(PromptTooLong):
+        await engine.score([5] * (engine.context + 1))
+
+
+async def test_what_the_engine_does_is_counted(make_engine, tokenizer):
+    engine = make_engine(max_rows=3)
+    prompt = tokenizer.encode("What is 12 + 31?" * 5)
+    usages = []
+    for _ in range(2):
+        completions = [await engine.start(prompt, Sampling(max_tokens=9, ignore_eos=True, seed=i)) for i in range(5)]
+        for completion in completions:
+            await read(completion)
+        usages += [await completion.cancel() for completion in completions]
+    stats = engine.stats()
+    assert (stats.running, stats.waiting, stats.paused, stats.blocks_used) == (0, 0, 0, 0)
+    assert stats.prompt_tokens == 10 * len(prompt)
+    assert stats.cache_hit_tokens == 9 * len(prompt)
+    assert stats.generated_tokens == 90
+    assert stats.computed_tokens == sum(usage.computed_tokens for usage in usages) == len(prompt) + 10 * 8
+
+
+async def test_a_paused_completion_keeps_its_blocks_until_they_are_needed(make_engine, tokenizer):
+    block_bytes = make_engine()._core.runner.block_bytes
+    engine = make_engine(memory_bytes=10 * block_bytes)
+    prompt = tokenizer.encode("What is 12 + 31? " * 10)[:70]
+    text, _, _ = await read(await engine.start(prompt, Sampling(max_tokens=60)))
+
+    async def pause():
+        completion = await engine.start(prompt, Sampling(max_tokens=60, stop=(text[:9],)))
+        await read(completion)
+        return completion
+
+    async def resume(completion):
+        await completion.extend(" 1")
+        tokens = (await read(completion))[1]
+        return tokens, (await completion.cancel()).computed_tokens
+
+    completion = await pause()
+    assert engine.stats().paused == 1
+    assert engine.stats().blocks_used == 3
+    expected, computed = await resume(completion)
+    crowded = await pause()
+    await answer(engine, [7] * 310, max_tokens=5)  # takes every block
+    found, again = await resume(crowded)
+    assert found == expected
+    assert again > computed
+    assert engine.stats().blocks_used == 0

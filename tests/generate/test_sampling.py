@@ -1,5 +1,7 @@
 """Sampling against transformers' own filters, and against counting."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.generate import Sampling
-from podium.generate.sampling import Settings, choose, uniforms
+from podium.generate.sampling import Settings, adjust, choose, uniforms
 
 CPU = torch.device("cpu")
 
@@ -42,6 +44,8 @@ def wanted_distribution(logits, sampling):
         {"temperature": 0.9, "top_k": 20, "top_p": 0.7, "min_p": 0.05},
         {"temperature": 5.0, "top_p": 0.95},
         {"temperature": 5.0, "top_k": 100, "top_p": 0.9},
+        {"temperature": 5.0, "top_p": 0.05},  # nearly every try is refused: in the end all are sorted
+        {"temperature": 6.0, "min_p": 0.3},
     ],
 )
 def test_tokens_are_drawn_as_often_as_transformers_would(sampling):
@@ -82,6 +86,65 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(data):
         assert (together[0][i], together[1][i]) == (alone[0][0], alone[1][0])
         if rows[i].temperature == 0 or rows[i].top_k == 1:
             assert together[0][i] == int(logits[i].argmax())
+
+
+def test_the_likeliest_are_found_wherever_they_stand_in_a_large_vocabulary():
+    logits = torch.randn(5, 70 * 128 + 50, generator=torch.Generator().manual_seed(0))
+    logits[0, -3:] += 20
+    logits[1, 256:320] += 20  # all in one part
+    for top_k in (1, 3, 64):
+        rows = [Sampling(temperature=1.0, top_k=top_k, seed=seed) for seed in range(5)]
+        allowed = [set(ids) for ids in logits.topk(top_k).indices.tolist()]
+        drawn = [set() for _ in rows]
+        for counter in range(300):
+            tokens = choose(logits, Settings(rows, CPU), [counter] * 5)[0]
+            for seen, token in zip(drawn, tokens, strict=True):
+                seen.add(token)
+        assert all(seen <= fine for seen, fine in zip(drawn, allowed, strict=True))
+        assert drawn[0] == allowed[0] or top_k == 64
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_penalties_are_those_of_transformers_and_of_openai(data):
+    transformers = pytest.importorskip("transformers")
+    vocabulary = 40
+    logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(1)) * 3
+    context = data.draw(st.lists(st.integers(0, vocabulary - 1), min_size=1))
+    written = data.draw(st.lists(st.integers(0, vocabulary - 1)))
+    sampling = Sampling(
+        repetition_penalty=data.draw(st.sampled_from([1.0, 1.3, 0.7])),
+        presence_penalty=data.draw(st.sampled_from([0.0, 0.4, -1.0])),
+        frequency_penalty=data.draw(st.sampled_from([0.0, 0.25])),
+    )
+    forbidden = data.draw(st.sets(st.integers(0, vocabulary - 1), max_size=3))
+    expected = logits.clone()[None]
+    if sampling.repetition_penalty != 1:
+        processor = transformers.RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty)
+        expected = processor(torch.tensor([context]), expected)
+    for token in range(vocabulary):  # the formula of OpenAI's API reference
+        times = written.count(token)
+        expected[0, token] -= times * sampling.frequency_penalty + (times > 0) * sampling.presence_penalty
+    expected[0, list(forbidden)] = float("-inf")
+    found = logits.clone()
+    adjust(found, sampling, set(context), Counter(written), forbidden)
+    torch.testing.assert_close(found, expected[0])
+
+
+def test_logprobs_are_told_before_penalties_and_the_likeliest_first():
+    logits = torch.randn(3, 100, generator=torch.Generator().manual_seed(2))
+    adjusted = logits.clone()
+    adjusted[:, int(logits[0].argmax())] = float("-inf")
+    rows = [Sampling(top_logprobs=count) for count in (3, 0, 200)]
+    tokens, logprobs, tops = choose(logits, Settings(rows, CPU), [0, 0, 0], adjusted)
+    expected = logits.log_softmax(-1)
+    assert tokens == adjusted.argmax(-1).tolist()
+    assert logprobs == pytest.approx([float(expected[i, token]) for i, token in enumerate(tokens)])
+    assert [len(top) for top in tops] == [3, 0, 100]
+    for row, top in zip(expected, tops, strict=True):
+        values, ids = row.sort(descending=True)
+        assert [token for token, _ in top] == ids[: len(top)].tolist()
+        assert [logprob for _, logprob in top] == pytest.approx(values[: len(top)].tolist())
 
 
 def test_random_numbers_are_uniform_and_streams_differ():

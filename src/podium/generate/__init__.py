@@ -11,13 +11,14 @@ from podium.generate.protocol import (
     Finish,
     Piece,
     Prompt,
+    PromptScore,
     Sampling,
     complete,
 )
 from podium.generate.scripted import Script, ScriptedCompleter
 
 if TYPE_CHECKING:
-    from podium.generate.engine import Engine
+    from podium.generate.engine import Engine, EngineStats
     from podium.generate.openai import OpenAICompleter
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "Completion",
     "CompletionUsage",
     "Engine",
+    "EngineStats",
     "Finish",
     "OpenAICompleter",
     "Piece",
     "Prompt",
+    "PromptScore",
     "Sampling",
     "Script",
     "ScriptedCompleter",
@@ -38,10 +41,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # torch and httpx are only paid for by those who use them.
-    if name == "Engine":
-        from podium.generate.engine import Engine
+    if name in ("Engine", "EngineStats"):
+        from podium.generate import engine
 
-        return Engine
+        return getattr(engine, name)
     if name == "OpenAICompleter":
         from podium.generate.openai import OpenAICompleter
 

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -499,21 +500,23 @@ class Engine:
             )
         return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream()))
 
-    async def score(self, tokens: list[int], top: int = 0) -> PromptScore:
-        """How likely the model finds each of `tokens` after those before it, with the `top` likeliest in its place.
+    async def score(self, tokens: Ordered[int], top_logprobs: int = 0) -> PromptScore:
+        """How likely the model finds each token after those before it, with so many of the likeliest in its place.
 
         Raises:
-            InputError: no tokens, or ids outside the vocabulary.
+            InputError: no tokens, ids outside the vocabulary, or a negative `top_logprobs`.
             PromptTooLong: more tokens than the context holds.
             CompleterError: the engine is closed.
         """
-        tokens = self._encode(tokens)
-        if len(tokens) > self.context:
-            raise PromptTooLong(f"{len(tokens)} tokens, the context is {self.context}", "score a shorter text")
-        scoring = Scoring(top)
-        async for _ in self._begin(Sequence(tuple(tokens), Sampling(), self._tokenizer.stream(), scoring)):
+        ids = self._encode(list(tokens))
+        if len(ids) > self.context:
+            raise PromptTooLong(f"{len(ids)} tokens, the context is {self.context}", "score a shorter text")
+        if top_logprobs < 0:
+            raise InputError(f"top_logprobs is {top_logprobs}", "it must be 0 (none) or more")
+        scoring = Scoring(top_logprobs)
+        async for _ in self._begin(Sequence(tuple(ids), Sampling(), self._tokenizer.stream(), scoring)):
             pass
-        return PromptScore(tuple(scoring.logprobs), tuple(scoring.top))
+        return PromptScore(scoring.logprobs, scoring.top)
 
     def stats(self) -> EngineStats:
         """What it is doing now, and has done since its start."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from podium.records import Message
 
@@ -54,12 +54,11 @@ class Piece:
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()  # per token, likeliest first
 
 
-@dataclass(frozen=True, slots=True)
-class PromptScore:
-    """How likely a model finds given tokens, one after the other. Nothing is known of the first."""
+class PromptScore(NamedTuple):
+    """How likely a model finds given tokens, one after the other."""
 
-    logprobs: tuple[float | None, ...]  # of each token after those before it
-    top: tuple[tuple[tuple[int, float], ...], ...]  # the likeliest tokens in each place, likeliest first
+    logprobs: list[float | None]  # of each token after those before it; nothing is known of the first
+    top: list[tuple[tuple[int, float], ...]]  # the likeliest tokens in each place, likeliest first
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from podium.errors import InputError
+from podium.errors import CompleterError, InputError
 
 if TYPE_CHECKING:
     from podium.models.transformer import Transformer
@@ -200,7 +200,8 @@ def load_runner(model: Transformer, kernel: str, format: str | None, threads: in
         format: of the native kernel's weights; None: fp16. torch computes with the model's own.
 
     Raises:
-        InputError: an unknown kernel, a format that torch does not have here, or native where it cannot be had.
+        InputError: an unknown kernel or format, or one that torch does not have here.
+        CompleterError: native was asked for and cannot be had.
     """
     own = FORMATS.get(model.embedding.weight.dtype, str(model.embedding.weight.dtype))
     device = model.embedding.weight.device.type
@@ -215,12 +216,20 @@ def load_runner(model: Transformer, kernel: str, format: str | None, threads: in
         return TorchRunner(model), f"torch, {own} on {device}"
     missing = f"the model is on {device}"
     if device == "cpu":
+        chosen = format or "fp16"
         try:
             from podium.generate.native.runner import NativeRunner  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            missing = str(error)
-        else:
-            return NativeRunner(model, format=format or "fp16", threads=threads), f"native, {format or 'fp16'} weights"
+
+            # Exact weights are asked for by those who want exact numbers: keys and values are not rounded either.
+            runner = NativeRunner(
+                model,
+                format=chosen,
+                threads=threads or torch.get_num_threads(),
+                kv="fp32" if chosen == "fp32" else "fp16",
+            )
+            return runner, f"native, {chosen} weights"
+        except (ImportError, CompleterError) as error:
+            missing = error.message if isinstance(error, CompleterError) else str(error)
     if kernel == "native":
-        raise InputError(f"the native kernel cannot be used: {missing}", "use kernel 'auto' or 'torch'")
+        raise CompleterError(f"the native kernel cannot be used: {missing}", "use kernel 'auto' or 'torch'")
     return TorchRunner(model), f"torch, {own} on {device}, since the native kernel cannot be used: {missing}"

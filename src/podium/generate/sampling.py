@@ -7,17 +7,25 @@ are counter-based: number `i` of seed `s` is a hash of (s, i), whatever was draw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from podium.errors import InputError
 from podium.generate.protocol import Sampling
 
 CANDIDATES = 64
-"""Filters look at this many of the likeliest tokens first; all of them are sorted only where that is not enough."""
+"""top-k up to this many looks at the likeliest tokens alone."""
+
+TRIES = 8
+"""top-p and min-p redraw a token that they do not let through; what is left after so many tries is sorted."""
+
+PART = 128
+"""Weights are summed in parts of this many: a part is summed alike whatever stands around it."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
@@ -43,12 +51,16 @@ def check_sampling(sampling: Sampling) -> None:
             raise InputError(f"sampling: {name} is {getattr(sampling, name)!r}", f"it must be {wanted}")
 
 
-def uniforms(seeds: Sequence[int], counters: Sequence[int]) -> np.ndarray:
+def uniforms(seeds: Sequence[int], counters: Sequence[int], attempt: int = 0) -> np.ndarray:
     """Numbers in [0, 1), one per row, float64: output number `counter` of SplitMix64 (Steele et al., OOPSLA 2014,
-    figure 15) started from the seed's own hash, so that neighbouring seeds do not share a stream."""
+    figure 15) started from the seed's own hash, so that neighbouring seeds do not share a stream. For a later
+    `attempt`, output number `attempt - 1` of the stream that starts from there."""
     start = _mix(np.array([seed & _MASK for seed in seeds], dtype=np.uint64) + np.uint64(_GOLDEN))
     number = np.array(counters, dtype=np.uint64) + np.uint64(1)
-    return (_mix(start + number * np.uint64(_GOLDEN)) >> np.uint64(11)) * 2.0**-53
+    output = _mix(start + number * np.uint64(_GOLDEN))
+    if attempt:
+        output = _mix(output + np.uint64(attempt * _GOLDEN & _MASK))
+    return (output >> np.uint64(11)) * 2.0**-53
 
 
 def _mix(z: np.ndarray) -> np.ndarray:
@@ -79,30 +91,40 @@ def adjust(
         logits[torch.tensor(list(forbidden), device=logits.device)] = float("-inf")
 
 
+_Draw: TypeAlias = "Callable[[Tensor, _Group, Sequence[int]], Tensor]"
+"""weights [R, V], their settings, how many tokens each row has drawn -> tokens [R]"""
+
+
 class Settings:
     """The sampling settings of some rows as tensors, made once and used until the rows change."""
 
     def __init__(self, rows: Sequence[Sampling], device: torch.device) -> None:
         drawn = [i for i, s in enumerate(rows) if s.temperature > 0]
-        plain = [i for i in drawn if not (rows[i].top_k or rows[i].top_p < 1 or rows[i].min_p)]
-        filtered = [i for i in drawn if rows[i].top_k or rows[i].top_p < 1 or rows[i].min_p]
         self.seeds = [s.seed for s in rows]
-        self.drawn = bool(drawn)
         self.top = [s.top_logprobs for s in rows]
+        self.greedy = len(drawn) < len(rows)
+        narrow = [i for i in drawn if 0 < rows[i].top_k <= CANDIDATES]
+        wide = [i for i in drawn if rows[i].top_k > CANDIDATES]
+        others = [i for i in drawn if not rows[i].top_k]
         self.groups = [
-            (index, _Group([rows[i] for i in index], index, device, narrow))
-            for index, narrow in ((plain, False), (filtered, True))
+            _Group([rows[i] for i in index], index, device, draw)
+            for index, draw in ((narrow, _draw_narrow), (wide, _draw_wide), (others, _draw_trying))
             if index
         ]
 
 
 class _Group:
-    def __init__(self, rows: list[Sampling], index: list[int], device: torch.device, filtered: bool) -> None:
+    """Rows that are drawn in the same way."""
+
+    def __init__(self, rows: list[Sampling], index: list[int], device: torch.device, draw: _Draw) -> None:
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
 
+        self.rows = index
         self.index = torch.tensor(index, device=device)
-        self.filtered = filtered
+        self.draw = draw
+        self.seeds = [s.seed for s in rows]
+        self.filtered = [i for i, s in enumerate(rows) if s.top_p < 1 or s.min_p]
         self.temperature = column([s.temperature for s in rows])
         self.top_k = column([float(s.top_k or 2**31) for s in rows])
         self.top_p = column([s.top_p for s in rows])
@@ -121,16 +143,14 @@ def choose(
     """
     logits = logits.float()
     drawn_from = logits if adjusted is None else adjusted.float()
-    tokens = drawn_from.argmax(-1)
-    if settings.drawn:
-        numbers = torch.from_numpy(uniforms(settings.seeds, counters)).to(logits.device)[:, None]
-        for index, group in settings.groups:
-            whole = len(index) == len(tokens)
-            rows = drawn_from if whole else drawn_from[group.index]
-            draws = numbers if whole else numbers[group.index]
-            # Subtracting the maximum first keeps tiny temperatures finite.
-            rows = (rows - rows.amax(-1, keepdim=True)) / group.temperature
-            tokens[group.index] = _draw_filtered(rows, group, draws) if group.filtered else _draw(rows.exp(), draws)
+    tokens = (
+        _argmax(drawn_from) if settings.greedy else torch.empty(len(logits), dtype=torch.long, device=logits.device)
+    )
+    for group in settings.groups:
+        rows = drawn_from if len(group.rows) == len(tokens) else drawn_from[group.index]
+        # Subtracting the maximum first keeps tiny temperatures finite.
+        weights = ((rows - rows.amax(-1, keepdim=True)) / group.temperature).exp_()
+        tokens[group.index] = group.draw(_in_parts(weights), group, [counters[i] for i in group.rows])
     logprobs = torch.log_softmax(logits, -1)
     chosen = logprobs.gather(1, tokens[:, None])[:, 0]
     return tokens.tolist(), chosen.tolist(), likeliest(logprobs, settings.top)
@@ -146,45 +166,99 @@ def likeliest(logprobs: Tensor, counts: Sequence[int]) -> list[tuple[tuple[int, 
     return [tuple(zip(ids[:count], found[:count], strict=True)) for ids, found, count in rows]
 
 
-def _draw(weights: Tensor, draws: Tensor) -> Tensor:
-    """The index at which the cumulated weights [R, V] pass `draws` [R, 1] of their sum; never one of weight 0."""
-    cumulated = weights.cumsum(-1, dtype=torch.float64)
-    # A draw below 1 times the sum may round up to the sum itself: the clamp keeps it inside.
-    picked = torch.searchsorted(cumulated, draws * cumulated[:, -1:], right=True)[:, 0]
-    last = torch.searchsorted(cumulated, cumulated[:, -1:].contiguous())[:, 0]
-    return torch.minimum(picked, last)
+def _argmax(rows: Tensor) -> Tensor:
+    # numpy's is many times as fast as torch's on the CPU.
+    return torch.from_numpy(rows.numpy().argmax(-1)) if rows.device.type == "cpu" else rows.argmax(-1)
 
 
-def _draw_filtered(rows: Tensor, group: _Group, draws: Tensor) -> Tensor:
-    """Filters in the order of transformers: top-k, then top-p over what is left, then min-p."""
-    weights = rows.exp()
-    total = weights.sum(-1, keepdim=True, dtype=torch.float64)
-    count = rows.shape[1]
-    if count > CANDIDATES:
-        best, order = weights.topk(CANDIDATES)
-        # Enough for a row if top-k or min-p cuts inside, or if top-p alone is reached.
-        enough = (
-            (group.top_k <= CANDIDATES)
-            | (best[:, -1:] < group.min_p * best[:, :1])
-            | ((group.top_k >= count) & (best.sum(-1, keepdim=True, dtype=torch.float64) >= group.top_p * total))
-        )[:, 0]
-        tokens = _draw_sorted(best, order, group, draws, total)
-        if not bool(enough.all()):
-            full, full_order = weights.sort(dim=-1, descending=True, stable=True)
-            tokens = torch.where(enough, tokens, _draw_sorted(full, full_order, group, draws, total))
-        return tokens
+def _in_parts(weights: Tensor) -> Tensor:
+    """Weights [R, V], with zeros behind them up to a whole number of parts."""
+    return F.pad(weights, (0, -weights.shape[1] % PART)) if weights.shape[1] % PART else weights
+
+
+def _cumulated(weights: Tensor) -> Tensor:
+    """The sum [R, V / PART] of all weights up to the end of each part."""
+    return weights.unflatten(1, (-1, PART)).sum(-1).cumsum(-1, dtype=torch.float64)
+
+
+def _numbers(group: _Group, counters: Sequence[int], attempt: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(uniforms(group.seeds, counters, attempt)).to(device)[:, None]
+
+
+def _pick(cumulated: Tensor, draws: Tensor) -> Tensor:
+    """The index [R, 1] at which rising sums [R, C] pass `draws` [R, 1]; never one that adds nothing."""
+    picked = torch.searchsorted(cumulated, draws, right=True)
+    # A draw below the sum may round up to the sum itself: it stays inside.
+    return torch.minimum(picked, torch.searchsorted(cumulated, cumulated[:, -1:].contiguous()))
+
+
+def _draw(weights: Tensor, cumulated: Tensor, draws: Tensor) -> Tensor:
+    """The index [R, 1] at which the weights up to it pass `draws` [R, 1] of their sum: its part first."""
+    targets = draws * cumulated[:, -1:]
+    part = _pick(cumulated, targets)
+    before = F.pad(cumulated, (1, 0)).gather(1, part)
+    inside = weights.gather(1, part * PART + torch.arange(PART, device=weights.device))
+    return part * PART + _pick(inside.cumsum(-1, dtype=torch.float64), targets - before)
+
+
+def _draw_trying(weights: Tensor, group: _Group, counters: Sequence[int]) -> Tensor:
+    """top-p and min-p by rejection: a token drawn from all is as likely as it should be among those let through. That
+    takes one look at the weights in place of sorting them, and nearly always one."""
+    cumulated = _cumulated(weights)
+    tokens = _draw(weights, cumulated, _numbers(group, counters, 0, weights.device))[:, 0]
+    left = group.filtered
+    for attempt in range(1, TRIES + 1):
+        if not left:
+            return tokens
+        at = torch.tensor(left, device=weights.device)
+        mine = weights if len(left) == len(weights) else weights[at]
+        own = mine.gather(1, tokens[at, None])
+        # What stands before it in falling order; equally likely tokens pass together.
+        heavier = mine * (mine > own)
+        through = _cumulated(heavier)[:, -1:] < group.top_p[at] * cumulated[at, -1:]
+        through = (through | (group.top_p[at] >= 1)) & (own >= group.min_p[at] * mine.amax(-1, keepdim=True))
+        left = [row for row, fine in zip(left, through[:, 0].tolist(), strict=True) if not fine]
+        if left and attempt < TRIES:
+            again = torch.tensor(left, device=weights.device)
+            draws = _numbers(group, counters, attempt, weights.device)[again]
+            tokens[again] = _draw(weights[again], cumulated[again], draws)[:, 0]
+    if left:
+        again = torch.tensor(left, device=weights.device)
+        draws = _numbers(group, counters, TRIES, weights.device)
+        best, order = weights[again].sort(dim=-1, descending=True, stable=True)
+        tokens[again] = _draw_sorted(
+            best, order, group.top_k[again], group.top_p[again], group.min_p[again], draws[again]
+        )
+    return tokens
+
+
+def _draw_wide(weights: Tensor, group: _Group, counters: Sequence[int]) -> Tensor:
     best, order = weights.sort(dim=-1, descending=True, stable=True)
-    return _draw_sorted(best, order, group, draws, total)
+    draws = _numbers(group, counters, 0, weights.device)
+    return _draw_sorted(best, order, group.top_k, group.top_p, group.min_p, draws)
 
 
-def _draw_sorted(best: Tensor, order: Tensor, group: _Group, draws: Tensor, total: Tensor) -> Tensor:
-    """Draw among weights [R, C] in falling order, of which `total` [R, 1] is the sum over the whole vocabulary."""
-    rank = torch.arange(best.shape[1], device=best.device)
-    inside = rank < group.top_k
+def _draw_narrow(weights: Tensor, group: _Group, counters: Sequence[int]) -> Tensor:
+    """The likeliest tokens stand in the parts that have the largest maxima: only those are looked at."""
+    parts = weights.unflatten(1, (-1, PART))
+    if parts.shape[1] > CANDIDATES:
+        which = parts.amax(-1).topk(CANDIDATES).indices.sort(-1).values
+        places = (which[:, :, None] * PART + torch.arange(PART, device=weights.device)).flatten(1)
+        best, order = weights.gather(1, places).topk(CANDIDATES)
+        order = places.gather(1, order)
+    else:
+        best, order = weights.topk(min(CANDIDATES, weights.shape[1]))
+    draws = _numbers(group, counters, 0, weights.device)
+    return _draw_sorted(best, order, group.top_k, group.top_p, group.min_p, draws)
+
+
+def _draw_sorted(best: Tensor, order: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, draws: Tensor) -> Tensor:
+    """Draw among weights [R, C] in falling order, of which those behind the first C are cut by top-k in any case.
+    Filters in the order of transformers: top-k, then top-p over what is left, then min-p."""
+    inside = torch.arange(best.shape[1], device=best.device) < top_k
     kept = torch.where(inside, best, 0)
     mass = kept.cumsum(-1, dtype=torch.float64)
-    # What top-k leaves: its own sum where it cuts within the candidates, else everything.
-    left = torch.where(group.top_k <= best.shape[1], mass[:, -1:], total)
-    keep = ((mass - kept) < group.top_p * left) | (group.top_p >= 1)
-    keep &= inside & (best >= group.min_p * best[:, :1])
-    return order.gather(1, _draw(torch.where(keep, best, 0), draws)[:, None])[:, 0]
+    keep = ((mass - kept) < top_p * mass[:, -1:]) | (top_p >= 1)
+    keep &= inside & (best >= min_p * best[:, :1])
+    cumulated = torch.where(keep, best, 0).cumsum(-1, dtype=torch.float64)
+    return order.gather(1, _pick(cumulated, draws * cumulated[:, -1:]))[:, 0]
