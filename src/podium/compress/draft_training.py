@@ -65,12 +65,7 @@ class Redraft:
     def __call__(self, model: DraftHead, batch: PackedBatch) -> Loss:
         """Raises TrainingError when a token lies outside the target's vocabulary, or nothing can be guessed."""
         config = model.config
-        if batch.largest_id >= config.target_vocab_size:
-            raise TrainingError(
-                f"the training data has token id {batch.largest_id}, the target's vocabulary ends at "
-                f"{config.target_vocab_size - 1}",
-                "draft for the model whose tokenizer made the data",
-            )
+        _check_ids(batch.largest_id, config.target_vocab_size)
         with torch.no_grad():
             hidden = self.target.hidden(batch.tokens, positions=batch.positions, attend=batch.attend)
         tokens = batch.tokens.flatten()
@@ -107,6 +102,14 @@ class Redraft:
         head = sum(parameter.numel() for parameter in model.parameters())
         forward = self.target.flops_per_token(batch.tokens.shape[1], backward=False)
         return batch.count * forward + 6 * batch.predicting.numel() * model.config.depth * head
+
+
+def _check_ids(largest: int, vocab_size: int) -> None:
+    if largest >= vocab_size:
+        raise TrainingError(
+            f"the training data has token id {largest}, the target's vocabulary ends at {vocab_size - 1}",
+            "draft for the model whose tokenizer made the data",
+        )
 
 
 def frequent_ids(documents: Iterable[tuple[Sequence[int], Sequence[bool]]], most: int) -> tuple[int, ...]:
@@ -149,13 +152,10 @@ def train_draft(
     packing: dict[str, Any] = {"row_length": settings.row_length, "overlong": "cut"}
     source = PackedSource(kept, rows_per_batch=settings.rows_per_batch, seed=seed, **packing)
     target.to(settings.device)
-    config = DraftConfig(
-        target.config.hidden_size,
-        target.config.vocab_size,
-        frequent_ids(kept, settings.vocabulary),
-        settings.layers,
-        settings.depth,
-    )
+    size, vocab_size = target.config.hidden_size, target.config.vocab_size
+    vocabulary = frequent_ids(kept, settings.vocabulary)
+    _check_ids(vocabulary[-1], vocab_size)
+    config = DraftConfig(size, vocab_size, vocabulary, settings.layers, settings.depth)
     head = DraftHead(config, target, seed)
     objective = Redraft(target)
 
