@@ -162,7 +162,7 @@ class Machine:
     def __init__(self, monkeypatch, cost, right, asking, seed=0):
         self.now, self.cost, self.right, self.asking = 0.0, cost, right, asking
         self.draw = random.Random(seed)
-        monkeypatch.setattr(speculate.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(speculate.time, "thread_time", lambda: self.now)
         self.asked = 0
 
     def draft(self, requests):
@@ -217,6 +217,21 @@ def test_guessing_never_costs_much_and_gains_where_there_is_something_to_gain(mo
         if rows + guessing * depth <= 16
     )
     assert found >= 0.97 * (plain + 0.75 * (best - plain))
+
+
+def test_a_hard_place_does_not_keep_it_from_the_easy_one_behind_it(monkeypatch):
+    machine = Machine(monkeypatch, COSTS["memory-bound"], 0.0, 20e-6)
+
+    def draft(requests):
+        machine.now += machine.asking * len(requests)
+        hard = machine.draw.random() < 0.5
+        return [[Guess(int(not hard), (hard, depth)) for depth in range(3)] for _ in requests]
+
+    monkeypatch.setattr(machine, "draft", draft)
+    found, guessing = machine.run(1, 2000, Adaptive(machine))
+    assert 0.4 < guessing < 0.6
+    # Four tokens or one, each time at the price of asking.
+    assert found > 0.9 * 2.5 / (COSTS["memory-bound"](4) + 20e-6)
 
 
 def test_it_stops_asking_where_nothing_can_pay(monkeypatch):

@@ -100,7 +100,7 @@ class RedraftProposer:
         for place, tokens, chances in zip(places, ids.tolist(), sure.tolist(), strict=True):
             limit = requests[place].limit
             chains[place] = [
-                Guess(token, (depth, int(chance * 8)))
+                Guess(token, (depth, int(chance * 8)), chance)
                 for depth, (token, chance) in enumerate(zip(tokens[:limit], chances, strict=False))
             ]
         return chains

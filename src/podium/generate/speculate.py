@@ -46,7 +46,8 @@ class DraftRequest:
 class Proposer(Protocol):
     """Who guesses. Called on the engine's thread only."""
 
-    needs_hidden: bool
+    @property
+    def needs_hidden(self) -> bool: ...
 
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         """Guesses for each request, at most `budget` in all."""
@@ -66,12 +67,14 @@ class Guess(NamedTuple):
 
     token: int
     grade: Hashable
+    chance: float = 0.5  # of being right, as far as the drafter knows; what is measured of the grade counts more
 
 
 class Drafter(Protocol):
     """Who can say how sure it is of its guesses; `Adaptive` decides which of them are worth a row."""
 
-    needs_hidden: bool
+    @property
+    def needs_hidden(self) -> bool: ...
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]: ...
     def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None: ...
@@ -317,17 +320,28 @@ class StepTimes:
         return self._table
 
     def _estimate(self) -> list[float]:
-        steps, last, mean = self._steps, self._last, self._mean
-        known = [rows for rows in range(1, self.most + 1) if self._count[rows] and steps - last[rows] <= STALE]
+        steps = self._steps
+        # More rows never take less time: where the measurements say so, their mean stands for both (pool adjacent
+        # violators), since a difference within the noise would be taken for a gain.
+        pools: list[tuple[float, float, list[int]]] = []  # seconds, weight, numbers of rows
+        for rows in range(1, self.most + 1):
+            if self._count[rows] and steps - self._last[rows] <= STALE:
+                seconds, weight, members = self._mean[rows], float(min(self._count[rows], 32)), [rows]
+                while pools and pools[-1][0] >= seconds:
+                    other, heavy, before = pools.pop()
+                    seconds = (seconds * weight + other * heavy) / (weight + heavy)
+                    weight, members = weight + heavy, before + members
+                pools.append((seconds, weight, members))
+        known = {rows: seconds for seconds, _, members in pools for rows in members}
         table = [0.0] * (self.most + 1)
         for rows in range(1, self.most + 1):
             below = max((n for n in known if n <= rows), default=None)
             above = min((n for n in known if n >= rows), default=None)
             if below is not None and above is not None:
                 share = (rows - below) / max(1, above - below)
-                table[rows] = mean[below] + share * (mean[above] - mean[below])
+                table[rows] = known[below] + share * (known[above] - known[below])
             elif (nearest := above or below) is not None:
-                table[rows] = mean[nearest] * (rows / nearest) ** 0.25
+                table[rows] = known[nearest] * (rows / nearest) ** 0.25
         return table
 
 
@@ -338,8 +352,8 @@ class Adaptive:
     not tried: the completion tells a step later), how far each completion is from that, and how long steps of each
     number of rows take. The guesses that are likeliest to be kept are then added for as long as that raises the
     expected tokens per second. Where not even good guesses could pay for their rows (on a CPU from about eight
-    completions on), the drafter is not asked; where they could but did not, it rests for so long that asking costs
-    less than 1 % of the time.
+    completions on), the drafter is not asked; where they could but lately did not, it rests for so long
+    that asking costs less than 1 % of the time.
 
     Args:
         most_rows: no step is made larger than this by guesses.
@@ -357,7 +371,8 @@ class Adaptive:
         self._right: dict[Hashable, list[float]] = {}  # grade -> [share that was right, weight]
         self._trust: OrderedDict[Hashable, list[float]] = OrderedDict()  # completion -> [right, expected]
         self._open: dict[Hashable, list[Guess]] = {}  # guesses whose outcome is not known yet
-        self._rest = 0
+        self._rest = 0  # steps for which the drafter is not asked
+        self._balance = 0.0  # seconds that the last guesses saved, less those that asking for them took
         self._rows = 0
         self._hopeless: tuple[list[float], int, bool] | None = None
 
@@ -375,9 +390,10 @@ class Adaptive:
         times = self.times.table()
         if self._is_hopeless(times, rows, room):
             return nothing
-        began = time.perf_counter()
+        # Of this thread's own CPU time: what else the machine did meanwhile is not held against the drafter.
+        began = time.thread_time()
         chains = self.drafter.draft(requests)
-        asked = time.perf_counter() - began
+        asked = time.thread_time() - began
         self._open.clear()
         hopes: list[tuple[float, int]] = []
         for number, (request, chain) in enumerate(zip(requests, chains, strict=True)):
@@ -385,19 +401,19 @@ class Adaptive:
                 self._open[request.key] = chain
                 hope = self._trusted(request.key)
                 for guess in chain:
-                    hope *= self._share(guess.grade)
+                    hope *= self._share(guess)
                     hopes.append((hope, number))
         hopes.sort(reverse=True)
-        gain = best = rows / times[rows]
+        best = self.MARGIN * rows / times[rows]
         tokens = float(rows)
-        best *= self.MARGIN
-        kept = 0
+        kept, saved = 0, 0.0
         for count, (hope, _) in enumerate(hopes[:room], 1):
             tokens += hope
             value = tokens / times[rows + count]
             if value > best:
-                best, kept, gain = value, count, tokens / (times[rows + count] + asked)
-        if gain * times[rows] <= rows:
+                best, kept, saved = value, count, tokens * times[rows] / rows - times[rows + count]
+        self._balance = 0.9 * self._balance + saved - asked
+        if self._balance < 0:
             self._rest = ceil(asked / (self.ASKING * times[rows]))
         for _, number in hopes[:kept]:
             nothing[number].append(chains[number][len(nothing[number])].token)
@@ -414,7 +430,7 @@ class Adaptive:
             if len(self._trust) > 1024:
                 self._trust.popitem(last=False)
         for guess, token in zip(chain, new_tokens, strict=False):
-            share = self._right.setdefault(guess.grade, [0.5, 2.0])
+            share = self._right.setdefault(guess.grade, [guess.chance, 2.0])
             right = guess.token == token
             trust[0] = trust[0] * 0.95 + right
             trust[1] = trust[1] * 0.95 + share[0]
@@ -426,9 +442,9 @@ class Adaptive:
     def timed(self, rows: int, seconds: float) -> None:
         self.times.add(rows, seconds)
 
-    def _share(self, grade: Hashable) -> float:
-        known = self._right.get(grade)
-        return 0.5 if known is None else known[0]
+    def _share(self, guess: Guess) -> float:
+        known = self._right.get(guess.grade)
+        return guess.chance if known is None else known[0]
 
     def _trusted(self, key: Hashable) -> float:
         """How this completion's guesses do against those of all completions."""
