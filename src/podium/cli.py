@@ -185,6 +185,49 @@ def merge(
 
 
 @app.command()
+def draft(
+    model: Annotated[Path, typer.Argument(help="The model folder whose tokens are to be guessed.")],
+    data: Annotated[list[Path], typer.Option("--data", help="Its own answers; with --generate: problems.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the draft head (default: MODEL/draft).")] = None,
+    generate: Annotated[int, typer.Option(help="Let the model answer the first so many problems of --data.")] = 0,
+    profile: Annotated[str, typer.Option(help="Tool limits of these answers: kaggle, notebook or eval.")] = "kaggle",
+    code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python meanwhile.")] = True,
+    vocabulary: Annotated[int, typer.Option(help="Ids that can be guessed: the most frequent ones.")] = 4096,
+    depth: Annotated[int, typer.Option(help="Tokens guessed in a row.")] = 3,
+    epochs: Annotated[float, typer.Option(help="How often the answers are gone through.")] = 1.0,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    batch: Annotated[int, typer.Option(help="Rows per step.")] = 4,
+    row_length: Annotated[int, typer.Option(help="Tokens per row.")] = 2048,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of answers and training.")] = 0,
+) -> None:
+    """Train a draft head (ReDrafter): the model then says the same, several tokens a step.
+
+    Example: podium draft runs/demo/merge/model --data runs/demo/exam_merged/attempts.jsonl
+    """
+    from podium.recipe.single import draft_command
+
+    draft_command(
+        model,
+        data,
+        out,
+        generate=generate,
+        profile=profile,
+        code=code,
+        seed=seed,
+        settings={
+            "vocabulary": vocabulary,
+            "depth": depth,
+            "epochs": epochs,
+            "lr": lr,
+            "rows_per_batch": batch,
+            "row_length": row_length,
+            "device": device,
+        },
+    )
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of one exam.")],
     out: Annotated[Path | None, typer.Option(help="File to write (default: FOLDER/report.html).")] = None,

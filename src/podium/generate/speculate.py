@@ -1,13 +1,22 @@
 """Guessing tokens ahead, so that one step of the model may yield several.
 
-Knows token ids and, where a draft head needs it, the target's last hidden state; no engine, no cache, no sampling.
+Knows token ids and, where a draft head needs it, the target's last hidden state; no engine, no cache, no sampling. The
+engine computes [last token, guesses…] in one step, draws the token after each of them exactly as it would have without
+the guesses (from the target's own distribution, with the random number of that place), and keeps a guess only where it
+equals the token drawn. A proposal that is a single token makes this exact rejection sampling: it is accepted with the
+probability that the target gives it, and otherwise replaced by a token drawn from what is left (Leviathan et al.,
+arXiv:2211.17192, theorem 1, with a point mass for q). What a completion says is therefore the same with and without
+guesses; a wrong guess costs time and nothing else.
 """
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +46,8 @@ class DraftRequest:
 class Proposer(Protocol):
     """Who guesses. Called on the engine's thread only."""
 
-    needs_hidden: bool
+    @property
+    def needs_hidden(self) -> bool: ...
 
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         """Guesses for each request, at most `budget` in all."""
@@ -50,3 +60,402 @@ class Proposer(Protocol):
     def timed(self, rows: int, seconds: float) -> None:
         """A step that computed one token per row, guesses being rows too, took so long (without `propose`)."""
         ...
+
+
+class Guess(NamedTuple):
+    """A token, and how sure its drafter was: guesses of one `grade` turn out right about equally often."""
+
+    token: int
+    grade: Hashable
+    chance: float = 0.5  # of being right, as far as the drafter knows; what is measured of the grade counts more
+
+
+class Drafter(Protocol):
+    """Who can say how sure it is of its guesses; `Adaptive` decides which of them are worth a row."""
+
+    @property
+    def needs_hidden(self) -> bool: ...
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]: ...
+    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None: ...
+
+
+def within(chains: Sequence[Sequence[Guess]], budget: int) -> list[list[int]]:
+    """The tokens of `chains`, the first of every chain before the second of any, `budget` in all."""
+    kept: list[list[int]] = [[] for _ in chains]
+    for depth in range(max(map(len, chains), default=0)):
+        for chain, tokens in zip(chains, kept, strict=True):
+            if depth < len(chain):
+                if budget <= 0:
+                    return kept
+                tokens.append(chain[depth].token)
+                budget -= 1
+    return kept
+
+
+# -- n-grams ---------------------------------------------------------------------------------------------------------
+
+_BITS = 20  # of a token id in a table's key; larger ids would only share entries
+_ID = (1 << _BITS) - 1
+_LEAD = 7  # a lead of votes is counted up to here, in the lowest bits of a table's value
+
+
+class _Table:
+    """n-gram -> the token that most often followed (majority vote of Boyer and Moore: one candidate and its lead), in
+    two generations: when the young one is full it becomes the old one, and what was in the old one is forgotten.
+
+    A value is token * 8 + lead.
+    """
+
+    __slots__ = ("half", "mask", "old", "young")
+
+    def __init__(self, order: int, entries: int) -> None:
+        self.mask = (1 << _BITS * order) - 1
+        self.half = max(1, entries // 2)
+        self.young: dict[int, int] = {}
+        self.old: dict[int, int] = {}
+
+    def vote(self, gram: int, token: int) -> None:
+        found = self.young.get(gram)
+        if found is None:
+            found = self.old.get(gram)
+            if len(self.young) >= self.half:
+                self.old, self.young = self.young, {}
+        if found is None or (found >> 3 != token and found & _LEAD <= 1):
+            self.young[gram] = token << 3 | 1
+        elif found >> 3 != token:
+            self.young[gram] = found - 1
+        else:
+            self.young[gram] = found + 1 if found & _LEAD < _LEAD else found
+
+
+class NGramProposer:
+    """Guesses what followed the same last tokens before: in the completion itself, its prompt, its siblings, and
+    whatever else was written here.
+
+    The longest of the last tokens (as many as `orders` says) that was seen before decides: prompt lookup (Saxena 2023)
+    with tables in place of a search. A token costs about a microsecond to learn, and is learnt when the next guess is
+    asked for, not before: while nobody asks, nothing is spent.
+
+    Args:
+        drafts: guesses in a row.
+        orders: lengths of n-grams.
+        siblings_only: one table for each prompt, so that attempts at one learn nothing from another.
+        max_entries: n-grams remembered, at about 150 bytes each; the oldest are forgotten.
+        max_texts: completions and prompts remembered.
+    """
+
+    needs_hidden = False
+
+    def __init__(
+        self,
+        *,
+        drafts: int = 3,
+        orders: Sequence[int] = (2, 4, 6),
+        siblings_only: bool = False,
+        max_entries: int = 1 << 18,
+        max_texts: int = 1024,
+    ) -> None:
+        self.drafts, self.siblings_only, self.max_texts = drafts, siblings_only, max_texts
+        self._tables = [_Table(order, max_entries // len(orders)) for order in sorted(orders, reverse=True)]
+        self._longest = max(orders)
+        self._shortest = min(orders)
+        self._whole = self._tables[0].mask
+        self._prompts: OrderedDict[Hashable, tuple[int, Sequence[int]]] = OrderedDict()  # salt, first attempt
+        self._next_salt = 0
+        # Completion -> how many of its tokens are in the tables, and the last of these as one n-gram.
+        self._learnt: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
+        self._untold: OrderedDict[Hashable, tuple[Sequence[int], Hashable]] = OrderedDict()  # may have more of them
+
+    def __len__(self) -> int:
+        """n-grams remembered."""
+        return sum(len(table.young) + len(table.old) for table in self._tables)
+
+    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
+        return within(self.draft(requests), budget)
+
+    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
+        if request.key not in self._untold:
+            self._untold[request.key] = (request.tokens, request.prompt)
+            if len(self._untold) > self.max_texts:
+                self._untold.popitem(last=False)
+
+    def timed(self, rows: int, seconds: float) -> None:
+        """Guesses cost what they cost: see Adaptive."""
+
+    def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]:
+        contexts = []
+        for request in requests:
+            self._untold.pop(request.key, None)
+            contexts.append(self._learn(request.key, request.tokens, request.prompt))
+        # What is left went on without asking: other attempts, running ones that cannot use guesses, ended ones.
+        while self._untold:
+            key, (tokens, prompt) = self._untold.popitem()
+            self._learn(key, tokens, prompt)
+        return [
+            self._chain(gram, salt, min(request.limit, self.drafts))
+            for request, (gram, salt) in zip(requests, contexts, strict=True)
+        ]
+
+    def _prompt(self, key: Hashable, tokens: Sequence[int]) -> tuple[int, Sequence[int]]:
+        """What keeps the n-grams of different prompts apart, and the tokens of the first attempt that was seen."""
+        known = self._prompts.get(key)
+        if known is None:
+            # Added to an n-gram: beyond all its bits.
+            self._next_salt += self.siblings_only << _BITS * self._longest
+            known = self._prompts[key] = self._next_salt, tokens
+            if len(self._prompts) > self.max_texts:
+                self._prompts.popitem(last=False)
+        return known
+
+    def _learn(self, key: Hashable, tokens: Sequence[int], prompt: Hashable) -> tuple[int, int]:
+        """Put what is new of a completion into the tables; its last tokens as one n-gram, and its prompt's salt."""
+        salt, sibling = self._prompt(prompt, tokens)
+        end = len(tokens)
+        place, gram = self._learnt.get(key, (0, 0))
+        if place > end:  # its end was taken back
+            place = 0
+        if not place:
+            # What siblings begin with in common, the prompt at least, is learnt once.
+            place = min(self._shortest if sibling is tokens else _common(sibling, tokens), end)
+            gram = 0
+            for token in tokens[max(0, place - self._longest) : place]:
+                gram = gram << _BITS | token & _ID
+            if len(self._learnt) >= self.max_texts:
+                self._learnt.popitem(last=False)
+        whole, tables = self._whole, self._tables
+        for token in tokens[place:end]:
+            for table in tables:
+                part = (gram & table.mask) + salt
+                found = table.young.get(part)
+                if found is None or found >> 3 != token:
+                    table.vote(part, token)
+                elif found & _LEAD < _LEAD:
+                    table.young[part] = found + 1
+            gram = (gram << _BITS | token & _ID) & whole
+        self._learnt[key] = end, gram
+        self._learnt.move_to_end(key)
+        return gram, salt
+
+    def _chain(self, gram: int, salt: int, limit: int) -> list[Guess]:
+        chain: list[Guess] = []
+        for _ in range(limit):
+            found = None
+            for order, table in enumerate(self._tables):
+                part = (gram & table.mask) + salt
+                found = table.young.get(part)
+                if found is None:
+                    found = table.old.get(part)
+                if found is not None:
+                    # A grade: which n-gram, and how far its candidate leads.
+                    chain.append(Guess(found >> 3, order << 3 | found & _LEAD))
+                    break
+            if found is None:
+                break
+            gram = (gram << _BITS | found >> 3 & _ID) & self._whole
+        return chain
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return place
+    return min(len(one), len(other))
+
+
+# -- what pays -------------------------------------------------------------------------------------------------------
+
+STALE = 1024
+"""Steps after which a time that was not measured again counts as unknown, and may be tried again."""
+
+SURE = 4
+"""So many times a step without guesses is measured before guesses are compared with it …"""
+
+REPEAT = 64
+"""… and again after so many steps with guesses."""
+
+
+class StepTimes:
+    """Seconds of a step by its number of rows, as measured; estimated where it was not.
+
+    Between two measured numbers of rows the time is interpolated. Beyond them it is taken to grow with the fourth root
+    of the rows: too little, so that what may pay is tried, and then known.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._steps = 0
+        self._mean = [0.0] * (most + 1)
+        self._count = [0] * (most + 1)
+        self._last = [0] * (most + 1)
+        self._table: list[float] | None = None
+
+    def add(self, rows: int, seconds: float) -> None:
+        self._steps += 1
+        if not 0 < rows <= self.most or seconds <= 0:
+            return
+        count = self._count[rows]
+        if count and self._steps - self._last[rows] > STALE:
+            count = 0
+        known = self._mean[rows]
+        if count < 3:
+            self._mean[rows] = min(known, seconds) if count else seconds
+            self._table = None
+        else:
+            # Whatever else the machine did meanwhile does not count in full.
+            self._mean[rows] = known + (min(seconds, 2 * known) - known) / min(count, 32)
+        self._count[rows], self._last[rows] = count + 1, self._steps
+        if self._steps % 16 == 0:
+            self._table = None
+
+    def is_sure(self, rows: int) -> bool:
+        """Whether steps of so many rows were measured often, and not long ago."""
+        return self._count[rows] >= SURE and self._steps - self._last[rows] <= REPEAT
+
+    def table(self) -> list[float]:
+        """Seconds for 0..most rows, once any was measured. The same list until something changed."""
+        if self._table is None:
+            self._table = self._estimate()
+        return self._table
+
+    def _estimate(self) -> list[float]:
+        steps = self._steps
+        # More rows never take less time: where the measurements say so, their mean stands for both (pool adjacent
+        # violators), since a difference within the noise would be taken for a gain.
+        pools: list[tuple[float, float, list[int]]] = []  # seconds, weight, numbers of rows
+        for rows in range(1, self.most + 1):
+            if self._count[rows] and steps - self._last[rows] <= STALE:
+                seconds, weight, members = self._mean[rows], float(min(self._count[rows], 32)), [rows]
+                while pools and pools[-1][0] >= seconds:
+                    other, heavy, before = pools.pop()
+                    seconds = (seconds * weight + other * heavy) / (weight + heavy)
+                    weight, members = weight + heavy, before + members
+                pools.append((seconds, weight, members))
+        known = {rows: seconds for seconds, _, members in pools for rows in members}
+        table = [0.0] * (self.most + 1)
+        for rows in range(1, self.most + 1):
+            below = max((n for n in known if n <= rows), default=None)
+            above = min((n for n in known if n >= rows), default=None)
+            if below is not None and above is not None:
+                share = (rows - below) / max(1, above - below)
+                table[rows] = known[below] + share * (known[above] - known[below])
+            elif (nearest := above or below) is not None:
+                table[rows] = known[nearest] * (rows / nearest) ** 0.25
+        return table
+
+
+class Adaptive:
+    """Keeps of a drafter's guesses those that are worth their rows, and lets it rest where none are.
+
+    Three things are measured as the engine runs: how often guesses of each grade turn out right (also those that were
+    not tried: the completion tells a step later), how far each completion is from that, and how long steps of each
+    number of rows take. The guesses that are likeliest to be kept are then added for as long as that raises the
+    expected tokens per second. Where not even good guesses could pay for their rows (on a CPU from about eight
+    completions on), the drafter is not asked; where they could but lately did not, it rests for so long
+    that asking costs less than 1 % of the time.
+
+    Args:
+        most_rows: no step is made larger than this by guesses.
+    """
+
+    MARGIN = 1.03  # a step must promise this much more per second: estimates are noisy
+    GOOD = 0.9  # share of right guesses that is thought possible before the drafter is asked
+    ASKING = 0.01  # share of the time that asking in vain may cost
+
+    def __init__(self, drafter: Drafter, *, most_rows: int = 16) -> None:
+        self.drafter = drafter
+        self.needs_hidden = drafter.needs_hidden
+        self.most_rows = most_rows
+        self.times = StepTimes(most_rows)
+        self._right: dict[Hashable, list[float]] = {}  # grade -> [share that was right, weight]
+        self._trust: OrderedDict[Hashable, list[float]] = OrderedDict()  # completion -> [right, expected]
+        self._open: dict[Hashable, list[Guess]] = {}  # guesses whose outcome is not known yet
+        self._rest = 0  # steps for which the drafter is not asked
+        self._balance = 0.0  # seconds that the last guesses saved, less those that asking for them took
+        self._rows = 0
+        self._hopeless: tuple[list[float], int, bool] | None = None
+
+    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
+        rows = len(requests)
+        nothing: list[list[int]] = [[] for _ in requests]
+        room = min(budget, self.most_rows - rows)
+        if rows != self._rows:
+            self._rows, self._rest = rows, 0  # another regime
+        if self._rest > 0:
+            self._rest -= 1
+            return nothing
+        if not rows or room <= 0 or not self.times.is_sure(rows):
+            return nothing
+        times = self.times.table()
+        if self._is_hopeless(times, rows, room):
+            return nothing
+        # Of this thread's own CPU time: what else the machine did meanwhile is not held against the drafter.
+        began = time.thread_time()
+        chains = self.drafter.draft(requests)
+        asked = time.thread_time() - began
+        self._open.clear()
+        hopes: list[tuple[float, int]] = []
+        for number, (request, chain) in enumerate(zip(requests, chains, strict=True)):
+            if chain:
+                self._open[request.key] = chain
+                hope = self._trusted(request.key)
+                for guess in chain:
+                    hope *= self._share(guess)
+                    hopes.append((hope, number))
+        hopes.sort(reverse=True)
+        best = self.MARGIN * rows / times[rows]
+        tokens = float(rows)
+        kept, saved = 0, 0.0
+        for count, (hope, _) in enumerate(hopes[:room], 1):
+            tokens += hope
+            value = tokens / times[rows + count]
+            if value > best:
+                best, kept, saved = value, count, tokens * times[rows] / rows - times[rows + count]
+        self._balance = 0.9 * self._balance + saved - asked
+        if self._balance < 0:
+            self._rest = ceil(asked / (self.ASKING * times[rows]))
+        for _, number in hopes[:kept]:
+            nothing[number].append(chains[number][len(nothing[number])].token)
+        return nothing
+
+    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
+        self.drafter.observe(request, new_tokens)
+        chain = self._open.pop(request.key, None)
+        if chain is None:
+            return
+        trust = self._trust.get(request.key)
+        if trust is None:
+            trust = self._trust[request.key] = [2.0, 2.0]
+            if len(self._trust) > 1024:
+                self._trust.popitem(last=False)
+        for guess, token in zip(chain, new_tokens, strict=False):
+            share = self._right.setdefault(guess.grade, [guess.chance, 2.0])
+            right = guess.token == token
+            trust[0] = trust[0] * 0.95 + right
+            trust[1] = trust[1] * 0.95 + share[0]
+            share[1] = min(share[1] + 1, 200.0)
+            share[0] += (right - share[0]) / share[1]
+            if not right:
+                break
+
+    def timed(self, rows: int, seconds: float) -> None:
+        self.times.add(rows, seconds)
+
+    def _share(self, guess: Guess) -> float:
+        known = self._right.get(guess.grade)
+        return guess.chance if known is None else known[0]
+
+    def _trusted(self, key: Hashable) -> float:
+        """How this completion's guesses do against those of all completions."""
+        known = self._trust.get(key)
+        return 1.0 if known is None else min(1.0, known[0] / known[1])
+
+    def _is_hopeless(self, times: list[float], rows: int, room: int) -> bool:
+        """Whether not even good guesses would pay."""
+        known = self._hopeless
+        if known is None or known[0] is not times or known[1] != rows:
+            needed = self.MARGIN * rows / times[rows]
+            found = all((rows + self.GOOD * more) / times[rows + more] <= needed for more in range(1, room + 1))
+            self._hopeless = known = times, rows, found
+        return known[2]

@@ -1,4 +1,4 @@
-"""One command, one job: what `podium exam`, `solve`, `problems` and `merge` do between the words and the rooms.
+"""One command, one job: what `podium exam`, `solve`, `problems`, `merge`, `draft` do between the words and the rooms.
 
 Puts rooms together; does no work of its own.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,6 +231,96 @@ def merge_command(models: list[Path], weights: str, out: Path) -> None:
         raise InputError(f"--weights {weights}: not numbers", "for example --weights 0.3,0.7") from error
     merge_linear(models, numbers, out)
     print(f"merged: {out}")
+
+
+async def own_answers(
+    model: str, problems: Sequence[Problem], path: Path, *, profile: str, code: bool, seed: int, rows: int = 16
+) -> None:
+    """Let a model answer problems into a journal of Attempts; those that are in it already are not asked again."""
+    from podium.records import Attempt, Journal, read_rows
+    from podium.solve import attempt as attempt_problem
+    from podium.solve import get_profile
+
+    done = {row.problem_id for row in read_rows(path, Attempt)} if path.exists() else set()
+    waiting = [(place, problem) for place, problem in enumerate(problems) if problem.id not in done]
+    if not waiting:
+        return
+    limits = get_profile(profile, **profile_overrides(code, None, None))
+    waiting.reverse()
+    async with open_table(model, rows, code) as (completer, sandbox):
+        with Journal(path, Attempt) as journal:
+
+            async def answer_some() -> None:
+                while waiting:
+                    place, problem = waiting.pop()
+                    journal.append(await attempt_problem(problem, completer, sandbox, limits, seed=seed + place))
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(rows):
+                    group.create_task(answer_some())
+
+
+def draft_documents(files: Sequence[Path], tokenizer: Any, most_tokens: int) -> list[tuple[list[int], list[bool]]]:
+    """Answers of any kind (Solution or Attempt rows) as training documents.
+
+    Raises:
+        InputError: a file that is missing, damaged or without answers, or none that fits `most_tokens`.
+    """
+    from itertools import chain
+
+    from podium.curate.dataset import encode_solutions
+    from podium.records import Attempt, Solution, iterate_objects, iterate_rows
+
+    def rows_of(file: Path) -> Iterator[Solution]:
+        _, first = next(iter(iterate_objects(file)), (0, {}))
+        yield from iterate_rows(file, Attempt if "stop_reason" in first else Solution)
+
+    rows = chain.from_iterable(map(rows_of, files))
+    documents, _ = encode_solutions(rows, tokenizer, most_tokens)
+    return documents
+
+
+def draft_command(
+    model: Path,
+    data: list[Path],
+    out: Path | None,
+    *,
+    generate: int,
+    profile: str,
+    code: bool,
+    seed: int,
+    settings: dict[str, Any],
+) -> None:
+    """Train a draft head for a model, on answers that are there or that the model gives first."""
+    import shutil
+
+    from rich.console import Console
+
+    from podium.compress import DraftTraining, save_draft, train_draft
+    from podium.models import load_model
+    from podium.records import read_rows
+    from podium.runlog import RunLog
+
+    folder = model / "model" if (model / "model" / "config.json").exists() else model
+    target, tokenizer = load_model(folder)
+    if tokenizer is None:
+        raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
+    out = out or folder / "draft"
+    state = out / ".training"
+    if generate:
+        problems = [row for file in data for row in read_rows(file, Problem)][:generate]
+        answers = state / "answers.jsonl"
+        asyncio.run(own_answers(str(folder), problems, answers, profile=profile, code=code, seed=seed))
+        data = [answers]
+    documents = draft_documents(data, tokenizer, target.config.max_position_embeddings)
+    with RunLog(out) as log:
+        head, result = train_draft(target, documents, DraftTraining(**settings), state, seed=seed, runlog=log)
+    save_draft(out, head)
+    shutil.rmtree(state)
+    console = Console(highlight=False)
+    for name, value in result.evaluations[-1][1].items() if result.evaluations else ():
+        console.print(f"{name:8} {value:.3f}", markup=False)
+    console.print(f"draft head: {out}", markup=False, soft_wrap=True)
 
 
 def _name(text: str) -> str:

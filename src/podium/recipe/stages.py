@@ -1,4 +1,4 @@
-"""The stages a recipe can name: problems, teach, tokenizer, train, merge, exam.
+"""The stages a recipe can name: problems, teach, tokenizer, train, merge, draft, exam.
 
 Each is a thin, typed wrapper around one room; what a stage really does is written there. Importing this module
 registers the kinds and imports nothing heavy.
@@ -386,6 +386,80 @@ def merge(context: StageContext, params: MergeParams, inputs: dict[str, Path]) -
     return StageReport({role: params.weights[role] for role in roles})
 
 
+class DraftParams(Params):
+    """A draft head for a model; see podium.compress.DraftTraining."""
+
+    generate: int = Field(0, ge=0, description="answers by the model itself, to the first so many training problems")
+    profile: str = Field("kaggle", description="limits of these answers")
+    code: bool = True
+    depth: int = Field(3, ge=1, le=8)
+    layers: int = Field(2, ge=0)
+    vocabulary: int = Field(4096, ge=1)
+    epochs: float = Field(1.0, gt=0)
+    lr: float = Field(1e-3, gt=0)
+    rows_per_batch: int = Field(4, ge=1)
+    row_length: int = Field(2048, ge=16)
+    validation: int = Field(64, ge=0)
+    checkpoint_every: int = Field(25, ge=0)
+    device: str = "cpu"
+    threads: int | None = Field(None, ge=1)
+
+    @field_validator("profile")
+    @classmethod
+    def _known_profile(cls, value: str) -> str:
+        from podium.solve import get_profile
+
+        return _checked(value, lambda: get_profile(value))
+
+
+def _estimate_draft(params: DraftParams, inputs: Mapping[str, Estimate]) -> Estimate:
+    rows = params.generate or sum(estimate.rows or 0 for role, estimate in inputs.items() if role != MODEL)
+    parameters = inputs[MODEL].sizes.get("parameters")
+    tokens = rows * TOKENS_PER_SOLUTION * params.epochs
+    if not parameters or not tokens:
+        return Estimate(rows=rows or None)
+    flops = 2.0 * parameters * tokens
+    return Estimate(rows, flops, flops / FLOPS_PER_SECOND, f"{rows} answers at most")
+
+
+@stage("draft", version=1, estimate=_estimate_draft)
+def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -> StageReport:
+    """A draft head in `draft/`, trained on what the model itself writes.
+
+    Inputs: `model`; `problems` where `generate` is set; every other role names answers to learn from.
+    """
+    from podium.compress import DraftTraining, save_draft, train_draft
+    from podium.models import load_model
+    from podium.recipe.single import draft_documents, own_answers
+
+    if MODEL not in inputs:
+        raise InputError(f"stage {context.name!r}: no input 'model'", "name the model whose tokens are to be guessed")
+    if bool(params.generate) != ("problems" in inputs):
+        raise InputError(
+            f"stage {context.name!r}: the input 'problems' and the parameter 'generate' go together",
+            "give both to let the model answer first, or neither",
+        )
+    folder = _folder(inputs[MODEL], MODEL)
+    target, text = load_model(folder)
+    if text is None:
+        raise InputError(f"{inputs[MODEL]}: no tokenizer in this folder", "save the model with its tokenizer")
+    files = [_answers(path) for role, path in inputs.items() if role not in (MODEL, "problems")]
+    if params.generate:
+        rows = read_rows(_file(inputs["problems"], "train.jsonl"), Problem)[: params.generate]
+        files.append(context.folder / "attempts.jsonl")
+        asyncio.run(
+            own_answers(str(folder), rows, files[-1], profile=params.profile, code=params.code, seed=context.seed)
+        )
+    if not files:
+        raise InputError(f"stage {context.name!r}: no answers to learn from", "name solutions, or set `generate`")
+    documents = draft_documents(files, text, target.config.max_position_embeddings)
+    settings = DraftTraining.model_validate(params.model_dump(exclude={"generate", "profile", "code"}))
+    head, result = train_draft(target, documents, settings, context.state, seed=context.seed, runlog=context.runlog)
+    save_draft(context.folder / "draft", head)
+    figures = result.evaluations[-1][1] if result.evaluations else {}
+    return StageReport({"steps": result.steps, "vocabulary": len(head.config.vocabulary), **figures})
+
+
 class ExamParams(Params):
     """How an exam is sat; see podium.solve.ExamConfig."""
 
@@ -513,6 +587,11 @@ def _checked(value: str, check: Callable[[], object]) -> str:
 def _file(path: Path, name: str) -> Path:
     """An input may be a stage's folder or the file itself."""
     return path / name if path.is_dir() else path
+
+
+def _answers(path: Path) -> Path:
+    """The answers in the folder of a teaching or exam stage, or a file of the user's."""
+    return _file(path, SOLUTIONS if (path / SOLUTIONS).exists() else "attempts.jsonl")
 
 
 def _folder(path: Path, name: str) -> Path:

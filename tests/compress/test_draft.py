@@ -1,0 +1,263 @@
+"""The draft head: it learns what its target says, guesses the same in NumPy and in torch, and what it refuses."""
+
+import json
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from podium.compress import DraftConfig, DraftHead, DraftTraining, load_draft, save_draft, train_draft
+from podium.compress.draft_training import Redraft, frequent_ids
+from podium.errors import InputError, TrainingError
+from podium.generate.redraft import ArrayHead, RedraftProposer
+from podium.generate.speculate import DraftRequest
+from podium.models import Transformer, TransformerConfig
+from podium.runlog import RunLog
+from podium.train import Document
+from podium.train.packing import make_batch
+
+VOCABULARY = 50
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def target():
+    config = TransformerConfig(
+        kind="qwen3",
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+    )
+    return Transformer(config).initialise(1, std=0.2)
+
+
+@torch.inference_mode()
+def greedy(model, prompt, number):
+    """Tokens one by one over the growing context, and the state from which each was chosen."""
+    tokens, states = list(prompt), []
+    for _ in range(number):
+        state = model.hidden(torch.tensor([tokens]))[0, -1]
+        states.append(state)
+        tokens.append(int(model.head(state).argmax()))
+    return tokens, states
+
+
+@pytest.fixture(scope="module")
+def answers(target):
+    """The target's own answers to prompts of three tokens."""
+    draw = random.Random(0)
+    return [greedy(target, [draw.randrange(VOCABULARY) for _ in range(3)], 24)[0] for _ in range(20)]
+
+
+@pytest.fixture(scope="module")
+def documents(answers):
+    return [(ids, [False] * 3 + [True] * 24) for ids in answers]
+
+
+SETTINGS = {"epochs": 300, "lr": 1e-2, "row_length": 64, "rows_per_batch": 4, "validation": 0, "vocabulary": 40}
+
+
+def run(target, documents, folder, **changes):
+    with RunLog(folder) as log:
+        settings = DraftTraining(**{**SETTINGS, **changes})
+        return train_draft(target, documents, settings, folder, runlog=log, progress=False)
+
+
+@pytest.fixture(scope="module")
+def trained(target, documents, tmp_path_factory):
+    return run(target, documents, tmp_path_factory.mktemp("draft"))[0]
+
+
+def accepted(target, proposer, prompt, number):
+    """Tokens per step of greedy speculation, by running the target over the growing context."""
+    expected, states = greedy(target, prompt, number)
+    place, steps = len(prompt) + 1, 0
+    while place < len(expected):
+        hidden = states[place - 1 - len(prompt)]
+        [chain] = proposer.propose([DraftRequest(0, expected[:place], "", hidden, 3)], 16)
+        rest = expected[place:]
+        right = next((i for i, pair in enumerate(zip(chain, rest, strict=False)) if pair[0] != pair[1]), len(chain))
+        place, steps = place + right + 1, steps + 1
+    return (len(expected) - len(prompt) - 1) / steps
+
+
+def test_it_learns_what_the_target_says(target, trained, answers):
+    untrained = DraftHead(trained.config, target)
+    prompts = [ids[:3] for ids in answers[:12]]
+    before, after = (
+        np.mean([accepted(target, RedraftProposer(head), prompt, 24) for prompt in prompts])
+        for head in (untrained, trained)
+    )
+    assert before < 1.6
+    assert after > 3.3  # of 4: three guesses and the token that the target itself gives
+
+
+def test_the_target_stays_as_it_was(target, documents, tmp_path):
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    head, result = run(target, documents, tmp_path, epochs=2, validation=8)
+    assert all(torch.equal(value, before[name]) for name, value in target.state_dict().items())
+    assert not any("embed" in name for name in head.state_dict())
+    [(step, values)] = result.evaluations
+    assert step == result.steps
+    assert {"loss", "top1_1", "top1_2", "top1_3"} == set(values)
+    assert all(0 <= values[f"top1_{depth}"] <= 1 for depth in (1, 2, 3))
+
+
+def test_a_run_that_was_broken_off_ends_with_the_same_head(target, documents, tmp_path, monkeypatch):
+    whole, _ = run(target, documents, tmp_path / "whole", epochs=6, checkpoint_every=4)
+    calls = Counter()
+    once = Redraft.__call__
+
+    def breaking(self, model, batch):
+        calls["batches"] += 1
+        if calls["batches"] == 10:
+            raise RuntimeError("power cut")
+        return once(self, model, batch)
+
+    monkeypatch.setattr(Redraft, "__call__", breaking)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(target, documents, tmp_path / "broken", epochs=6, checkpoint_every=4)
+    resumed, result = run(target, documents, tmp_path / "broken", epochs=6, checkpoint_every=4)
+    assert result.resumed_at == 8
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_the_loss_is_that_of_every_place_by_hand(target):
+    """Two documents in a row, a tool's output in the middle of one, and ids that cannot be guessed."""
+    draw = random.Random(3)
+    one = [draw.randrange(VOCABULARY) for _ in range(15)]
+    two = [draw.randrange(VOCABULARY) for _ in range(9)]
+    masks = ([0] * 3 + [1] * 5 + [0] * 2 + [1] * 5, [0] * 2 + [1] * 7)
+    batch = make_batch([[Document(one, masks[0]), Document(two, masks[1])]], 32)
+    vocabulary = tuple(sorted({*one, *two} - {one[6], two[5]}))
+    head = DraftHead(DraftConfig(32, VOCABULARY, vocabulary), target, seed=4)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) * 0.1)
+    loss = Redraft(target)(head, batch)
+    total, weight = 0.0, 0
+    for ids, mask in ((one, masks[0]), (two, masks[1])):
+        hidden = target.hidden(torch.tensor([ids]))[0]
+        for place in range(len(ids)):
+            state = None
+            for depth in range(3):
+                goal = place + 2 + depth
+                if goal >= len(ids) or not all(mask[place + 1 : goal + 1]):
+                    break
+                if any(token not in vocabulary for token in ids[place + 2 : goal + 1]):
+                    break
+                entry = target.embedding.weight[ids[goal - 1]]
+                carried = 0 if state is None else head.state.weight @ state
+                state = torch.nn.functional.silu(head.input.weight @ entry + head.input.bias + carried)
+                x = head.join_hidden.weight @ hidden[place] + head.join_hidden.bias + head.join_state.weight @ state
+                for block in head.blocks:
+                    x = x + torch.nn.functional.silu(block.weight @ x + block.bias)
+                logprobs = torch.log_softmax(head.head.weight @ x, -1)
+                total -= float(logprobs[vocabulary.index(ids[goal])])
+                weight += 1
+    assert weight >= 10
+    assert loss.weight == weight
+    assert float(loss.total) == pytest.approx(total, rel=1e-4)
+
+
+def test_numpy_and_torch_guess_the_same(target, trained):
+    generator = torch.Generator().manual_seed(0)
+    for rows in (1, 2, 7):
+        hidden = torch.randn(rows, 32, generator=generator) * 3
+        tokens = torch.randint(VOCABULARY, (rows,), generator=generator)
+        ids, sure = trained.draft(hidden, tokens)
+        array_ids, array_sure = ArrayHead(trained).draft(hidden.numpy(), tokens.numpy())
+        assert ids.tolist() == array_ids.tolist()
+        np.testing.assert_allclose(array_sure, sure.numpy(), rtol=1e-4)
+
+
+def test_requests_without_state_or_room_get_no_guesses(target, trained):
+    state = torch.zeros(32)
+    requests = [
+        DraftRequest(0, [1, 2], "", None, 3),
+        DraftRequest(1, [1, 2], "", state, 2),
+        DraftRequest(2, [1, 2], "", state, 0),
+    ]
+    proposer = RedraftProposer(trained)
+    assert [len(chain) for chain in proposer.propose(requests, 9)] == [0, 2, 0]
+    assert [len(chain) for chain in proposer.propose(requests, 1)] == [0, 1, 0]
+    assert proposer.propose(requests[:1], 9) == [[]]
+
+
+def test_the_vocabulary_is_what_the_model_writes_most():
+    documents = [([1, 1, 1, 2, 2, 3], [0, 0, 0, 1, 1, 1]), ([5, 4, 3], [0, 1, 1])]
+    assert frequent_ids(documents, 2) == (2, 3)
+    assert frequent_ids(documents, 99) == (2, 3, 4)
+    with pytest.raises(TrainingError, match="no token to draft"):
+        frequent_ids([([1, 2], [0, 0])], 5)
+
+
+def test_saved_and_loaded(target, trained, tmp_path):
+    save_draft(tmp_path / "draft", trained)
+    loaded = load_draft(tmp_path / "draft", target)
+    assert loaded.config == trained.config
+    for name, value in trained.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+    assert loaded.embeddings.data_ptr() == target.embedding.weight.data_ptr()
+
+
+def damaged(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_wrong_folders_are_told_apart(target, trained, tmp_path):
+    folder = tmp_path / "draft"
+    with pytest.raises(InputError, match="no such model folder"):
+        load_draft(folder, target)
+    save_draft(folder, trained)
+    for changes, message in (
+        ({"model_type": "qwen2"}, "is of a 'qwen2', not of a draft head"),
+        ({"target_vocab_size": 60}, "vocabulary size 60, this one has 50"),
+        ({"hidden_size": 64}, "hidden size 64, this one has 32"),
+        ({"vocabulary": [1, 2]}, r"head.weight has shape \[40, 32\], config.json asks for \[2, 32\]"),
+        ({"vocabulary": [1, 50]}, "sizes or vocabulary"),
+        ({"vocabulary": []}, "sizes or vocabulary"),
+        ({"vocabulary": ["a"]}, "sizes or vocabulary"),
+        ({"layers": 3}, "blocks.2.weight is missing"),
+        ({"depth": 0}, "sizes or vocabulary"),
+        ({"width": 3}, "not that of a draft head"),
+    ):
+        save_draft(folder, trained)
+        damaged(folder, **changes)
+        with pytest.raises(InputError, match=message):
+            load_draft(folder, target)
+    save_draft(folder, trained)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["head.weight"][3, 3] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"head.weight holds NaN"):
+        load_draft(folder, target)
+
+
+def test_what_cannot_be_learnt_is_told(target, documents, tmp_path):
+    with pytest.raises(TrainingError, match="token id 99, the target's vocabulary ends at 49"):
+        run(target, [([1, 99, 2, 3, 4], [0, 1, 1, 1, 1])], tmp_path / "a", epochs=1)
+    with pytest.raises(TrainingError, match="no token of this batch can be guessed"):
+        run(target, [([1, 2, 3], [0, 0, 1])], tmp_path / "b", epochs=1)
+    broken = DraftHead(DraftConfig(32, VOCABULARY, (1, 2)), target)
+    with torch.no_grad():
+        broken.head.weight[0, 0] = float("inf")
+    with pytest.raises(InputError, match="nothing is saved"):
+        save_draft(tmp_path / "c", broken)
+    assert not (tmp_path / "c").exists()

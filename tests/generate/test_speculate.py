@@ -1,0 +1,483 @@
+"""Guesses: n-grams against a search through the texts, the policy against a simulated machine, and that neither
+changes what is said."""
+
+import random
+from collections import Counter
+
+import pytest
+import torch
+
+from podium.generate import Sampling, engine, speculate
+from podium.generate.engine import Core
+from podium.generate.sequence import Sequence
+from podium.generate.speculate import Adaptive, DraftRequest, Guess, NGramProposer, StepTimes, within
+
+
+def ask(proposer, key, tokens, prompt="a", limit=3, budget=100):
+    return proposer.propose([DraftRequest(key, tokens, prompt, None, limit)], budget)[0]
+
+
+# -- n-grams ---------------------------------------------------------------------------------------------------------
+
+
+def search(texts, context, orders, drafts):
+    """The rule by brute force: look through all texts for the longest n-gram, let what followed vote in order."""
+    context, chain = list(context), []
+    for _ in range(drafts):
+        for order in sorted(orders, reverse=True):
+            candidate, lead = None, 0
+            if len(context) < order:
+                continue
+            for text in texts:
+                for end in range(order, len(text)):
+                    if text[end - order : end] == context[len(context) - order :]:
+                        if candidate is None or (text[end] != candidate and lead <= 1):
+                            candidate, lead = text[end], 1
+                        else:
+                            lead = min(7, lead + 1) if text[end] == candidate else lead - 1
+            if candidate is not None:
+                break
+        if candidate is None:
+            break
+        chain.append(candidate)
+        context.append(candidate)
+    return chain
+
+
+@pytest.mark.parametrize("orders", [(2, 4, 6), (1, 3)])
+def test_guesses_are_those_of_a_search(orders):
+    draw = random.Random(0)
+    proposer = NGramProposer(orders=orders)
+    # One text after the other, token by token; contexts begin differently, so that nothing is counted as common.
+    finished, guessed = [], 0
+    for number in range(8):
+        tokens = [100 + number]
+        for _ in range(60):
+            expected = search([*finished, tokens], tokens, orders, 3)
+            assert ask(proposer, number, tokens) == expected
+            guessed += len(expected)
+            tokens += [draw.choice((1, 1, 1, 2, 3)) for _ in range(draw.randint(1, 3))]
+        ask(proposer, number, tokens)
+        finished.append(tokens)
+    assert guessed > 500
+
+
+def test_siblings_learn_from_each_other_and_with_siblings_only_from_nobody_else():
+    prompt = [1, 2, 3, 4, 5]
+    for siblings_only, of_others in ((True, []), (False, [11, 12, 13])):
+        proposer = NGramProposer(siblings_only=siblings_only)
+        ask(proposer, 0, [*prompt, 10, 11, 12, 13], "a")
+        assert ask(proposer, 1, [*prompt, 10], "a") == [11, 12, 13]
+        assert ask(proposer, 2, [*prompt, 10], "b") == of_others
+
+
+def test_what_ended_without_asking_is_learnt_later():
+    proposer = NGramProposer()
+    ended = [1, 2, 3, 4, 5]
+    request = DraftRequest(0, ended, "a", None, 3)
+    proposer.observe(request, [1])
+    ended += [6, 7, 8]  # after it was last heard of
+    assert len(proposer) == 0
+    assert ask(proposer, 1, [9, 4, 5]) == [6, 7, 8]
+
+
+def test_a_prompt_counts_once_for_all_siblings():
+    proposer = NGramProposer(orders=(2,))
+    prompt = [1, 2, 3, 4, 1, 2, 3]
+    first = proposer.draft([DraftRequest(0, [*prompt, 9], "a", None, 1)])
+    for number in range(1, 9):
+        proposer.draft([DraftRequest(number, [*prompt, 9], "a", None, 1)])
+    assert first == [[]]
+    # 1 2 was followed by 3 twice in the prompt: the lead is 2, however many siblings have it.
+    assert proposer.draft([DraftRequest(99, [8, 1, 2], "a", None, 1)]) == [[Guess(3, 2)]]
+
+
+def test_an_end_that_was_taken_back_does_no_harm():
+    proposer = NGramProposer()
+    tokens = [1, 2, 3, 4, 5, 6]
+    ask(proposer, 0, tokens)
+    del tokens[3:]
+    tokens += [7, 8, 9, 7, 8, 9, 7, 8]
+    assert ask(proposer, 0, tokens) == [9, 7, 8]
+    tokens.clear()
+    assert ask(proposer, 0, tokens) == []
+
+
+def test_limits():
+    proposer = NGramProposer(drafts=5)
+    text = [1, 2, 3, 4, 5, 6, 7, 8, 1, 2]
+    assert ask(proposer, 0, text) == [3, 4, 5]
+    assert ask(proposer, 0, text, limit=9) == [3, 4, 5, 6, 7]
+    assert ask(proposer, 0, text, budget=1) == [3]
+    assert ask(proposer, 0, text, limit=0) == []
+    chains = [[Guess(1, 0), Guess(2, 0), Guess(3, 0)], [], [Guess(4, 0), Guess(5, 0)]]
+    assert within(chains, 3) == [[1, 2], [], [4]]
+    assert within(chains, 9) == [[1, 2, 3], [], [4, 5]]
+    assert within(chains, 0) == [[], [], []]
+
+
+def test_memory_is_bounded_and_the_newest_is_kept():
+    draw = random.Random(0)
+    proposer = NGramProposer(max_entries=3000, max_texts=20)
+    for number in range(300):
+        tokens = [draw.randrange(1000) for _ in range(100)]
+        ask(proposer, number, tokens, prompt=number)
+        proposer.observe(DraftRequest(number, tokens, number, None, 3), [])
+        assert len(proposer) <= 3000
+    assert max(map(len, (proposer._learnt, proposer._prompts, proposer._untold))) <= 20
+    assert ask(proposer, "new", [5, *tokens[:10]], prompt="new") == tokens[10:13]
+
+
+def test_ids_beyond_any_vocabulary_do_no_harm():
+    proposer = NGramProposer()
+    tokens = [2**40 + i % 3 for i in range(9)]
+    assert ask(proposer, 0, tokens) == [2**40, 2**40 + 1, 2**40 + 2]
+
+
+# -- what pays -------------------------------------------------------------------------------------------------------
+
+
+def test_times_are_measured_or_between_measured_ones():
+    times = StepTimes(8)
+    times.add(2, 1.0)
+    times.add(6, 3.0)
+    times.add(9, 100.0)  # beyond what is asked for
+    table = times.table()
+    assert table[2:7] == [1.0, 1.5, 2.0, 2.5, 3.0]
+    assert 0 < table[1] < 1 and 3 < table[7] < table[8] < 4  # noqa: PT018
+    for _ in range(200):
+        times.add(2, 2.0)
+    times.add(2, 50.0)  # once, the machine did something else
+    assert times.table()[2] == pytest.approx(2.0, rel=0.1)
+    for _ in range(speculate.STALE):
+        times.add(2, 2.0)
+    assert times.table()[6] < 3.0, "a time of long ago is known no more"
+
+
+class Machine:
+    """A clock, a drafter that is right with probability `right`, and completions that go on accordingly."""
+
+    needs_hidden = False
+
+    def __init__(self, monkeypatch, cost, right, asking, seed=0):
+        self.now, self.cost, self.right, self.asking = 0.0, cost, right, asking
+        self.draw = random.Random(seed)
+        monkeypatch.setattr(speculate.time, "thread_time", lambda: self.now)
+        self.asked = 0
+
+    def draft(self, requests):
+        self.now += self.asking * len(requests)
+        self.asked += 1
+        # A right guess is a 1: completions consist of these alone.
+        return [[Guess(int(self.draw.random() < self.right), depth) for depth in range(3)] for _ in requests]
+
+    def observe(self, request, new_tokens):
+        pass
+
+    def run(self, rows, steps, proposer):
+        """Tokens per second, and the share of steps with guesses."""
+        began, tokens, guessing = self.now, 0, 0
+        requests = [DraftRequest(key, [1], "", None, 3) for key in range(rows)]
+        for _ in range(steps):
+            chains = proposer.propose(requests, 100)
+            seconds = self.cost(rows + sum(map(len, chains))) * self.draw.uniform(0.85, 1.15)
+            self.now += seconds
+            for request, chain in zip(requests, chains, strict=True):
+                right = next((i for i, guess in enumerate(chain) if guess != 1), len(chain))
+                proposer.observe(request, [1] * (right + 1))
+                tokens += right + 1
+            proposer.timed(rows + sum(map(len, chains)), seconds)
+            guessing += any(chains)
+        return tokens / (self.now - began), guessing / steps
+
+
+COSTS = {
+    "free": lambda rows: 300e-6 + 2e-6 * rows,
+    "memory-bound": lambda rows: 300e-6 + 40e-6 * max(0, rows - 4),
+    "compute-bound": lambda rows: 100e-6 * rows,
+    "stairs": lambda rows: 200e-6 + 150e-6 * ((rows + 3) // 4),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 4, 12])
+@pytest.mark.parametrize("right", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("cost", COSTS)
+@pytest.mark.parametrize("asking", [3e-6, 100e-6])
+def test_guessing_never_costs_much_and_gains_where_there_is_something_to_gain(monkeypatch, cost, right, rows, asking):
+    machine = Machine(monkeypatch, COSTS[cost], right, asking)
+    found, _ = machine.run(rows, 4000, Adaptive(machine))
+    plain = rows / COSTS[cost](rows)
+    assert found >= 0.97 * plain
+    # What is to be had by always making the same number of guesses for the same number of completions.
+    best = max(
+        (rows + guessing * sum(right**d for d in range(1, depth + 1)))
+        / (COSTS[cost](rows + guessing * depth) + asking * rows)
+        for depth in (1, 2, 3)
+        for guessing in range(1, rows + 1)
+        if rows + guessing * depth <= 16
+    )
+    assert found >= 0.97 * (plain + 0.75 * (best - plain))
+
+
+def test_a_hard_place_does_not_keep_it_from_the_easy_one_behind_it(monkeypatch):
+    machine = Machine(monkeypatch, COSTS["memory-bound"], 0.0, 20e-6)
+
+    def draft(requests):
+        machine.now += machine.asking * len(requests)
+        hard = machine.draw.random() < 0.5
+        return [[Guess(int(not hard), (hard, depth)) for depth in range(3)] for _ in requests]
+
+    monkeypatch.setattr(machine, "draft", draft)
+    found, guessing = machine.run(1, 2000, Adaptive(machine))
+    assert 0.4 < guessing < 0.6
+    # Four tokens or one, each time at the price of asking.
+    assert found > 0.9 * 2.5 / (COSTS["memory-bound"](4) + 20e-6)
+
+
+def test_it_stops_asking_where_nothing_can_pay(monkeypatch):
+    machine = Machine(monkeypatch, COSTS["compute-bound"], 0.9, 3e-6)
+    _, guessing = machine.run(12, 2000, Adaptive(machine))
+    assert guessing < 0.1
+    assert machine.asked < 200
+
+
+def test_it_notices_when_there_are_fewer_completions(monkeypatch):
+    machine = Machine(monkeypatch, COSTS["memory-bound"], 0.9, 3e-6)
+    adaptive = Adaptive(machine, most_rows=12)
+    assert machine.run(12, 500, adaptive)[1] == 0
+    assert machine.run(1, 500, adaptive)[1] > 0.95
+
+
+def test_rows_are_capped(monkeypatch):
+    machine = Machine(monkeypatch, COSTS["free"], 0.9, 0.0)
+    adaptive = Adaptive(machine, most_rows=7)
+    for _ in range(speculate.SURE):
+        adaptive.timed(4, 300e-6)
+    requests = [DraftRequest(key, [1], "", None, 3) for key in range(4)]
+    for _ in range(50):
+        chains = adaptive.propose(requests, 100)
+        assert sum(map(len, chains)) <= 3
+        assert sum(map(len, adaptive.propose(requests, 1))) <= 1
+        for request in requests:
+            adaptive.observe(request, [1, 1, 1, 1])
+
+
+def test_a_completion_that_is_hard_to_guess_gets_fewer_rows(monkeypatch):
+    machine = Machine(monkeypatch, COSTS["memory-bound"], 1.0, 0.0)
+    adaptive = Adaptive(machine)
+    requests = [DraftRequest(key, [1], "", None, 3) for key in range(4)]
+    given = Counter()
+    for step in range(400):
+        chains = adaptive.propose(requests, 100)
+        for request, chain in zip(requests, chains, strict=True):
+            adaptive.observe(request, [0] if request.key == 3 else [1] * (len(chain) + 1))
+            given[request.key] += len(chain) * (step >= 100)
+        rows = 4 + sum(map(len, chains))
+        adaptive.timed(rows, COSTS["memory-bound"](rows))
+    assert given[3] < 0.3 * given[0]
+
+
+# -- in the engine ---------------------------------------------------------------------------------------------------
+
+SIZE, VOCABULARY, EOS = 4, 7, 0
+
+
+class Letters:
+    """The part of a tokenizer that the engine's core uses."""
+
+    stop_ids = frozenset({EOS})
+
+    def stream(self):
+        return self
+
+    def push(self, ids):
+        return "".join([chr(96 + token) for token in ids if token])
+
+    def flush(self):
+        return ""
+
+
+class Trigrams:
+    """A runner whose logits depend on the last two tokens that its blocks show: invariant by construction, and with
+    probabilities that can be worked out."""
+
+    block_size, block_bytes, invariant, vocab_size, weight_bytes = SIZE, 100, True, VOCABULARY, 0
+
+    def __init__(self, seed=0, spread=1.5):
+        self.table = torch.randn(VOCABULARY, VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(seed))
+        self.table *= spread
+        self.rows = 0
+
+    def allocate(self, blocks):
+        self.blocks = [[0] * SIZE for _ in range(blocks)]
+
+    def copy(self, source, target):
+        self.blocks[target][:] = self.blocks[source]
+
+    def step(self, spans):
+        for span in spans:
+            for position, token in enumerate(span.tokens, span.start):
+                self.blocks[span.blocks[position // SIZE]][position % SIZE] = token
+        logits = []
+        for span in spans:
+            seen = [token for block in span.blocks for token in self.blocks[block]]
+            end = span.start + len(span.tokens)
+            logits += [self.table[seen[last - 1], seen[last]] for last in range(end - span.wanted, end)]
+        self.rows += len(logits)
+        return torch.stack(logits) if logits else torch.empty(0, VOCABULARY), torch.zeros(len(logits), 1)
+
+
+def write(runner, proposer, samplings, prompt=(1, 2, 3)):
+    """(tokens, logprobs) of one completion per sampling, all of them beside each other; and the engine's counts."""
+    core = Core(
+        runner,
+        Letters(),
+        positions=200,
+        max_rows=64,
+        memory_bytes=100 * 2000,
+        step_tokens=512,
+        proposer=proposer,
+    )
+    sequences = [Sequence(tuple(prompt), sampling, Letters()) for sampling in samplings]
+    with torch.inference_mode():
+        for sequence in sequences:
+            core.begin(sequence)
+        while core.scheduler.running or core.scheduler.queue:
+            core._step()
+    said = []
+    for sequence in sequences:
+        drawn = [output for output in sequence.outbox if output.token is not None]
+        said.append(([output.token for output in drawn], [output.logprob for output in drawn]))
+    return said, core.stats()
+
+
+class Fearless:
+    """Adaptive on a machine where guesses cost nothing."""
+
+    def __new__(cls, drafter):
+        adaptive = Adaptive(drafter, most_rows=40)
+        adaptive.times.is_sure = lambda rows: True
+        adaptive.times.add(1, 1.0)
+        adaptive.times.add(40, 1.0)
+        adaptive.timed = lambda rows, seconds: None
+        return adaptive
+
+
+SETTINGS = {
+    "greedy": {},
+    "sampled": {"temperature": 1.0},
+    "filtered": {"temperature": 0.8, "top_p": 0.9, "top_k": 5},
+    "penalised": {"temperature": 0.7, "repetition_penalty": 1.2, "presence_penalty": 0.1, "min_tokens": 30},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize(
+    "make", [NGramProposer, lambda: Fearless(NGramProposer()), lambda: NGramProposer(orders=(1, 2), drafts=9)]
+)
+def test_what_is_said_is_the_same_with_guesses_and_without(settings, make):
+    samplings = [Sampling(max_tokens=60 + seed % 5, seed=seed, **settings) for seed in range(12)]
+    plain, _ = write(Trigrams(), None, samplings)
+    guessed, stats = write(Trigrams(), make(), samplings)
+    assert guessed == plain
+    assert stats.accepted_tokens > 20
+    assert stats.draft_tokens > stats.accepted_tokens or settings == {}
+
+
+class Likeliest:
+    """Guesses the likeliest chain, or the least likely one."""
+
+    needs_hidden = False
+
+    def __init__(self, table, worst=False):
+        self.table, self.worst, self.last = table, worst, []
+
+    def propose(self, requests, budget):
+        chains = []
+        for request in requests:
+            context = list(request.tokens)
+            for _ in range(min(request.limit, 3)):
+                logits = self.table[context[-2], context[-1]]
+                context.append(int(logits.argmin() if self.worst else logits.argmax()))
+            chains.append(context[len(request.tokens) :])
+        self.last = chains
+        return chains
+
+    def observe(self, request, new_tokens):
+        pass
+
+    def timed(self, rows, seconds):
+        pass
+
+
+def chi_square(runner, said):
+    """Statistic over (degrees of freedom) of the third and fourth tokens against what they must be."""
+    probabilities = runner.table.softmax(-1).double()
+    # joint[a, b]: of the last two tokens; a completion that ended stays at EOS, EOS.
+    joint = torch.zeros(VOCABULARY, VOCABULARY, dtype=torch.float64)
+    joint[2, 3] = 1.0
+    for _ in range(4):
+        following = torch.einsum("ab,abc->bc", joint * (torch.arange(VOCABULARY) != EOS), probabilities)
+        following[EOS, EOS] += joint[:, EOS].sum()
+        joint = following
+    observed = Counter()
+    for tokens, _ in said:
+        padded = [*tokens, EOS, EOS, EOS, EOS][:4]
+        observed[tuple(padded[2:]) if EOS not in padded[:3] else (EOS, EOS)] += 1
+    total = 0.0
+    cells = 0
+    rest_expected = rest_observed = 0.0
+    for a in range(VOCABULARY):
+        for b in range(VOCABULARY):
+            expected = float(joint[a, b]) * len(said)
+            if expected < 8:
+                rest_expected, rest_observed = rest_expected + expected, rest_observed + observed[a, b]
+                continue
+            total += (observed[a, b] - expected) ** 2 / expected
+            cells += 1
+    if rest_expected >= 1:
+        total += (rest_observed - rest_expected) ** 2 / rest_expected
+        cells += 1
+    freedom = cells - 1
+    return (total - freedom) / (2 * freedom) ** 0.5, cells  # about normal: standard deviations from what is expected
+
+
+def draw_many(proposer_of, number=4000):
+    runner = Trigrams(3, spread=1.2)
+    proposer = proposer_of(runner)
+    said = []
+    for first in range(0, number, 50):
+        samplings = [Sampling(max_tokens=4, temperature=1.0, seed=seed) for seed in range(first, first + 50)]
+        said += write(runner, proposer, samplings)[0]
+    return chi_square(runner, said)
+
+
+@pytest.mark.parametrize("worst", [False, True])
+def test_sampled_tokens_have_the_targets_distribution(worst):
+    deviations, cells = draw_many(lambda runner: Likeliest(runner.table, worst))
+    assert cells > 15
+    assert deviations < 4
+
+
+def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
+    """Keeping guesses that are merely likely enough ("typical acceptance") is not exact, and is found out."""
+    proposers = []
+
+    def proposer_of(runner):
+        proposers.append(Likeliest(runner.table))
+        return proposers[-1]
+
+    exact = engine.choose
+
+    def typical(logits, settings, counters, *rest):
+        tokens, logprobs, *tops = exact(logits, settings, counters, *rest)
+        guesses = [guess for chain in proposers[0].last for guess in (*chain, None)]
+        if len(guesses) == len(tokens):
+            for row, guess in enumerate(guesses):
+                if guess is not None and float(logits[row].softmax(-1)[guess]) > 0.3:
+                    tokens[row] = guess
+        return tokens, logprobs, *tops
+
+    monkeypatch.setattr(engine, "choose", typical)
+    deviations, _ = draw_many(proposer_of)
+    assert deviations > 10
