@@ -33,9 +33,10 @@ REMEMBERED = 1024
 """So many of the prompts a replica has seen are known; older ones have left its cache anyway."""
 
 
-def choose_replica(loads: Sequence[int], seen: Sequence[bool], rows: int) -> int:
+def choose_replica(loads: Sequence[int], seen: Sequence[bool], held: Sequence[int], rows: int) -> int:
     """Where a prompt goes: to the least loaded of the replicas that have seen it, and share its computed prefix with
-    its siblings, unless that one is overloaded; else to the least loaded of all.
+    its siblings, unless that one is overloaded; else to the least loaded of all, of equals to the one with the fewest
+    prompts.
 
     Overloaded is a replica with a quarter of its rows (at least 2) more than the least loaded, or without a free row
     where the least loaded has one: idle cores cost more than a prompt that is computed twice.
@@ -43,9 +44,10 @@ def choose_replica(loads: Sequence[int], seen: Sequence[bool], rows: int) -> int
     Args:
         loads: [R], completions in flight.
         seen: [R], whether the replica has seen the prompt.
+        held: [R], how many prompts it has seen.
         rows: completions that a replica computes side by side.
     """
-    least = min(range(len(loads)), key=lambda i: loads[i])
+    least = min(range(len(loads)), key=lambda i: (loads[i], held[i]))
     homes = [i for i in range(len(loads)) if seen[i]]
     if not homes:
         return least
@@ -304,7 +306,8 @@ class Switchboard:
             return
         prompt = hash(line.prompt if isinstance(line.prompt, str) else tuple(line.prompt))
         seen = [prompt in replica.prompts for replica in ready]
-        replica = ready[choose_replica([len(replica.lines) for replica in ready], seen, self._rows)]
+        loads, held = [len(replica.lines) for replica in ready], [len(replica.prompts) for replica in ready]
+        replica = ready[choose_replica(loads, seen, held, self._rows)]
         replica.prompts[prompt] = None
         replica.prompts.move_to_end(prompt)
         if len(replica.prompts) > REMEMBERED:
