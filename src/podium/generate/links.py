@@ -146,23 +146,33 @@ class RayLink:
         self._ray.kill(self._actor)
 
 
-def join_cluster() -> bool:
+def join_cluster(processors: int) -> bool:
     """Join the Ray cluster of RAY_ADDRESS, or start one on this machine; True when that is ours to end.
 
     Raises:
         InputError: Ray is not installed.
+        CompleterError: no cluster, or one with fewer `processors`: Ray would wait for them without an end.
     """
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError("the backend 'ray' needs Ray", "pip install 'podium[cluster]', or use 'process'") from error
-    if ray.is_initialized():
-        return False
-    try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", configure_logging=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise CompleterError(f"no Ray cluster: {error}", "check RAY_ADDRESS, or use the backend 'process'") from error
-    return True
+    joined = not ray.is_initialized()
+    if joined:
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            cure = "check RAY_ADDRESS, or use the backend 'process'"
+            raise CompleterError(f"no Ray cluster: {error}", cure) from error
+    there = int(ray.cluster_resources().get("CPU", 0))
+    if there < processors:
+        if joined:
+            leave_cluster()
+        raise CompleterError(
+            f"the replicas need {processors} processors, the Ray cluster has {there} processors",
+            "use fewer replicas or threads, or add machines",
+        )
+    return joined
 
 
 def leave_cluster() -> None:

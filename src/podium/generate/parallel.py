@@ -145,7 +145,7 @@ class Switchboard:
         keepers: list[asyncio.Task[None]] = []
         try:
             if self._backend == "ray":
-                joined = join_cluster()
+                joined = join_cluster(len(self.replicas) * (self._threads or 1))
             keepers = [asyncio.create_task(self._keep(replica)) for replica in self.replicas]
             await self._stopping.wait()
         except PodiumError as error:
