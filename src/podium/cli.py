@@ -67,6 +67,9 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="Folder with exam files (default: $PODIUM_DATA).", envvar="PODIUM_DATA"),
 ]
+ReplicasOption = Annotated[
+    int, typer.Option(min=1, help="Engines side by side, each in a process of its own; they share the processors.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]
 
 
@@ -107,6 +110,7 @@ def exam(
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every attempt.")] = 0,
+    replicas: ReplicasOption = 1,
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/exams/MODEL-SET).")] = None,
 ) -> None:
@@ -130,6 +134,7 @@ def exam(
         seed=seed,
         data=data,
         out=out,
+        replicas=replicas,
     )
 
 
@@ -141,6 +146,7 @@ def solve(
     profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
+    replicas: ReplicasOption = 1,
 ) -> None:
     """Watch a model solve one problem, code and outputs included.
 
@@ -148,7 +154,9 @@ def solve(
     """
     from podium.recipe.single import solve_command
 
-    solve_command(model, problem, attempts=attempts, profile=profile, temperature=temperature, seed=seed)
+    solve_command(
+        model, problem, attempts=attempts, profile=profile, temperature=temperature, seed=seed, replicas=replicas
+    )
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Answering prompts: the Completer protocol, the engine, and the client for other servers."""
+"""Answering prompts: the Completer protocol, the engine, several of them, and the client for other servers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from podium.generate.scripted import Script, ScriptedCompleter
 if TYPE_CHECKING:
     from podium.generate.engine import Engine, EngineStats
     from podium.generate.openai import OpenAICompleter
+    from podium.generate.parallel import ParallelCompleter
+    from podium.generate.replica import EngineSpec
 
 __all__ = [
     "Completer",
     "Completion",
     "CompletionUsage",
     "Engine",
+    "EngineSpec",
     "EngineStats",
     "Finish",
     "OpenAICompleter",
+    "ParallelCompleter",
     "Piece",
     "Prompt",
     "PromptScore",
@@ -39,14 +43,19 @@ __all__ = [
 ]
 
 
+# torch and httpx are only paid for by those who use them.
+_HOMES = {
+    "Engine": "engine",
+    "EngineSpec": "replica",
+    "EngineStats": "engine",
+    "OpenAICompleter": "openai",
+    "ParallelCompleter": "parallel",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # torch and httpx are only paid for by those who use them.
-    if name in ("Engine", "EngineStats"):
-        from podium.generate import engine
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-        return getattr(engine, name)
-    if name == "OpenAICompleter":
-        from podium.generate.openai import OpenAICompleter
-
-        return OpenAICompleter
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"podium.generate.{_HOMES[name]}"), name)

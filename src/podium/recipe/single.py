@@ -6,6 +6,8 @@ Puts rooms together; does no work of its own.
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 4 << 30  # for keys and values
 
 
-def open_model(model: str, rows: int) -> Completer:
+def open_model(model: str, rows: int, replicas: int = 1) -> Completer:
     """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model.
 
+    With several `replicas`, engines in processes of their own share rows, memory and processors.
+
     Raises:
-        InputError: no such folder, no tokenizer in it, or a server without a model name.
+        InputError: no such folder, no tokenizer in it, a server without a model name, or replicas of a server.
     """
     if model.startswith(("http://", "https://")):
         from podium.generate.openai import OpenAICompleter
@@ -36,20 +40,23 @@ def open_model(model: str, rows: int) -> Completer:
         url, _, name = model.partition("#")
         if not name:
             raise InputError(f"{url}: which of the server's models?", f"write {url}#NAME")
+        if replicas > 1:
+            raise InputError(f"--replicas {replicas}: {url} is a server", "start the replicas there")
         return OpenAICompleter(url, model=name)
     folder = Path(model)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such model folder", "give a folder with config.json, or a server's URL")
     if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
         folder = folder / "model"  # the folder of a training stage
-    from podium.generate.engine import Engine
-    from podium.models import load_model
+    from podium.generate.replica import EngineSpec
 
-    network, tokenizer = load_model(folder)
-    if tokenizer is None:
-        raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
-    name = f"{folder}@{weights_digest(folder)}"
-    return Engine(network, tokenizer, max_rows=rows, memory_bytes=MEMORY_BYTES, name=name)
+    options = {"max_rows": math.ceil(rows / replicas), "memory_bytes": MEMORY_BYTES // replicas}
+    spec = EngineSpec(folder, f"{folder}@{weights_digest(folder)}", options)
+    if replicas == 1:
+        return spec.load(None)
+    from podium.generate.parallel import ParallelCompleter
+
+    return ParallelCompleter(spec, replicas, max(1, (os.cpu_count() or 1) // replicas))
 
 
 def weights_digest(folder: Path) -> str:
@@ -64,7 +71,7 @@ def weights_digest(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def open_table(model: str, rows: int, code: bool) -> AsyncIterator[tuple[Completer, Any]]:
+async def open_table(model: str, rows: int, code: bool, replicas: int = 1) -> AsyncIterator[tuple[Completer, Any]]:
     """A completer and, with `code`, a sandbox; both closed on the way out."""
     from contextlib import AsyncExitStack
 
@@ -74,7 +81,7 @@ async def open_table(model: str, rows: int, code: bool) -> AsyncIterator[tuple[C
             from podium.sandbox import Sandbox
 
             sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
-        completer = open_model(model, rows)
+        completer = open_model(model, rows, replicas)
         stack.push_async_callback(completer.close)
         yield completer, sandbox
 
@@ -100,6 +107,7 @@ def exam_command(
     seed: int,
     data: Path | None,
     out: Path | None,
+    replicas: int = 1,
 ) -> None:
     """Sit an exam and write its report; the same command goes on where it was stopped."""
     from rich.console import Console
@@ -138,7 +146,7 @@ def exam_command(
         )
 
     async def sit() -> None:
-        async with open_table(model, attempts, code) as (completer, sandbox):
+        async with open_table(model, attempts, code, replicas) as (completer, sandbox):
             with RunLog(folder) as log:
                 await sit_exam(rows, completer, sandbox, config, folder, runlog=log, progress=told)
 
@@ -149,7 +157,7 @@ def exam_command(
 
 
 def solve_command(
-    model: str, problem: str, *, attempts: int, profile: str, temperature: float | None, seed: int
+    model: str, problem: str, *, attempts: int, profile: str, temperature: float | None, seed: int, replicas: int = 1
 ) -> None:
     """Show every attempt at one problem with its code and outputs, then the vote."""
     import sys
@@ -168,7 +176,7 @@ def solve_command(
     console = Console(highlight=False)
 
     async def attempt_all() -> list[Attempt]:
-        async with open_table(model, attempts, True) as (completer, sandbox):
+        async with open_table(model, attempts, True, replicas) as (completer, sandbox):
             return await asyncio.gather(
                 *(
                     attempt_problem(row, completer, sandbox, chosen, index=index, seed=seed + index)

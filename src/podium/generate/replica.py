@@ -1,0 +1,248 @@
+"""One of several engines: the process or Ray actor that loads a model folder and answers over messages.
+
+Knows neither the other replicas nor how messages travel. Both ways they go in batches of (kind, completion, content):
+
+    to the replica      start (prompt, sampling) · extend text · cancel None · stats None
+    from the replica    ready context · broken error · started None · refused error · piece fields
+                        usage usage · failed error · cancelled None · stats figures
+
+A completion is a number that the other side chose. What one pass of the event loop brings together leaves as one
+batch, so that the engine's deliveries, and not tokens, set the number of messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from podium.errors import CompleterError, InputError, PodiumError, PromptTooLong
+from podium.generate.protocol import Completion, Piece, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from podium.generate.engine import Engine
+
+Note: TypeAlias = tuple[str, int, Any]
+
+LENGTH_BYTES = 8
+"""A batch on a socket is its length, in this many bytes, and a pickle."""
+
+WATCH_SECONDS = 0.2
+"""How often a process looks whether its parent still lives."""
+
+_piece_fields = attrgetter(*[each.name for each in fields(Piece)])
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An engine that any process can make: the model's folder, Maker.model's name, and Engine's keyword arguments."""
+
+    folder: Path
+    name: str = "podium"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def load(self, threads: int | None) -> Engine:
+        """Raises InputError for a folder that holds no model with a tokenizer, CompleterError as Engine does."""
+        from podium.generate.engine import Engine
+        from podium.models import load_model
+
+        network, tokenizer = load_model(self.folder)
+        if tokenizer is None:
+            raise InputError(f"{self.folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
+        return Engine(network, tokenizer, threads=threads, name=self.name, **self.options)
+
+
+class EngineWorker:
+    """Hosts an engine. `load` once, `post` what comes in, `receive` what goes out; all of one event loop."""
+
+    def __init__(self, spec: EngineSpec, threads: int | None) -> None:
+        self._spec = spec
+        self._threads = threads
+        self._engine: Engine | None = None
+        self._completions: dict[int, Completion] = {}
+        self._readers: dict[int, asyncio.Task[None]] = {}
+        self._turns: dict[int, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: list[Note] = []
+        self._filled = asyncio.Event()
+        self._counts: Counter[str] = Counter()
+
+    async def load(self) -> None:
+        """Load the model and say `ready` or `broken`."""
+        try:
+            self._engine = await asyncio.to_thread(self._spec.load, self._threads)
+        except PodiumError as error:
+            self._tell("broken", 0, error)
+        except Exception as error:
+            # The other side waits for one of the two, whatever happened.
+            self._tell("broken", 0, CompleterError(f"{self._spec.folder}: {error!r}", "see the replica's own output"))
+        else:
+            self._tell("ready", 0, self._engine.context)
+
+    async def post(self, notes: Sequence[Note]) -> None:
+        """Take a batch; what it asks for is answered through `receive`, for each completion in this order."""
+        for kind, number, content in notes:
+            if kind == "start":
+                self._spawn(self._in_turn(number, self._start(number, *content)))
+            elif kind == "extend":
+                self._spawn(self._in_turn(number, self._extend(number, content)))
+            elif kind == "cancel":
+                self._spawn(self._in_turn(number, self._cancel(number)))
+            else:
+                self._tell("stats", number, self._stats())
+
+    async def receive(self) -> list[Note]:
+        """The next batch, as soon as there is something to say."""
+        await self._filled.wait()
+        await asyncio.sleep(0)  # whoever was woken together with the first has spoken by then
+        self._filled.clear()
+        notes, self._outbox = self._outbox, []
+        return notes
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _in_turn(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        async with self._turns.setdefault(number, asyncio.Lock()):
+            await work
+        if number not in self._completions:
+            self._turns.pop(number, None)
+
+    def _tell(self, kind: str, number: int, content: Any = None) -> None:
+        self._outbox.append((kind, number, content))
+        self._filled.set()
+
+    async def _start(self, number: int, prompt: Prompt, sampling: Sampling) -> None:
+        try:
+            if self._engine is None:
+                raise CompleterError("the replica has no engine yet", "wait until it is ready")
+            completion = await self._engine.start(prompt, sampling)
+        except Exception as error:
+            self._fail("refused", number, error)
+            return
+        self._counts["completions"] += 1
+        self._completions[number] = completion
+        self._readers[number] = self._spawn(self._read(number, completion))
+        self._tell("started", number)
+
+    async def _read(self, number: int, completion: Completion) -> None:
+        """Pass on the pieces of a stretch, and what was used if it is the last one."""
+        try:
+            piece = Piece("")
+            async for piece in completion:
+                self._tell("piece", number, _piece_fields(piece))
+            if piece.finish != "stop":
+                await self._settle(number, completion)
+        except Exception as error:
+            self._fail("failed", number, error)
+
+    async def _settle(self, number: int, completion: Completion) -> None:
+        usage = await completion.cancel()
+        if self._forget(number):
+            for name in ("prompt_tokens", "completion_tokens", "computed_tokens"):
+                self._counts[name] += getattr(usage, name)
+            self._tell("usage", number, usage)
+
+    async def _extend(self, number: int, text: str) -> None:
+        if number not in self._completions:
+            return  # cancelled, or failed and told so
+        await asyncio.wait([self._readers[number]])  # the last stretch's is on its way out
+        completion = self._completions.get(number)
+        if completion is None:
+            return
+        try:
+            await completion.extend(text)
+        except Exception as error:
+            self._fail("failed", number, error)
+            return
+        self._readers[number] = self._spawn(self._read(number, completion))
+
+    async def _cancel(self, number: int) -> None:
+        completion = self._completions.get(number)
+        if completion is not None:
+            reader = self._readers[number]
+            await completion.cancel()
+            await asyncio.wait([reader])  # it has the last piece to tell
+            await self._settle(number, completion)
+        self._tell("cancelled", number)
+
+    def _forget(self, number: int) -> bool:
+        self._readers.pop(number, None)
+        return self._completions.pop(number, None) is not None
+
+    def _fail(self, kind: str, number: int, error: Exception) -> None:
+        self._forget(number)
+        if not isinstance(error, PodiumError):
+            error = CompleterError(f"the replica failed: {error!r}", "report this with the replica's own output")
+        self._tell(kind, number, error)
+        # An engine raises CompleterError when it is no more: the other side shall start a new one.
+        if isinstance(error, CompleterError) and not isinstance(error, PromptTooLong):
+            self._tell("broken", 0, error)
+
+    def _stats(self) -> dict[str, float]:
+        return {
+            "process": os.getpid(),
+            "open": len(self._completions),
+            "cpu_seconds": time.process_time(),
+            **{name: self._counts[name] for name in ("completions", "prompt_tokens", "completion_tokens")},
+            "computed_tokens": self._counts["computed_tokens"],
+        }
+
+
+# What runs in a child process.
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve the socket `descriptor` until it is closed or process `parent` is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    asyncio.run(_serve(socket.socket(fileno=descriptor)))
+
+
+def _watch(parent: int) -> None:
+    # The socket's end tells it too, unless a fork of the parent still holds the other side, or this loop is stuck.
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
+async def _serve(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=connection)
+    worker = EngineWorker(*await read_batch(reader))
+
+    async def listen() -> None:
+        try:
+            while True:
+                await worker.post(await read_batch(reader))
+        except (asyncio.IncompleteReadError, OSError):
+            os._exit(0)  # nothing here outlives the connection, and the engine may be in the middle of a long step
+
+    listening = asyncio.create_task(listen())
+    await worker.load()
+    while not listening.done():
+        writer.write(packed(await worker.receive()))
+        await writer.drain()
+
+
+async def read_batch(reader: asyncio.StreamReader) -> Any:
+    """Raises asyncio.IncompleteReadError or OSError when the other side is gone."""
+    length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
+    return pickle.loads(await reader.readexactly(length))
+
+
+def packed(content: Any) -> bytes:
+    body = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
