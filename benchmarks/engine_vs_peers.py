@@ -33,11 +33,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from peers.models import SHAPES, VOCABULARY, build, parameters
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "peers"))
-
-from models import SHAPES, VOCABULARY, build, parameters  # noqa: E402
-
 PROMPT = 128
 WRITTEN = {"tiny50m": 128, "q05b": 32}
 HOME = Path(os.environ.get("PODIUM_PEERS", "/tmp/peers"))
@@ -127,7 +125,8 @@ class EngineProcess:
 
     def ask(self, **command: Any) -> dict[str, Any]:
         """Raises EngineFailed."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self._signal(signal.SIGCONT)
         try:
             self.process.stdin.write(json.dumps(command) + "\n")

@@ -54,15 +54,15 @@ def build(name: str, folder: Path) -> Path:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=VOCABULARY,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=0,
-        **SHAPES[name],
-    )
+    fixed = {
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    config = Qwen2Config.from_dict(fixed | SHAPES[name])
     Qwen2ForCausalLM(config).save_pretrained(folder)
     tokenizer = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({word: number for number, word in enumerate(words())}, unk_token="<unk>")

@@ -3,6 +3,9 @@
 The prompt is its static prompt, computed once for the whole batch.
 """
 
+# pyright: reportMissingImports=false
+# It runs in an environment of its own.
+
 from __future__ import annotations
 
 import json

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import DynamicCache, Qwen2ForCausalLM
 from worker import Run, serve
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -17,7 +17,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 def load(command: dict[str, Any]) -> tuple[Run, str]:
     torch.set_num_threads(command["threads"])
-    model = AutoModelForCausalLM.from_pretrained(command["model"], dtype=DTYPES[command["format"]]).eval()
+    model = Qwen2ForCausalLM.from_pretrained(command["model"], dtype=DTYPES[command["format"]]).eval()
     model.generation_config.eos_token_id = None
 
     @torch.inference_mode()
@@ -26,7 +26,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
         model(torch.tensor([prompt[:-1]]), past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(batch)
         ids = torch.tensor([prompt] * batch)
-        output = model.generate(
+        output = model.generate(  # pyright: ignore[reportAttributeAccessIssue]  # its stubs disagree
             ids,
             attention_mask=torch.ones_like(ids),
             past_key_values=cache,

@@ -3,9 +3,13 @@
 Formats: f16, q8_0. The prompt is computed once; its cache cells are shared by all sequences of the batch.
 """
 
+# pyright: reportMissingImports=false
+# It runs in an environment of its own.
+
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import sys
 import types
@@ -16,6 +20,7 @@ from typing import Any
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
+from safetensors import safe_open
 from worker import Run, serve
 
 HOME = Path(sys.executable).parent.parent.parent
@@ -34,10 +39,6 @@ def binding() -> Any:
 
 def write_gguf(folder: Path, target: Path, kind: GGMLQuantizationType) -> None:
     """A GGUF without a vocabulary: llama.cpp's own converter refuses tokenizers it does not know."""
-    import json
-
-    from safetensors import safe_open
-
     config = json.loads((folder / "config.json").read_text())
     heads, key_heads = config["num_attention_heads"], config["num_key_value_heads"]
     rope = config.get("rope_parameters") or {}
@@ -54,7 +55,7 @@ def write_gguf(folder: Path, target: Path, kind: GGMLQuantizationType) -> None:
     writer.add_tokenizer_model("none")
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config["num_hidden_layers"])
     with safe_open(folder / "model.safetensors", "np") as tensors:
-        for source in tensors.keys():
+        for source in list(tensors.keys()):
             data = tensors.get_tensor(source).astype(np.float32)
             name = names.get_name(source, try_suffixes=(".weight", ".bias"))
             if data.ndim == 1:  # norms and biases stay fp32, as llama.cpp's converter leaves them

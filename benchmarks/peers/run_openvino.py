@@ -4,6 +4,9 @@ Formats: WEIGHTS or WEIGHTS-PRECISION, where WEIGHTS is fp32 or int8 and PRECISI
 out for OpenVINO's own choice on this processor.
 """
 
+# pyright: reportMissingImports=false
+# It runs in an environment of its own.
+
 from __future__ import annotations
 
 import subprocess

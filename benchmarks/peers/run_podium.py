@@ -14,6 +14,7 @@ from podium.models import load_model
 
 def load(command: dict[str, Any]) -> tuple[Run, str]:
     model, tokenizer = load_model(command["model"])
+    assert tokenizer is not None
     offered = inspect.signature(Engine).parameters
     options: dict[str, Any] = {}
     if "format" in offered:

@@ -1,5 +1,8 @@
 """vLLM on CPU behind benchmarks/peers/worker.py. Formats: fp32, bf16; compiled, with prefix caching."""
 
+# pyright: reportMissingImports=false
+# It runs in an environment of its own.
+
 from __future__ import annotations
 
 import os
