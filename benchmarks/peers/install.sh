@@ -21,7 +21,7 @@ environment() { # NAME: a fresh virtual environment, and $pip
 
 install_llama.cpp() {
     environment llama.cpp
-    $pip numpy gguf safetensors cmake ninja
+    $pip numpy gguf safetensors typing_extensions cmake ninja
     # Only the llama.cpp inside of llama-cpp-python's source distribution is wanted, spoken to through ctypes.
     if [ ! -d "$folder/source" ]; then
         "$folder/venv/bin/python" -m pip download --quiet --no-deps --no-binary llama-cpp-python \
@@ -29,6 +29,10 @@ install_llama.cpp() {
         mkdir "$folder/source.part"
         tar xf "$folder"/llama_cpp_python-*.tar.gz --strip-components=1 --directory "$folder/source.part"
         echo 0.3.36 >"$folder/version"
+        # GCC 12 takes _tile_loadconfig to read 8 of its 64 bytes and drops the stores of the others:
+        # q8_0 on AMX dies of it (llama.cpp's issue 20824 looks like this). Make the whole tile configuration be seen.
+        sed -i 's|^    _tile_loadconfig(&tc);|    __asm__ volatile("" : : "r"(\&tc) : "memory");\n&|' \
+            "$folder/source.part/vendor/llama.cpp/ggml/src/ggml-cpu/amx/mmq.cpp"
         mv "$folder/source.part" "$folder/source"
     fi
     export PATH="$folder/venv/bin:$PATH"
