@@ -13,7 +13,9 @@ engines alternate within every repetition. Two rates, with the same definition f
 - decode: (tokens of the run - tokens of a run of two per attempt) / the difference of their times.
 
 "of reads" is the share of the measured read bandwidth that reading the weights once per step takes, "of GEMM" the
-share of the measured fp32 matrix product rate; both of the decode rate. Engines that are not installed are named and
+share of the measured fp32 matrix product rate; both of the decode rate. "same" is how much of the first 16 tokens is
+what HF in fp32 (or the first engine) writes before they part: near ties make less of it, above all in fewer bits, but a
+peer that computed another model would have nothing. Engines that are not installed are named and
 skipped.
 """
 
@@ -82,6 +84,7 @@ class Result:
     seconds: list[float] = field(default_factory=list)
     seconds_of_two: list[float] = field(default_factory=list)
     peak_rss: int = 0
+    beginnings: list[list[int]] = field(default_factory=list)  # of the first answer, per repetition
 
     @property
     def rate(self) -> float:
@@ -91,6 +94,15 @@ class Result:
     def decode_rate(self) -> float:
         gaps = [whole - two for whole, two in zip(self.seconds, self.seconds_of_two, strict=True)]
         return self.batch * (self.tokens - 2) / statistics.median(gaps)
+
+
+def agreement(row: Result, other: Result) -> float:
+    """The share of the first answers' first tokens up to which both write the same."""
+    same = shown = 0
+    for mine, theirs in zip(row.beginnings, other.beginnings, strict=True):
+        shown += len(theirs)
+        same += next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=True)) if a != b), len(theirs))
+    return same / shown
 
 
 class EngineFailed(Exception):
@@ -226,6 +238,7 @@ def measure(
                     if repetition >= 0:
                         row.seconds.append(whole["seconds"])
                         row.seconds_of_two.append(two["seconds"])
+                        row.beginnings.append(whole["beginning"])
                     row.peak_rss = whole["peak_rss"]
             results += [rows[name] for name in engines]
     finally:
@@ -240,11 +253,13 @@ def show(results: Sequence[Result], ceilings: dict[str, float]) -> None:
         for batch in dict.fromkeys(result.batch for result in results if result.model == model):
             rows = [result for result in results if (result.model, result.batch) == (model, batch)]
             ours = [row for row in rows if row.engine.startswith("podium-")]
+            exact = next((row for row in rows if row.engine == "hf-fp32"), rows[0])
             best = max((row for row in rows if row not in ours), key=lambda row: row.rate, default=None)
             print(f"\n{model}, batch {batch}, {PROMPT} + {rows[0].tokens} tokens")
             ratios = "".join(f"{row.engine.removeprefix('podium-') + '/it':>9}" for row in ours)
             print(
-                f"{'engine':24}{'tok/s':>8}{'min..max':>14}{'decode':>8}{'GB':>6}{'of reads':>10}{'of GEMM':>9}{ratios}"
+                f"{'engine':24}{'tok/s':>8}{'min..max':>14}{'decode':>8}{'GB':>6}"
+                f"{'of reads':>10}{'of GEMM':>9}{'same':>6}{ratios}"
             )
             for row in rows:
                 written = batch * row.tokens
@@ -254,6 +269,7 @@ def show(results: Sequence[Result], ceilings: dict[str, float]) -> None:
                 print(
                     f"{row.engine:24}{row.rate:8.1f}{spread:>14}{row.decode_rate:8.1f}{row.peak_rss / 1e9:6.2f}"
                     f"{reads / ceilings['read_bandwidth']:10.0%}{operations / ceilings['gemm_fp32']:9.0%}"
+                    f"{agreement(row, exact):6.0%}"
                     + "".join(f"{our.rate / row.rate:9.2f}" for our in ours)
                     + (" <- best peer" if row is best else "")
                 )

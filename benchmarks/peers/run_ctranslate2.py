@@ -30,7 +30,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
         intra_threads=command["threads"],
     )
 
-    def run(batch: int, prompt: list[int], tokens: int) -> int:
+    def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
         words = [vocabulary[token] for token in prompt]
         results = generator.generate_batch(
             [words[-1:]] * batch,
@@ -41,7 +41,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
             sampling_topk=1,
             include_prompt_in_result=False,
         )
-        return sum(len(result.sequences_ids[0]) for result in results)
+        return [result.sequences_ids[0] for result in results]
 
     return run, ctranslate2.__version__
 

@@ -21,7 +21,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
     model.generation_config.eos_token_id = None
 
     @torch.inference_mode()
-    def run(batch: int, prompt: list[int], tokens: int) -> int:
+    def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
         cache = DynamicCache(config=model.config)
         model(torch.tensor([prompt[:-1]]), past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(batch)
@@ -33,7 +33,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
             max_new_tokens=tokens,
             do_sample=False,
         )
-        return output[:, len(prompt) :].numel()
+        return output[:, len(prompt) :].tolist()
 
     return run, transformers.__version__
 

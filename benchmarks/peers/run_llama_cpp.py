@@ -107,17 +107,19 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
         logits = ctypes.cast(library.llama_get_logits(context), ctypes.POINTER(ctypes.c_float))
         return np.ctypeslib.as_array(logits, (sum(wanted), vocabulary))
 
-    def run(batch: int, prompt: list[int], tokens: int) -> int:
+    def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
         library.llama_memory_clear(memory, False)
         length = len(prompt)
         logits = decode(prompt, list(range(length)), [0] * length, [False] * (length - 1) + [True])
         for sequence in range(1, batch):
             library.llama_memory_seq_cp(memory, 0, sequence, -1, -1)
         last = [int(logits[0].argmax())] * batch
+        steps = [last]
         for position in range(length, length + tokens - 1):
             logits = decode(last, [position] * batch, list(range(batch)), [True] * batch)
             last = logits.argmax(axis=1).tolist()
-        return batch * tokens
+            steps.append(last)
+        return [list(answer) for answer in zip(*steps, strict=True)]
 
     return run, f"llama-cpp-python {(HOME / 'version').read_text().strip()}, gguf {version('gguf')}"
 

@@ -37,7 +37,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
         properties["INFERENCE_PRECISION_HINT"] = precision
     pipeline = openvino_genai.ContinuousBatchingPipeline(str(folder), scheduling, "CPU", properties)
 
-    def run(batch: int, prompt: list[int], tokens: int) -> int:
+    def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens = tokens
         config.min_new_tokens = tokens
@@ -45,7 +45,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
         config.do_sample = False
         ids = [openvino.Tensor(np.array([prompt], dtype=np.int64)) for _ in range(batch)]
         results = pipeline.generate(ids, [config] * batch)
-        return sum(len(result.m_generation_ids[0]) for result in results)
+        return [list(result.m_generation_ids[0]) for result in results]
 
     return run, openvino_genai.__version__
 

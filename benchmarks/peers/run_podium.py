@@ -8,7 +8,7 @@ from typing import Any
 
 from worker import Run, serve
 
-from podium.generate import CompletionUsage, Engine, Sampling
+from podium.generate import Engine, Sampling
 from podium.models import load_model
 
 
@@ -34,19 +34,17 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
     del model
     loop = asyncio.new_event_loop()
 
-    def run(batch: int, prompt: list[int], tokens: int) -> int:
-        async def attempt() -> CompletionUsage:
+    def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
+        async def attempt() -> list[int]:
             completion = await engine.start(prompt, Sampling(max_tokens=tokens, ignore_eos=True))
-            async for _ in completion:
-                pass
-            return await completion.cancel()
+            return [token async for piece in completion for token in piece.tokens]
 
-        async def attempts() -> int:
-            return sum(usage.completion_tokens for usage in await asyncio.gather(*[attempt() for _ in range(batch)]))
+        async def attempts() -> list[list[int]]:
+            return await asyncio.gather(*[attempt() for _ in range(batch)])
 
         return loop.run_until_complete(attempts())
 
-    return run, str(getattr(engine, "kernel", "torch"))
+    return run, str(getattr(engine, "description", "torch"))
 
 
 if __name__ == "__main__":

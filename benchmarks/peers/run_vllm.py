@@ -28,12 +28,12 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
         disable_log_stats=True,
     )
 
-    def run(batch: int, prompt: list[int], tokens: int) -> int:
+    def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
         sampling = vllm.SamplingParams(
             temperature=0.0, max_tokens=tokens, min_tokens=tokens, ignore_eos=True, detokenize=False
         )
         outputs = llm.generate([{"prompt_token_ids": prompt}] * batch, sampling, use_tqdm=False)
-        return sum(len(output.outputs[0].token_ids) for output in outputs)
+        return [list(output.outputs[0].token_ids) for output in outputs]
 
     return run, vllm.__version__
 

@@ -3,7 +3,7 @@
 {"do": "load", "model": FOLDER, "format": NAME, "threads": N, "rows": MOST, "context": TOKENS}
     -> {"load_seconds": S, "peak_rss": BYTES, "version": TEXT}
 {"do": "run", "batch": B, "prompt": [ids], "tokens": N}
-    -> {"seconds": S, "tokens": B * N, "peak_rss": BYTES}
+    -> {"seconds": S, "tokens": B * N, "beginning": [ids of the first answer], "peak_rss": BYTES}
 A failure is answered by {"error": TEXT}. What libraries print goes to standard error. Imports nothing beyond the
 standard library: it runs in the environment of every engine.
 """
@@ -19,8 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-Run = Callable[[int, list[int], int], int]
-"""batch, prompt, tokens -> tokens written in total: greedily, whatever they are, the same number for every answer"""
+BEGINNING = 16
+"""Ids of the first answer that are told, to be compared between engines."""
+
+Run = Callable[[int, list[int], int], list[list[int]]]
+"""batch, prompt, tokens -> the ids of each answer: written greedily, whatever they are, as many for every answer"""
 
 
 def peak_rss() -> int:
@@ -57,8 +60,9 @@ def serve(load: Callable[[dict[str, Any]], tuple[Run, str]]) -> None:
                 answer = {"load_seconds": time.perf_counter() - begun, "version": version}
             else:
                 assert run is not None, "load comes first"
-                tokens = run(command["batch"], command["prompt"], command["tokens"])
-                answer = {"seconds": time.perf_counter() - begun, "tokens": tokens}
+                written = run(command["batch"], command["prompt"], command["tokens"])
+                answer = {"seconds": time.perf_counter() - begun}
+                answer |= {"tokens": sum(map(len, written)), "beginning": written[0][:BEGINNING]}
             answer["peak_rss"] = peak_rss()
         except Exception as error:
             traceback.print_exc()
