@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import ctranslate2
-from ctranslate2.converters import TransformersConverter
-from worker import Run, serve
+from worker import Run, apart, serve
+
+
+def convert(model: str, folder: Path) -> None:
+    from ctranslate2.converters import TransformersConverter
+
+    TransformersConverter(model).convert(str(folder), force=True)
 
 
 def load(command: dict[str, Any]) -> tuple[Run, str]:
     folder = Path(command["model"]) / "ctranslate2"
     if not (folder / "model.bin").exists():
-        TransformersConverter(command["model"]).convert(str(folder), force=True)
+        apart(convert, command["model"], folder)
     vocabulary: list[str] = json.loads((folder / "vocabulary.json").read_text())
     generator = ctranslate2.Generator(
         str(folder),

@@ -21,7 +21,7 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 from safetensors import safe_open
-from worker import Run, serve
+from worker import Run, apart, serve
 
 HOME = Path(sys.executable).parent.parent.parent
 
@@ -73,7 +73,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
     kind = {"f16": GGMLQuantizationType.F16, "q8_0": GGMLQuantizationType.Q8_0}[command["format"]]
     target = Path(command["model"]) / f"{command['format']}.gguf"
     if not target.exists():
-        write_gguf(Path(command["model"]), target, kind)
+        apart(write_gguf, Path(command["model"]), target, kind)
     library = binding()
     library.llama_backend_init()
     model = library.llama_model_load_from_file(str(target).encode(), library.llama_model_default_params())

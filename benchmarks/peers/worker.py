@@ -11,6 +11,7 @@ standard library: it runs in the environment of every engine.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -43,6 +44,17 @@ def peak_rss() -> int:
     while more := {process for process, parent in parents.items() if parent in family} - family:
         family |= more
     return sum(peaks[process] for process in family)
+
+
+def apart(work: Callable[..., object], *arguments: object) -> None:
+    """Call a function in a process of its own: a conversion must not count as memory of the engine.
+
+    Raises RuntimeError when it fails."""
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{getattr(work, '__name__', work)} failed")
 
 
 def serve(load: Callable[[dict[str, Any]], tuple[Run, str]]) -> None:
