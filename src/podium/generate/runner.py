@@ -218,7 +218,7 @@ def load_runner(model: Transformer, kernel: str, format: str | None, threads: in
     if device == "cpu":
         chosen = format or "fp16"
         try:
-            from podium.generate.native.runner import NativeRunner  # pyright: ignore[reportMissingImports]
+            from podium.generate.native.runner import NativeRunner
 
             # Exact weights are asked for by those who want exact numbers: keys and values are not rounded either.
             runner = NativeRunner(
@@ -228,8 +228,8 @@ def load_runner(model: Transformer, kernel: str, format: str | None, threads: in
                 kv="fp32" if chosen == "fp32" else "fp16",
             )
             return runner, f"native, {chosen} weights"
-        except (ImportError, CompleterError) as error:
-            missing = error.message if isinstance(error, CompleterError) else str(error)
+        except CompleterError as error:
+            missing = error.message
     if kernel == "native":
         raise CompleterError(f"the native kernel cannot be used: {missing}", "use kernel 'auto' or 'torch'")
     return TorchRunner(model), f"torch, {own} on {device}, since the native kernel cannot be used: {missing}"

@@ -11,7 +11,7 @@ import os
 import weakref
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from podium.errors import CompleterError, InputError, nearest
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import CLinear
+from podium.models.transformer import Block
 
 if TYPE_CHECKING:
     from podium.generate.runner import Span
     from podium.models.config import TransformerConfig
     from podium.models.transformer import Transformer
 
-Format: TypeAlias = Literal["fp32", "fp16", "int8", "w8a16", "w4a16", "fp8", "bf16"]
 FORMATS: dict[str, int] = {"fp32": 0, "fp16": 1, "int8": 2, "w8a16": 3, "w4a16": 4, "fp8": 5, "bf16": 6}  # LinearFormat
 BLOCK_SIZE = 32  # BLOCK
 _GROUP = 32  # inputs per scale in w4a16
@@ -41,8 +41,10 @@ class _Shape(ctypes.Structure):
     _fields_ = [
         *(
             (name, ctypes.c_int)
-            for name in ("layers", "hidden", "inner", "heads", "kv_heads", "head_dim", "vocabulary")
-            + ("qk_norm", "half_cache", "half_embedding")
+            for name in (
+                *("layers", "hidden", "inner", "heads", "kv_heads", "head_dim", "vocabulary"),
+                *("qk_norm", "half_cache", "half_embedding"),
+            )
         ),
         ("eps", ctypes.c_float),
     ]
@@ -80,7 +82,7 @@ class NativeRunner:
         self,
         model: Transformer,
         *,
-        format: Format = "fp16",
+        format: str = "fp16",
         threads: int,
         kv: Literal["fp32", "fp16"] = "fp16",
         release: bool = False,
@@ -216,6 +218,7 @@ class NativeRunner:
         config = self._config
         heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         for number, block in enumerate(model.layers):
+            assert isinstance(block, Block)
             attention, feed_forward = block.attention, block.feed_forward
             turned = (heads + kv_heads) * size
             rows = torch.arange(turned + kv_heads * size)
