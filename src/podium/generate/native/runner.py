@@ -10,8 +10,8 @@ import ctypes
 import os
 import weakref
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from podium.errors import CompleterError, InputError, nearest
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import CLinear
-from podium.models.transformer import Block
 
 if TYPE_CHECKING:
     from podium.generate.runner import Span
     from podium.models.config import TransformerConfig
-    from podium.models.transformer import Transformer
+    from podium.models.transformer import Block, Transformer
 
 FORMATS: dict[str, int] = {"fp32": 0, "fp16": 1, "int8": 2, "w8a16": 3, "w4a16": 4, "fp8": 5, "bf16": 6}  # LinearFormat
 BLOCK_SIZE = 32  # BLOCK
@@ -38,23 +37,31 @@ _ATTENTION_NORM, _MLP_NORM, _QUERY_NORM, _KEY_NORM, _LAST_NORM = range(5)  # Sta
 
 
 class _Shape(ctypes.Structure):
-    _fields_ = [
-        *(
-            (name, ctypes.c_int)
-            for name in (
-                *("layers", "hidden", "inner", "heads", "kv_heads", "head_dim", "vocabulary"),
-                *("qk_norm", "half_cache", "half_embedding"),
-            )
-        ),
+    _fields_ = (
+        ("layers", ctypes.c_int),
+        ("hidden", ctypes.c_int),
+        ("inner", ctypes.c_int),
+        ("heads", ctypes.c_int),
+        ("kv_heads", ctypes.c_int),
+        ("head_dim", ctypes.c_int),
+        ("vocabulary", ctypes.c_int),
+        ("qk_norm", ctypes.c_int),
+        ("half_cache", ctypes.c_int),
+        ("half_embedding", ctypes.c_int),
         ("eps", ctypes.c_float),
-    ]
+    )
 
 
 class _Step(ctypes.Structure):
-    _fields_ = [
+    _fields_ = (
         ("spans", ctypes.c_int),
-        *((name, ctypes.c_void_p) for name in ("tokens", "starts", "counts", "wanted", "lengths", "blocks")),
-    ]
+        ("tokens", ctypes.c_void_p),
+        ("starts", ctypes.c_void_p),
+        ("counts", ctypes.c_void_p),
+        ("wanted", ctypes.c_void_p),
+        ("lengths", ctypes.c_void_p),
+        ("blocks", ctypes.c_void_p),
+    )
 
 
 def unsupported(config: TransformerConfig) -> str | None:
@@ -217,8 +224,7 @@ class NativeRunner:
     def _pack(self, model: Transformer, embedding_type: type[np.floating]) -> None:
         config = self._config
         heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        for number, block in enumerate(model.layers):
-            assert isinstance(block, Block)
+        for number, block in enumerate(cast("Iterable[Block]", model.layers)):
             attention, feed_forward = block.attention, block.feed_forward
             turned = (heads + kv_heads) * size
             rows = torch.arange(turned + kv_heads * size)
