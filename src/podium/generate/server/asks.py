@@ -8,7 +8,6 @@ accepted only with the value that switches the feature off.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,6 +62,19 @@ def _stops(value: Any) -> tuple[str, ...]:
     if len(stops) > MOST_STOPS:
         raise _wrong(f"has {len(stops)} strings, at most {MOST_STOPS} are taken")
     return tuple(stops)
+
+
+def _content(value: Any) -> str:
+    """Text, or OpenAI's list of parts as long as they are text."""
+    if isinstance(value, str):
+        return value
+    texts: list[str] = []
+    for part in value if isinstance(value, list) else [None]:
+        text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+        if not isinstance(text, str):
+            raise _wrong("must be a string or a list of text parts")
+        texts.append(text)
+    return "".join(texts)
 
 
 class StreamOptions(BaseModel):
@@ -160,18 +172,12 @@ class CompletionAsk(Ask):
         return self
 
 
-class TextPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    type: Literal["text"]
-    text: str
-
-
 class Turn(BaseModel):
     """Clients send back whole messages they were given: other keys may be there as long as they are null."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[Any, AfterValidator(_content)]
     name: str | None = None
 
     @model_validator(mode="after")
@@ -182,8 +188,7 @@ class Turn(BaseModel):
         return self
 
     def message(self) -> Message:
-        content = self.content if isinstance(self.content, str) else "".join([part.text for part in self.content])
-        return Message(role="system" if self.role == "developer" else self.role, content=content)
+        return Message(role="system" if self.role == "developer" else self.role, content=self.content)
 
 
 class ChatAsk(Ask):
@@ -257,14 +262,9 @@ def read_ask(kind: type[AskT], body: bytes) -> AskT:
         if not place:  # a rule about several fields begins with the name of the one at fault
             named, colon, rest = message.partition(": ")
             place, message = ([named], rest) if colon and named.isidentifier() else ([], message)
-        param = _path(place) or None
+        param = ".".join(place)[:100] or None
         if first["type"] == "extra_forbidden":
             message = f"no such field; {nearest(place[-1], kind.model_fields)}"
         elif first["type"] == "missing":
             message = "missing"
         raise Refusal(400, f"{param or 'the body'}: {message}", param=param, code="invalid_value") from None
-
-
-def _path(place: Sequence[str]) -> str:
-    """messages.0.content; what pydantic adds to tell the members of a union apart is left out."""
-    return ".".join(part for part in place if part.isidentifier() or part.isdigit())[:100]

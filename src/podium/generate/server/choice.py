@@ -98,7 +98,7 @@ async def side_by_side(choices: Sequence[Choice]) -> AsyncIterator[tuple[int, In
         async for increment in choices[0].increments():
             yield 0, increment
         return
-    arrived: asyncio.Queue[tuple[int, Increment | None | Exception]] = asyncio.Queue()
+    arrived: asyncio.Queue[tuple[int, Increment | Exception | None]] = asyncio.Queue()
 
     async def follow(number: int, choice: Choice) -> None:
         try:

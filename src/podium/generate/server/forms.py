@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from podium.generate.server import shapes
 from podium.generate.server.asks import Ask, ChatAsk, CompletionAsk, read_ask
@@ -38,19 +38,22 @@ def drawn(increments: Sequence[Increment]) -> tuple[list[int], list[float], list
     )
 
 
-class Form:
+AskT = TypeVar("AskT", bound=Ask)
+
+
+class Form(Generic[AskT]):
     """How one endpoint reads its request and writes its answer."""
 
     object: str  # of whole answers …
     chunk: str  # … and of streamed ones
     identity: str  # what ids begin with
-    ask: Ask
     top_logprobs: int
     tells_tokens: bool  # logprobs are told, also of tokens whose text is held back
     wants_scores = False  # log-probabilities of the prompt are told
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, ask: AskT) -> None:
         self.served = served
+        self.ask = ask
 
     def new_id(self) -> str:
         return f"{self.identity}-{uuid.uuid4().hex}"
@@ -93,13 +96,12 @@ class Form:
         return None
 
 
-class Completions(Form):
+class Completions(Form[CompletionAsk]):
     object = chunk = "text_completion"
     identity = "cmpl"
 
     def __init__(self, served: Served, body: bytes) -> None:
-        super().__init__(served)
-        self.ask: CompletionAsk = read_ask(CompletionAsk, body)
+        super().__init__(served, read_ask(CompletionAsk, body))
         self.top_logprobs = self.ask.logprobs or 0
         self.tells_tokens = self.ask.logprobs is not None
         self.wants_scores = bool(self.ask.echo) and self.tells_tokens
@@ -162,14 +164,13 @@ class Completions(Form):
         return shapes.completion_choice(index, *self._echoed(index, prompt), None, None)
 
 
-class Chat(Form):
+class Chat(Form[ChatAsk]):
     object = "chat.completion"
     chunk = "chat.completion.chunk"
     identity = "chatcmpl"
 
     def __init__(self, served: Served, body: bytes) -> None:
-        super().__init__(served)
-        self.ask: ChatAsk = read_ask(ChatAsk, body)
+        super().__init__(served, read_ask(ChatAsk, body))
         self.top_logprobs = self.ask.top_logprobs or 0
         self.tells_tokens = bool(self.ask.logprobs)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
@@ -31,7 +31,7 @@ _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-cont
 class Generating:
     """An ASGI application for one kind of request."""
 
-    def __init__(self, served: Served, endpoint: str, form: type[Form]) -> None:
+    def __init__(self, served: Served, endpoint: str, form: Callable[[Served, bytes], Form[Any]]) -> None:
         self._served = served
         self._endpoint = endpoint
         self._form = form
@@ -73,7 +73,7 @@ async def _disconnected(receive: Receive) -> None:
 class Answer:
     """One request being answered."""
 
-    def __init__(self, served: Served, form: Form, send: Send) -> None:
+    def __init__(self, served: Served, form: Form[Any], send: Send) -> None:
         self._served = served
         self._form = form
         self._send = send

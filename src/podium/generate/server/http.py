@@ -53,5 +53,3 @@ def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None
 
 def refused(refusal: Refusal) -> Response:
     return as_json(refusal.body(), refusal.status, refusal.headers)
-
-

@@ -38,7 +38,9 @@ def completion_logprobs(
         logprob = max(logprob, LEAST_LOGPROB)
         likeliest: dict[str, float] = {}
         for token, value in alternatives:
-            likeliest.setdefault(tokenizer.decode([token]), max(value, LEAST_LOGPROB))  # of two spelt alike the likelier one
+            likeliest.setdefault(
+                tokenizer.decode([token]), max(value, LEAST_LOGPROB)
+            )  # of two spelt alike the likelier one
         tops.append(likeliest if text in likeliest else {**likeliest, text: logprob})
     return {"text_offset": offsets, "token_logprobs": list(logprobs), "tokens": texts, "top_logprobs": tops}
 
