@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
@@ -99,5 +100,5 @@ def metric_lines(served: Served) -> Iterator[str]:
     yield from gauge("podium_completions_waiting", "Completions waiting for a place.", served.gate.waiting)
     stats = getattr(served.completer, "stats", None)
     if stats is not None:
-        for name, value in stats().items():
-            yield from gauge(f"podium_engine_{name}", "From the engine.", value)
+        for name, value in asdict(stats()).items():
+            yield from gauge(f"podium_engine_{name}", "As the engine counts it.", value)
