@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import contextmanager
 
 import httpx
@@ -12,6 +13,13 @@ import pytest
 
 from podium.generate.server import Served, bind, create_app
 from podium.generate.server.run import _Server
+
+
+def wait_for(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Running:

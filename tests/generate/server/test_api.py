@@ -12,7 +12,7 @@ from podium.generate.openai import OpenAICompleter
 from podium.generate.protocol import CompletionUsage, Piece
 from podium.records import Message
 from tests.generate.conftest import answer
-from tests.generate.server.conftest import serving
+from tests.generate.server.conftest import serving, wait_for
 
 CHAT = [{"role": "user", "content": "What is 12 + 31?"}]
 PROMPT = "What is 12 + 31?"
@@ -80,9 +80,7 @@ def test_a_chat_goes_through_the_template_and_can_be_continued(server, tokenizer
     body = {"continue_final_message": True, "add_generation_prompt": False}
     continued = client.chat.completions.create(messages=begun, extra_body=body, **settings)
     by_hand = rendered + tokenizer.encode_model("I add <tool_call>")
-    assert (
-        continued.choices[0].message.content == client.completions.create(prompt=by_hand, **settings).choices[0].text
-    )
+    assert continued.choices[0].message.content == client.completions.create(prompt=by_hand, **settings).choices[0].text
 
 
 def test_a_chat_may_fill_the_context(server):
@@ -287,7 +285,7 @@ def test_metrics_count(server):
     client = server.client()
     got = client.completions.create(model="tiny", prompt=PROMPT, n=2, max_tokens=8, extra_body={"ignore_eos": True})
     server.post("/v1/completions", {"prompt": 5})
-    assert server.metric('podium_requests_total{endpoint="/v1/completions",outcome="finished"}') == 1
+    wait_for(lambda: server.metric('podium_requests_total{endpoint="/v1/completions",outcome="finished"}') == 1)
     assert server.metric('podium_requests_total{endpoint="/v1/completions",outcome="refused"}') == 1
     assert server.metric("podium_completion_tokens_total") == got.usage.completion_tokens
     assert server.metric("podium_prompt_tokens_total") == got.usage.prompt_tokens

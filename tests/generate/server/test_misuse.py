@@ -19,15 +19,8 @@ import pytest
 from podium.errors import InputError
 from podium.generate.server import bind
 from podium.models import save_model
-from tests.generate.server.conftest import serving
+from tests.generate.server.conftest import serving, wait_for
 from tests.generate.server.test_api import CHAT, PROMPT, Spelling
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -132,7 +125,7 @@ def test_a_failure_in_the_middle_reaches_both_kinds_of_reader(tokenizer):
             for chunk in server.client().completions.create(model="tiny", prompt="x", stream=True):
                 seen.append(chunk.choices[0].text)
         assert "".join(seen) == "abc"
-        assert server.metric('podium_requests_total{endpoint="/v1/completions",outcome="failed"}') == 2
+        wait_for(lambda: server.metric('podium_requests_total{endpoint="/v1/completions",outcome="failed"}') == 2)
 
 
 def test_malformed_bodies_are_refused_and_change_nothing(server, tokenizer):

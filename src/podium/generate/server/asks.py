@@ -106,6 +106,7 @@ class Ask(BaseModel):
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[int], Field(max_length=1024)] | None = None
     include_stop_str_in_output: bool | None = None
+    return_token_ids: bool | None = None
     skip_special_tokens: bool | None = None  # ours are shown as the model writes them; eos never is
     spaces_between_special_tokens: bool | None = None
     # Accepted, without meaning here.

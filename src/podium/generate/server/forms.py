@@ -48,12 +48,21 @@ class Form(Generic[AskT]):
     chunk: str  # … and of streamed ones
     identity: str  # what ids begin with
     top_logprobs: int
-    tells_tokens: bool  # logprobs are told, also of tokens whose text is held back
+    tells_logprobs: bool
     wants_scores = False  # log-probabilities of the prompt are told
 
     def __init__(self, served: Served, ask: AskT) -> None:
         self.served = served
         self.ask = ask
+
+    @property
+    def tells_tokens(self) -> bool:
+        """Something is told of every token, also of those whose text is held back."""
+        return self.tells_logprobs or bool(self.ask.return_token_ids)
+
+    def token_ids(self, said: Sequence[Increment]) -> dict[str, list[int]]:
+        """vLLM's addition to a choice, where it is asked for."""
+        return {"token_ids": drawn(said)[0]} if self.ask.return_token_ids else {}
 
     def new_id(self) -> str:
         return f"{self.identity}-{uuid.uuid4().hex}"
@@ -103,8 +112,8 @@ class Completions(Form[CompletionAsk]):
     def __init__(self, served: Served, body: bytes) -> None:
         super().__init__(served, read_ask(CompletionAsk, body))
         self.top_logprobs = self.ask.logprobs or 0
-        self.tells_tokens = self.ask.logprobs is not None
-        self.wants_scores = bool(self.ask.echo) and self.tells_tokens
+        self.tells_logprobs = self.ask.logprobs is not None
+        self.wants_scores = bool(self.ask.echo) and self.tells_logprobs
         self._offsets: dict[int, int] = {}  # characters told of each choice, as its tokens spell them
         self._scores: dict[tuple[int, ...], tuple[list[float | None], shapes.Top]] = {}
 
@@ -129,11 +138,11 @@ class Completions(Form[CompletionAsk]):
         if not self.ask.echo:
             return "", None
         text = self.served.tokenizer.decode(prompt)
-        return text, self._told(index, prompt, *self._scores[tuple(prompt)]) if self.tells_tokens else None
+        return text, self._told(index, prompt, *self._scores[tuple(prompt)]) if self.tells_logprobs else None
 
     def _written(self, index: int, increments: Sequence[Increment]) -> dict[str, Any] | None:
         """Logprobs of what the model wrote."""
-        if not self.tells_tokens:
+        if not self.tells_logprobs:
             return None
         return self._told(index, *drawn(increments))
 
@@ -152,11 +161,17 @@ class Completions(Form[CompletionAsk]):
             logprobs = {key: values + written[key] for key, values in logprobs.items()}
         text += "".join([each.text for each in said])
         finish, stop_reason = (said[-1].finish, said[-1].stop_reason) if said else ("length", None)
-        return shapes.completion_choice(index, text, logprobs or written, finish, stop_reason)
+        return {
+            **shapes.completion_choice(index, text, logprobs or written, finish, stop_reason),
+            **self.token_ids(said),
+        }
 
     def part(self, index: int, increment: Increment) -> dict[str, Any]:
         logprobs = self._written(index, [increment]) if increment.piece.tokens else None
-        return shapes.completion_choice(index, increment.text, logprobs, increment.finish, increment.stop_reason)
+        return {
+            **shapes.completion_choice(index, increment.text, logprobs, increment.finish, increment.stop_reason),
+            **self.token_ids([increment]),
+        }
 
     def opening(self, index: int, prompt: list[int]) -> dict[str, Any] | None:
         if not self.ask.echo:
@@ -172,7 +187,7 @@ class Chat(Form[ChatAsk]):
     def __init__(self, served: Served, body: bytes) -> None:
         super().__init__(served, read_ask(ChatAsk, body))
         self.top_logprobs = self.ask.top_logprobs or 0
-        self.tells_tokens = bool(self.ask.logprobs)
+        self.tells_logprobs = bool(self.ask.logprobs)
 
     def prompts(self) -> list[list[int]]:
         ask = self.ask
@@ -186,17 +201,23 @@ class Chat(Form[ChatAsk]):
         )
 
     def _logprobs(self, increments: Sequence[Increment]) -> dict[str, Any] | None:
-        if not self.tells_tokens:
+        if not self.tells_logprobs:
             return None
         return shapes.chat_logprobs(self.served.tokenizer, *drawn(increments), self.top_logprobs)
 
     def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]:
         text, last = "".join([each.text for each in said]), said[-1]
-        return shapes.chat_choice(index, text, self._logprobs(said), last.finish, last.stop_reason)
+        return {
+            **shapes.chat_choice(index, text, self._logprobs(said), last.finish, last.stop_reason),
+            **self.token_ids(said),
+        }
 
     def part(self, index: int, increment: Increment) -> dict[str, Any]:
         logprobs = self._logprobs([increment]) if increment.piece.tokens else None
-        return shapes.chat_delta(index, increment.text, logprobs, increment.finish, increment.stop_reason)
+        return {
+            **shapes.chat_delta(index, increment.text, logprobs, increment.finish, increment.stop_reason),
+            **self.token_ids([increment]),
+        }
 
     def opening(self, index: int, prompt: list[int]) -> dict[str, Any] | None:
         return shapes.chat_opening(index)

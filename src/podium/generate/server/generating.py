@@ -81,6 +81,7 @@ class Answer:
         self._choices: list[Choice] = []
         self._prompts: list[list[int]] = []
         self._first: dict[int, float] = {}  # when each choice said something first
+        self._held = 0  # places at the gate
         self._begun = False  # the head of the response is out
 
     async def run(self) -> Outcome:
@@ -96,6 +97,7 @@ class Answer:
         if served.broken is not None:
             raise Refusal(503, served.broken.message, code="engine_failed")
         served.gate.enter(count)
+        self._held = count
         try:
             await self._start(rooms)
             return await (self._stream() if form.ask.stream else self._whole())
@@ -110,7 +112,7 @@ class Answer:
             await self._body(b"data: " + dump(refusal.body()) + b"\n\n", more=False)
             return "failed"
         finally:
-            await self._free(count)
+            await self._free()
 
     async def _start(self, rooms: Sequence[int]) -> None:
         form, served = self._form, self._served
@@ -125,7 +127,11 @@ class Answer:
                 self._choices.append(choice)
                 await served.gate.opened(choice)
 
-    async def _free(self, count: int) -> None:
+    async def _free(self) -> None:
+        """Give everything back; done before the last bytes go out, so that who has its answer finds the place free."""
+        held, self._held = self._held, 0
+        if not held:
+            return
         gate, metrics = self._served.gate, self._served.metrics
         try:
             for choice in self._choices:
@@ -133,7 +139,7 @@ class Answer:
         finally:
             for choice in self._choices:
                 gate.closed(choice)
-            gate.leave(count, self._came)
+            gate.leave(held, self._came)
             if self._choices:
                 metrics.prompt_tokens.add(sum(map(len, self._prompts)))
             metrics.completion_tokens.add(sum(choice.usage.completion_tokens for choice in self._choices))
@@ -165,6 +171,7 @@ class Answer:
             "usage": self._usage(),
         }
         response = as_json(answer)
+        await self._free()
         await self._send({"type": "http.response.start", "status": 200, "headers": response.raw_headers})
         await self._send({"type": "http.response.body", "body": response.body})
         return self._outcome(increment.finish for increments in said for increment in increments)
@@ -192,6 +199,7 @@ class Answer:
         last = b"data: [DONE]\n\n"
         if form.ask.include_usage:
             last = b"data: " + dump({**head, "choices": [], "usage": self._usage()}) + b"\n\n" + last
+        await self._free()
         await self._body(last, more=False)
         return self._outcome(finishes)
 
