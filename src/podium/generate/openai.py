@@ -413,10 +413,9 @@ def _tokens_of(text: str, drawn: list[int], tokenizer: Tokenizer) -> list[int]:
     decoder = tokenizer.stream()
     length = 0
     for place, token in enumerate(drawn):
-        longer = length + len(decoder.push((token,)))
-        if longer > len(text):
-            return drawn[:place] + tokenizer.encode_model(text[length:])
-        length = longer
+        before, length = length, length + len(decoder.push((token,)))
+        if length > len(text) or (length == len(text) and decoder.flush()):
+            return drawn[:place] + tokenizer.encode_model(text[before:])
         if length == len(text):
             return drawn[: place + 1]
     return drawn

@@ -60,9 +60,9 @@ class Form(Generic[AskT]):
         """Something is told of every token, also of those whose text is held back."""
         return self.tells_logprobs or bool(self.ask.return_token_ids)
 
-    def token_ids(self, said: Sequence[Increment]) -> dict[str, list[int]]:
-        """vLLM's addition to a choice, where it is asked for."""
-        return {"token_ids": drawn(said)[0]} if self.ask.return_token_ids else {}
+    def with_tokens(self, choice: dict[str, Any], said: Sequence[Increment]) -> dict[str, Any]:
+        """The choice with vLLM's addition to it, where that is asked for."""
+        return {**choice, "token_ids": drawn(said)[0]} if self.ask.return_token_ids else choice
 
     def new_id(self) -> str:
         return f"{self.identity}-{uuid.uuid4().hex}"
@@ -161,17 +161,13 @@ class Completions(Form[CompletionAsk]):
             logprobs = {key: values + written[key] for key, values in logprobs.items()}
         text += "".join([each.text for each in said])
         finish, stop_reason = (said[-1].finish, said[-1].stop_reason) if said else ("length", None)
-        return {
-            **shapes.completion_choice(index, text, logprobs or written, finish, stop_reason),
-            **self.token_ids(said),
-        }
+        choice = shapes.completion_choice(index, text, logprobs or written, finish, stop_reason)
+        return self.with_tokens(choice, said)
 
     def part(self, index: int, increment: Increment) -> dict[str, Any]:
         logprobs = self._written(index, [increment]) if increment.piece.tokens else None
-        return {
-            **shapes.completion_choice(index, increment.text, logprobs, increment.finish, increment.stop_reason),
-            **self.token_ids([increment]),
-        }
+        choice = shapes.completion_choice(index, increment.text, logprobs, increment.finish, increment.stop_reason)
+        return self.with_tokens(choice, [increment])
 
     def opening(self, index: int, prompt: list[int]) -> dict[str, Any] | None:
         if not self.ask.echo:
@@ -207,17 +203,13 @@ class Chat(Form[ChatAsk]):
 
     def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]:
         text, last = "".join([each.text for each in said]), said[-1]
-        return {
-            **shapes.chat_choice(index, text, self._logprobs(said), last.finish, last.stop_reason),
-            **self.token_ids(said),
-        }
+        choice = shapes.chat_choice(index, text, self._logprobs(said), last.finish, last.stop_reason)
+        return self.with_tokens(choice, said)
 
     def part(self, index: int, increment: Increment) -> dict[str, Any]:
         logprobs = self._logprobs([increment]) if increment.piece.tokens else None
-        return {
-            **shapes.chat_delta(index, increment.text, logprobs, increment.finish, increment.stop_reason),
-            **self.token_ids([increment]),
-        }
+        choice = shapes.chat_delta(index, increment.text, logprobs, increment.finish, increment.stop_reason)
+        return self.with_tokens(choice, [increment])
 
     def opening(self, index: int, prompt: list[int]) -> dict[str, Any] | None:
         return shapes.chat_opening(index)
