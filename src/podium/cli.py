@@ -160,6 +160,28 @@ def solve(
 
 
 @app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(help="A model folder.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every network.")] = "127.0.0.1",
+    name: Annotated[str | None, typer.Option(help="What requests call the model (default: as given).")] = None,
+    rows: Annotated[int, typer.Option(help="Completions computed side by side.")] = 48,
+    max_queue: Annotated[int, typer.Option(help="Completions that may wait; more are refused with 429.")] = 1024,
+    max_body: Annotated[int, typer.Option(help="Bytes of a request; larger ones are refused with 413.")] = 16 << 20,
+    grace: Annotated[float, typer.Option(help="Seconds that running answers may take to finish at the end.")] = 30.0,
+) -> None:
+    """Serve a model with the OpenAI HTTP API.
+
+    Example: podium serve runs/demo/merge/model --port 8000
+    """
+    from podium.recipe.serving import serve_command
+
+    serve_command(
+        model, host=host, port=port, name=name, rows=rows, max_queue=max_queue, max_body=max_body, grace=grace
+    )
+
+
+@app.command()
 def problems(
     spec: Annotated[str, typer.Argument(help="gym:NAME, exam:NAME or jsonl:PATH.")],
     size: Annotated[int | None, typer.Option(help="How many.")] = None,

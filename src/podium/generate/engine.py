@@ -483,6 +483,11 @@ class Engine:
         """Tokens that a completion may span, prompt and appended text included."""
         return self._core.context
 
+    @property
+    def failure(self) -> CompleterError | None:
+        """Why the engine answers nothing any more, if that is so."""
+        return self._core.failure
+
     async def start(self, prompt: Prompt, sampling: Sampling) -> EngineCompletion:
         """Begin a completion; it is computed whether or not somebody reads it.
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from podium.errors import CompleterError, InputError, nearest
+from podium.errors import CompleterError, InputError, PromptTooLong, nearest
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
 from podium.generate.stopping import StopWatch
 from podium.records import Message
@@ -24,7 +26,18 @@ if TYPE_CHECKING:
     from podium.text import Tokenizer
 
 # Sent because they help, left out for servers that refuse them by name.
-_OPTIONAL = ("stream_options", "skip_special_tokens")
+_OPTIONAL = ("stream_options", "skip_special_tokens", "return_token_ids")
+
+# Sent only where they do something: not every server knows them.
+_WHERE_SET = {
+    "top_k": 0,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "ignore_eos": False,
+    "stop_token_ids": (),
+}
 
 
 class OpenAICompleter:
@@ -38,9 +51,12 @@ class OpenAICompleter:
     Args:
         url: with or without the ending /v1.
         model: as the server names it.
-        timeout: seconds without a sign of life before a request counts as dead.
-        retries: how often a request that was refused (no connection, 429, 5xx) is sent again, after 0.5, 1, 2 …
-            seconds or what the server asks for. An answer that broke off half-way is not: it would be another answer.
+        connect_timeout, first_timeout, between_timeout: seconds to the connection, to the first token (the server's
+            queue included) and from one to the next, before a request counts as dead.
+        concurrent: requests under way at once; more wait here, in order of arrival.
+        retries: how often a request that was refused (no connection, 429, 5xx) is sent again, after about 0.5, 1,
+            2 … seconds or what the server asks for. An answer that broke off half-way is not: it would be another
+            answer.
     """
 
     def __init__(
@@ -50,9 +66,14 @@ class OpenAICompleter:
         model: str,
         tokenizer: Tokenizer | Path | str | None = None,
         api_key: str | None = None,
-        timeout: float = 600.0,
+        connect_timeout: float = 10.0,
+        first_timeout: float = 600.0,
+        between_timeout: float = 120.0,
+        concurrent: int = 512,
         retries: int = 4,
     ) -> None:
+        if concurrent < 1:
+            raise InputError(f"concurrent is {concurrent}", "at least one request must be allowed")
         if not url.startswith(("http://", "https://")):
             raise InputError(f"{url!r} is not the address of a server", "write it like http://localhost:8000/v1")
         url = url.rstrip("/")
@@ -66,7 +87,11 @@ class OpenAICompleter:
         self.retries = retries
         self.refused: set[str] = set()  # optional fields this server does not take
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._timeout = timeout
+        self._timeout = httpx.Timeout(None, connect=connect_timeout)
+        self._first_timeout = first_timeout
+        self._between_timeout = between_timeout
+        self._concurrent = concurrent
+        self._places: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
         self._client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
 
     def client(self) -> httpx.AsyncClient:
@@ -74,9 +99,15 @@ class OpenAICompleter:
         loop = asyncio.get_running_loop()
         if self._client is None or self._client[0] is not loop:
             limits = httpx.Limits(max_connections=None)
-            timeout = httpx.Timeout(self._timeout, connect=min(10.0, self._timeout))
-            self._client = (loop, httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout))
+            self._client = (loop, httpx.AsyncClient(headers=self._headers, limits=limits, timeout=self._timeout))
         return self._client[1]
+
+    def places(self) -> asyncio.Semaphore:
+        """What a request holds while it is under way, in the running event loop."""
+        loop = asyncio.get_running_loop()
+        if self._places is None or self._places[0] is not loop:
+            self._places = (loop, asyncio.Semaphore(self._concurrent))
+        return self._places[1]
 
     async def start(self, prompt: Prompt, sampling: Sampling) -> OpenAICompletion:
         """Send the request; what is wrong with it or with the server is raised where the pieces are read."""
@@ -95,21 +126,24 @@ class OpenAICompleter:
         """
         attempt = 0
         while True:
-            delay = 0.5 * 2**attempt
+            delay = 0.5 * 2**attempt * random.uniform(0.75, 1.25)
             sent = {key: value for key, value in body.items() if key not in self.refused}
             begun = False
             try:
-                async with self.client().stream("POST", f"{self.url}{path}", json=sent) as response:
+                async with self.places(), self._response(path, sent) as response:
                     if response.status_code == 200:
-                        async for event in _server_sent(response):
+                        async for event in self._in_time(_server_sent(response)):
                             begun = True
                             yield event
                         return
                     text = (await response.aread()).decode(errors="replace")
-                    named = [field for field in _OPTIONAL if field in sent and field in text]
-                    if response.status_code in (400, 422) and named:
+                    if response.status_code in (400, 422):
+                        named = [field for field in _OPTIONAL if field in sent and field in text]
                         self.refused.update(named)
-                        continue
+                        shorter = await self._fitting(body, text)
+                        if named or shorter is not None:
+                            body = shorter or body
+                            continue
                     passing = response.status_code == 429 or response.status_code >= 500
                     if not passing or attempt == self.retries:
                         raise await self._refusal(response.status_code, text)
@@ -126,6 +160,54 @@ class OpenAICompleter:
             attempt += 1
             await asyncio.sleep(delay)
 
+    @asynccontextmanager
+    async def _response(self, path: str, body: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+        """The head of the answer; it counts towards the time to the first token, as servers send both together."""
+        request = self.client().build_request("POST", f"{self.url}{path}", json=body)
+        try:
+            async with asyncio.timeout(self._first_timeout):
+                response = await self.client().send(request, stream=True)
+        except TimeoutError:
+            raise self._too_slow("to the first token", self._first_timeout) from None
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _in_time(self, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        limit, stretch = self._first_timeout, "to the first token"
+        while True:
+            try:
+                async with asyncio.timeout(limit):
+                    event = await anext(events, None)
+            except TimeoutError:
+                raise self._too_slow(stretch, limit) from None
+            if event is None:
+                return
+            yield event
+            limit, stretch = self._between_timeout, "from one token to the next"
+
+    def _too_slow(self, stretch: str, limit: float) -> CompleterError:
+        # Not sent again: a server that is too slow is not helped by being asked twice.
+        return CompleterError(f"{self.url}: more than {limit:g} s {stretch}", "ask for less at once, or wait longer")
+
+    async def _fitting(self, body: dict[str, Any], refusal: str) -> dict[str, Any] | None:
+        """The request with no more max_tokens than the server's context leaves, if that is why it was refused.
+
+        Raises:
+            PromptTooLong: the prompt alone fills the context.
+        """
+        if "maximum context length" not in refusal or "max_tokens" not in body:
+            return None
+        prompt = body.get("prompt")
+        context = (await self._models() or {}).get(self.name)
+        if isinstance(prompt, list) and context is not None:
+            if len(prompt) >= context:
+                raise PromptTooLong(f"the prompt has {len(prompt)} tokens, the context {context}", "shorten it")
+            return {**body, "max_tokens": context - len(prompt)}
+        # A chat without a limit may fill the context; a completion of text would end after a few tokens.
+        return {key: value for key, value in body.items() if key != "max_tokens"} if "messages" in body else None
+
     async def _refusal(self, status: int, text: str) -> CompleterError:
         said = _message(text)
         if status in (401, 403):
@@ -137,12 +219,12 @@ class OpenAICompleter:
             return CompleterError(f"{self.url}: not an OpenAI API (404)", "write it like http://localhost:8000/v1")
         return CompleterError(f"{self.url}: {status}: {said}", "change the request, or look into the server's log")
 
-    async def _models(self) -> list[str] | None:
-        """Names of the models there; None when the server has no such list."""
+    async def _models(self) -> dict[str, int | None] | None:
+        """Names of the models there and their contexts, where told; None when the server has no such list."""
         try:
             response = await self.client().get(f"{self.url}/models")
-            return [str(entry["id"]) for entry in response.json()["data"]]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return {str(entry["id"]): entry.get("max_model_len") for entry in response.json()["data"]}
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
 
@@ -232,6 +314,7 @@ class OpenAICompletion:
             return
         path, body = self._request(left)
         text = ""
+        drawn: list[int] = []  # token ids, of servers that tell them
         pieces = 0
         reported: int | None = None
         ending: Piece | None = None
@@ -249,27 +332,34 @@ class OpenAICompletion:
                 for choice in event.get("choices") or ():
                     new = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
                     pieces += bool(new)
+                    ids = tuple(choice.get("token_ids") or ())
+                    drawn += ids
                     stopped = self._watch.push(new)
                     new = new[: len(new) - stopped.overhang] if stopped is not None else new
                     text += new
                     if stopped is not None:
-                        ending = Piece(new, finish=stopped.finish, stop=stopped.stop)
+                        ending = Piece(new, ids, finish=stopped.finish, stop=stopped.stop)
                         break
                     if choice.get("finish_reason"):
-                        finish: Finish = "length" if choice["finish_reason"] == "length" else "eos"
-                        ending = Piece(new, finish=finish)
-                    elif new:
-                        self._pieces.put_nowait(Piece(new))
-                if ending is not None and ending.finish in ("stop", "repetition"):
+                        ending = self._ending(new, ids, choice["finish_reason"], choice.get("stop_reason"))
+                    elif new or ids:
+                        self._pieces.put_nowait(Piece(new, ids))
+                if ending is not None and (ending.stop is not None or ending.finish == "repetition"):
                     break
         finally:
             await events.aclose()
-            self._account(text, pieces, reported)
+            self._account(text, drawn, pieces, reported)
         if ending is None:
             raise CompleterError(
                 f"{self._completer.url}: the answer broke off without a finish", "see whether the server still runs"
             )
         self._pieces.put_nowait(ending)
+
+    def _ending(self, text: str, ids: tuple[int, ...], reason: str, cause: object) -> Piece:
+        """The last piece, as the server ended it: never at a stop string, since it knows of none."""
+        if isinstance(cause, int) and cause in self._sampling.stop_token_ids:
+            return Piece(text, ids, finish="stop", stop_token=cause)
+        return Piece(text, ids, finish="length" if reason == "length" else "eos")
 
     def _request(self, left: int) -> tuple[str, dict[str, Any]]:
         sampling = self._sampling
@@ -284,10 +374,16 @@ class OpenAICompletion:
             # Tool-call tags are special tokens in some tokenizers and must be seen.
             "skip_special_tokens": False,
         }
-        if sampling.top_k:
-            body["top_k"] = sampling.top_k
-        if sampling.min_p:
-            body["min_p"] = sampling.min_p
+        for field, off in _WHERE_SET.items():
+            value = getattr(sampling, field)
+            if value != off:
+                body[field] = value
+        written = self._usage.completion_tokens
+        if sampling.min_tokens > written:
+            body["min_tokens"] = sampling.min_tokens - written
+        if isinstance(self._context, list):
+            # Text alone does not say which tokens it was written with; with them a continuation is exact.
+            body["return_token_ids"] = True
         if self._chat is None:
             return "/completions", {**body, "prompt": self._context}
         messages = [{"role": message.role, "content": message.content} for message in self._chat]
@@ -296,10 +392,12 @@ class OpenAICompletion:
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return "/chat/completions", {**body, "messages": messages}
 
-    def _account(self, text: str, pieces: int, reported: int | None) -> None:
+    def _account(self, text: str, drawn: list[int], pieces: int, reported: int | None) -> None:
         """Add what the model wrote to the context and to the usage."""
         tokenizer = self._completer.tokenizer
-        tokens = tokenizer.encode_model(text) if tokenizer is not None else []
+        tokens = []
+        if tokenizer is not None:
+            tokens = _tokens_of(text, drawn, tokenizer) if drawn else tokenizer.encode_model(text)
         self._written += text
         if isinstance(self._context, list):
             self._context = self._context + tokens
@@ -308,6 +406,19 @@ class OpenAICompletion:
         # A stream that was closed at a stop string has no report; pieces are tokens with every server known.
         counted = len(tokens) if tokenizer is not None else pieces
         self._usage.completion_tokens += counted if reported is None else reported
+
+
+def _tokens_of(text: str, drawn: list[int], tokenizer: Tokenizer) -> list[int]:
+    """The tokens drawn, up to the end of `text`; the one that goes on behind it becomes tokens of its first part."""
+    decoder = tokenizer.stream()
+    length = 0
+    for place, token in enumerate(drawn):
+        before, length = length, length + len(decoder.push((token,)))
+        if length > len(text) or (length == len(text) and decoder.flush()):
+            return drawn[:place] + tokenizer.encode_model(text[before:])
+        if length == len(text):
+            return drawn[: place + 1]
+    return drawn
 
 
 async def _server_sent(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:

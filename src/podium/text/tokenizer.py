@@ -183,6 +183,12 @@ class Tokenizer:
             return self._core.decode(list(kept), skip_special_tokens=False)
         return b"".join([self._bytes_of.get(token, b"") for token in kept]).decode(errors="replace")
 
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes an id stands for; they may be part of a character."""
+        if self._bytes_of is None:
+            return self._core.decode([token], skip_special_tokens=False).encode()
+        return self._bytes_of.get(token, b"")
+
     def stream(self) -> Decoder:
         """A decoder for ids that arrive one by one."""
         return WindowDecoder(self._core) if self._bytes_of is None else ByteDecoder(self._bytes_of)

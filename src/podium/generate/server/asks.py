@@ -1,0 +1,271 @@
+"""What a request may say: OpenAI's fields and the ones vLLM's users add, checked, and turned into Sampling.
+
+A field that is not known is refused by name, since ignoring it would answer another question. Fields that steer
+billing, storage or caching elsewhere are accepted and mean nothing here; fields of features that do not exist here are
+accepted only with the value that switches the feature off.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from podium.errors import nearest
+from podium.generate.protocol import Sampling
+from podium.generate.server.refusal import Refusal
+from podium.records import Message
+
+MOST_CHOICES = 128
+MOST_PROMPTS = 2048
+MOST_STOPS = 64
+MOST_LOGPROBS = 20
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("podium", "{message}", {"message": message})
+
+
+def _only(*off: Any) -> AfterValidator:
+    """A feature that does not exist here may be switched off, not on."""
+
+    def check(value: Any) -> Any:
+        if value not in off:
+            raise _wrong("not supported by this server")
+        return value
+
+    return AfterValidator(check)
+
+
+def _prompts(value: Any) -> list[str | list[int]]:
+    """One prompt or several, as text or as token ids -> several."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list) and value:
+        if all(type(part) is int for part in value):
+            return [value]
+        if len(value) > MOST_PROMPTS:
+            raise _wrong(f"has {len(value)} prompts, at most {MOST_PROMPTS} are taken")
+        if all(isinstance(part, str) for part in value) or all(
+            isinstance(part, list) and all(type(token) is int for token in part) for part in value
+        ):
+            return value
+    raise _wrong("must be a string, a list of token ids, or a non-empty list of either")
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    stops = [value] if isinstance(value, str) else value or []
+    if not isinstance(stops, list) or not all(isinstance(stop, str) and stop for stop in stops):
+        raise _wrong("must be a string or a list of strings, none of them empty")
+    if len(stops) > MOST_STOPS:
+        raise _wrong(f"has {len(stops)} strings, at most {MOST_STOPS} are taken")
+    return tuple(stops)
+
+
+def _content(value: Any) -> str:
+    """Text, or OpenAI's list of parts as long as they are text."""
+    if isinstance(value, str):
+        return value
+    texts: list[str] = []
+    for part in value if isinstance(value, list) else [None]:
+        text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+        if not isinstance(text, str):
+            raise _wrong("must be a string or a list of text parts")
+        texts.append(text)
+    return "".join(texts)
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    include_usage: bool | None = None
+
+
+class Ask(BaseModel):
+    """What both kinds of request share. `None` is the default, as clients send it for what was left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: int | None = None
+    stop: Annotated[Any, AfterValidator(_stops)] = ()
+    # What vLLM adds.
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, lt=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    ignore_eos: bool | None = None
+    stop_token_ids: Annotated[list[int], Field(max_length=1024)] | None = None
+    include_stop_str_in_output: bool | None = None
+    return_token_ids: bool | None = None
+    skip_special_tokens: bool | None = None  # ours are shown as the model writes them; eos never is
+    spaces_between_special_tokens: bool | None = None
+    # Accepted, without meaning here.
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    # Features that do not exist here.
+    logit_bias: Annotated[Any, _only(None, {})] = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Ask:
+        if self.stream_options is not None and not self.stream:
+            raise _wrong("stream_options: only with stream")
+        if self.min_tokens is not None and self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise _wrong(f"min_tokens: {self.min_tokens} is more than max_tokens {self.max_tokens}")
+        return self
+
+    @property
+    def include_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def samplings(self, max_tokens: int, top_logprobs: int) -> list[Sampling]:
+        """One per choice: seed, seed + 1, …; a random start where none was given."""
+        seed = secrets.randbits(48) if self.seed is None else self.seed
+        return [
+            Sampling(
+                max_tokens=max_tokens,
+                temperature=1.0 if self.temperature is None else self.temperature,
+                top_p=1.0 if self.top_p is None else self.top_p,
+                top_k=max(0, self.top_k or 0),
+                min_p=self.min_p or 0.0,
+                seed=seed + index,
+                stop=self.stop,
+                min_tokens=self.min_tokens or 0,
+                ignore_eos=bool(self.ignore_eos),
+                stop_token_ids=tuple(self.stop_token_ids or ()),
+                repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
+                presence_penalty=self.presence_penalty or 0.0,
+                frequency_penalty=self.frequency_penalty or 0.0,
+                top_logprobs=top_logprobs,
+            )
+            for index in range(self.n or 1)
+        ]
+
+
+class CompletionAsk(Ask):
+    prompt: Annotated[Any, AfterValidator(_prompts)]
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    echo: bool | None = None
+    best_of: Annotated[int, Field(ge=1)] | None = None
+    suffix: Annotated[Any, _only(None, "")] = None
+
+    @model_validator(mode="after")
+    def _has_something_to_do(self) -> CompletionAsk:
+        if self.max_tokens == 0 and not self.echo:
+            raise _wrong("max_tokens: must be at least 1, unless echo is set")
+        if self.max_tokens == 0 and self.stream:
+            raise _wrong("stream: nothing is written with max_tokens 0")
+        if self.best_of is not None and self.best_of != (self.n or 1):
+            raise _wrong("best_of: not supported by this server unless it equals n")
+        return self
+
+
+class Turn(BaseModel):
+    """Clients send back whole messages they were given: other keys may be there as long as they are null."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[Any, AfterValidator(_content)]
+    name: str | None = None
+
+    @model_validator(mode="after")
+    def _nothing_more(self) -> Turn:
+        for key, value in (self.model_extra or {}).items():
+            if value not in (None, [], ""):
+                raise _wrong(f"{key!r} is not supported by this server")
+        return self
+
+    def message(self) -> Message:
+        return Message(role="system" if self.role == "developer" else self.role, content=self.content)
+
+
+class ChatAsk(Ask):
+    messages: Annotated[list[Turn], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    response_format: Annotated[Any, _only(None, {"type": "text"})] = None
+    modalities: Annotated[Any, _only(None, ["text"])] = None
+    tools: Annotated[Any, _only(None, [])] = None
+    tool_choice: Annotated[Any, _only(None, "none", "auto")] = None
+    functions: Annotated[Any, _only(None, [])] = None
+    function_call: Annotated[Any, _only(None, "none", "auto")] = None
+    parallel_tool_calls: bool | None = None
+
+    @model_validator(mode="after")
+    def _is_one_turn(self) -> ChatAsk:
+        if self.max_tokens == 0:
+            raise _wrong("max_tokens: must be at least 1")
+        if self.top_logprobs and not self.logprobs:
+            raise _wrong("top_logprobs: only with logprobs")
+        if self.continue_final_message:
+            if self.add_generation_prompt:
+                raise _wrong("continue_final_message: not together with add_generation_prompt")
+            if self.messages[-1].role != "assistant":
+                raise _wrong("continue_final_message: the last message is not the assistant's")
+        return self
+
+
+class TokenizeAsk(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[Turn], Field(min_length=1)] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    add_special_tokens: bool | None = None  # accepted: plain text never gets any here
+    return_token_strs: bool | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> TokenizeAsk:
+        if (self.prompt is None) == (self.messages is None):
+            raise _wrong("prompt: give either a prompt or messages")
+        return self
+
+
+class DetokenizeAsk(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    model: str | None = None
+    tokens: list[int]
+
+
+AskT = TypeVar("AskT", bound=BaseModel)
+
+
+def read_ask(kind: type[AskT], body: bytes) -> AskT:
+    """The request in `body`.
+
+    Raises:
+        Refusal: 400, naming the first field that is at fault.
+    """
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        message, place = str(first["msg"]), [str(part) for part in first["loc"]]
+        if first["type"] == "json_invalid":
+            raise Refusal(400, f"the body is not JSON: {message}", code="invalid_json") from None
+        if not place:  # a rule about several fields begins with the name of the one at fault
+            named, colon, rest = message.partition(": ")
+            place, message = ([named], rest) if colon and named.isidentifier() else ([], message)
+        param = ".".join(place)[:100] or None
+        if first["type"] == "extra_forbidden":
+            message = f"no such field; {nearest(place[-1], kind.model_fields)}"
+        elif first["type"] == "missing":
+            message = "missing"
+        raise Refusal(400, f"{param or 'the body'}: {message}", param=param, code="invalid_value") from None

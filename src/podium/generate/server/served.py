@@ -1,0 +1,69 @@
+"""What is served, within which limits, and how it is doing: what all endpoints share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from podium.errors import CompleterError, InputError
+from podium.generate.protocol import Completer
+from podium.generate.server.asks import Turn
+from podium.generate.server.gate import Gate
+from podium.generate.server.metrics import Metrics
+from podium.generate.server.refusal import Refusal
+from podium.text import Tokenizer
+
+
+@dataclass
+class Served:
+    """What is served and within which limits.
+
+    Args:
+        name: what requests call the model.
+        tokenizer: of the model: renders chats, counts, and spells the tokens of logprobs.
+        context: tokens that prompt and answer may span together.
+        rows: completions that the completer computes at once; more wait.
+        max_queue: completions that may wait.
+        max_body: bytes of a request.
+    """
+
+    completer: Completer
+    name: str
+    tokenizer: Tokenizer
+    context: int
+    rows: int
+    max_queue: int = 1024
+    max_body: int = 16 << 20
+    gate: Gate = field(init=False)
+    metrics: Metrics = field(init=False, default_factory=Metrics)
+    failure: CompleterError | None = field(init=False, default=None)
+    created: int = field(init=False, default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self.rows, self.max_queue)
+
+    def check_model(self, model: str | None) -> None:
+        if model is not None and model != self.name:
+            raise Refusal(
+                404,
+                f"The model {model!r} does not exist; this server has {self.name!r}.",
+                param="model",
+                code="model_not_found",
+            )
+
+    def chat_tokens(self, turns: Sequence[Turn], continued: bool, opened: bool = True) -> list[int]:
+        """A chat in the tokenizer's template. `continued`: the last turn is the beginning of the answer."""
+        messages = [turn.message() for turn in turns]
+        try:
+            if not continued:
+                return self.tokenizer.render(messages, generate=opened)
+            written = self.tokenizer.encode_model(messages[-1].content)
+            return self.tokenizer.render(messages[:-1], generate=True) + written
+        except InputError as error:
+            raise Refusal(400, f"messages: {error.message}", param="messages", code="invalid_value") from error
+
+    @property
+    def broken(self) -> CompleterError | None:
+        """Why no request can be answered any more, if that is so."""
+        return getattr(self.completer, "failure", None)

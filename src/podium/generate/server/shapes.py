@@ -1,0 +1,112 @@
+"""The JSON of answers, as OpenAI's two completion endpoints and vLLM's additions to them have it.
+
+Knows tokens, text and dictionaries; no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from podium.generate.protocol import CompletionUsage
+from podium.text import Tokenizer
+
+Top = Sequence[Sequence[tuple[int, float]]]
+"""Per token, its likeliest alternatives: (id, log-probability), likeliest first."""
+
+
+LEAST_LOGPROB = -9999.0
+"""JSON has no minus infinity; vLLM writes this."""
+
+
+def completion_logprobs(
+    tokenizer: Tokenizer, tokens: Sequence[int], logprobs: Sequence[float | None], top: Top, offset: int
+) -> dict[str, Any]:
+    """The `logprobs` object of /v1/completions. `offset`: characters before the first token. The chosen token is
+    among the alternatives, which are null where the token has no log-probability (the first one of an echo)."""
+    texts = [tokenizer.decode([token]) for token in tokens]
+    offsets = []
+    for text in texts:
+        offsets.append(offset)
+        offset += len(text)
+    tops: list[dict[str, float] | None] = []
+    for place, (text, logprob) in enumerate(zip(texts, logprobs, strict=True)):
+        if logprob is None:
+            tops.append(None)
+            continue
+        alternatives = top[place] if place < len(top) else ()
+        logprob = max(logprob, LEAST_LOGPROB)
+        likeliest: dict[str, float] = {}
+        for token, value in alternatives:
+            likeliest.setdefault(
+                tokenizer.decode([token]), max(value, LEAST_LOGPROB)
+            )  # of two spelt alike the likelier one
+        tops.append(likeliest if text in likeliest else {**likeliest, text: logprob})
+    return {"text_offset": offsets, "token_logprobs": list(logprobs), "tokens": texts, "top_logprobs": tops}
+
+
+def chat_logprobs(
+    tokenizer: Tokenizer, tokens: Sequence[int], logprobs: Sequence[float], top: Top, wanted: int
+) -> dict[str, Any]:
+    """The `logprobs` object of /v1/chat/completions."""
+
+    def entry(token: int, logprob: float) -> dict[str, Any]:
+        data = tokenizer.token_bytes(token)
+        return {"token": tokenizer.decode([token]), "logprob": max(logprob, LEAST_LOGPROB), "bytes": list(data)}
+
+    content = []
+    for place, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
+        alternatives = top[place][:wanted] if place < len(top) else ()
+        content.append({**entry(token, logprob), "top_logprobs": [entry(*each) for each in alternatives]})
+    return {"content": content, "refusal": None}
+
+
+def usage(usages: Sequence[CompletionUsage], prompt_tokens: int) -> dict[str, Any]:
+    """The `usage` object. A prompt counts once, however many choices it was answered with."""
+    written = sum(each.completion_tokens for each in usages)
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": written,
+        "total_tokens": prompt_tokens + written,
+    }
+
+
+def completion_choice(
+    index: int, text: str, logprobs: dict[str, Any] | None, finish: str | None, stop_reason: str | int | None
+) -> dict[str, Any]:
+    return {
+        "index": index,
+        "text": text,
+        "logprobs": logprobs,
+        "finish_reason": finish,
+        "stop_reason": stop_reason,
+    }
+
+
+def chat_choice(
+    index: int, text: str, logprobs: dict[str, Any] | None, finish: str | None, stop_reason: str | int | None
+) -> dict[str, Any]:
+    return {
+        "index": index,
+        "message": {"role": "assistant", "content": text, "refusal": None},
+        "logprobs": logprobs,
+        "finish_reason": finish,
+        "stop_reason": stop_reason,
+    }
+
+
+def chat_delta(
+    index: int, text: str, logprobs: dict[str, Any] | None, finish: str | None, stop_reason: str | int | None
+) -> dict[str, Any]:
+    return {
+        "index": index,
+        "delta": {"content": text} if text else {},
+        "logprobs": logprobs,
+        "finish_reason": finish,
+        "stop_reason": stop_reason,
+    }
+
+
+def chat_opening(index: int) -> dict[str, Any]:
+    """The first delta of a choice."""
+    return {"index": index, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}

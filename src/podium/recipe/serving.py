@@ -1,0 +1,66 @@
+"""`podium serve`: a model folder behind the OpenAI HTTP API. Puts rooms together; does no work of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from podium.errors import InputError
+
+
+def serve_command(
+    model: Path,
+    *,
+    host: str,
+    port: int,
+    name: str | None,
+    rows: int,
+    max_queue: int,
+    max_body: int,
+    grace: float,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        InputError: no such model, an address that cannot be bound, or a limit that means nothing.
+    """
+    for option, value, least in (
+        ("rows", rows, 1),
+        ("max-queue", max_queue, 0),
+        ("max-body", max_body, 1),
+        ("grace", grace, 0),
+    ):
+        if value < least:
+            raise InputError(f"--{option} is {value}", f"at least {least}")
+    if not model.is_dir():
+        raise InputError(f"{model}: no such model folder", "give a folder with config.json")
+    from podium.generate.server import Served, bind, create_app, serve
+
+    bound = bind(host, port)  # before the model is loaded: a taken port is told at once
+
+    from podium.generate.engine import Engine
+    from podium.recipe.single import open_model
+    from podium.text import Tokenizer
+
+    engine = open_model(str(model), rows)
+    assert isinstance(engine, Engine)
+    folder = model if (model / "tokenizer.json").exists() else model / "model"
+    served = Served(
+        engine,
+        name or str(model),
+        Tokenizer.load(folder),
+        engine.context,
+        rows,
+        max_queue=max_queue,
+        max_body=max_body,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    print(f"serving {served.name} at http://{shown}:{bound.getsockname()[1]}/v1 (Ctrl-C ends)", flush=True)
+
+    async def until_told() -> None:
+        try:
+            await serve(create_app(served), served.gate, bound, grace=grace)
+        finally:
+            await engine.close()
+
+    asyncio.run(until_told())

@@ -1,0 +1,258 @@
+"""Crowds, clients that leave, bodies that are no requests, an engine that dies, and the end of the process."""
+
+import asyncio
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import openai
+import pytest
+
+from podium.errors import InputError
+from podium.generate.server import bind
+from podium.models import save_model
+from tests.generate.server.conftest import serving, wait_for
+from tests.generate.server.test_api import CHAT, PROMPT, Spelling
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_its_rows(tokenizer, stream):
+    completer = Spelling("x" * 100_000, pause=0.005)
+    with serving(completer, tokenizer) as server:
+        body = {"prompt": PROMPT, "max_tokens": 1000, "stream": stream, "n": 3}
+        with socket.create_connection(server.bound.getsockname()) as connection:
+            data = json.dumps(body).encode()
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+            connection.sendall(head.encode() + data)
+            wait_for(lambda: server.served.gate.running == 3)
+        wait_for(lambda: server.served.gate.running == 0)
+        assert completer.cancelled == 3
+        wait_for(lambda: server.metric('podium_requests_total{endpoint="/v1/completions",outcome="disconnected"}') == 1)
+
+
+def test_a_full_queue_is_told_so_and_clears(tokenizer):
+    completer = Spelling("x" * 100_000, pause=0.005)
+    with serving(completer, tokenizer, rows=2, max_queue=1) as server:
+        client = server.client()
+        streams = [client.completions.create(model="tiny", prompt="x", stream=True, max_tokens=900) for _ in range(3)]
+        assert server.metric("podium_completions_running") == 2
+        assert server.metric("podium_completions_waiting") == 1
+        with pytest.raises(openai.RateLimitError) as refused:
+            client.completions.create(model="tiny", prompt="x")
+        assert int(refused.value.response.headers["Retry-After"]) >= 1
+        streams.pop().close()
+        wait_for(lambda: server.served.gate.waiting == 0)
+        client.completions.create(model="tiny", prompt="x", stream=True).close()
+        for stream in streams:
+            stream.close()
+        wait_for(lambda: server.served.gate.running == 0)
+
+
+def test_a_body_that_is_too_large(tokenizer):
+    with serving(Spelling("x"), tokenizer, max_body=1000) as server:
+        assert server.post("/v1/completions", {"prompt": "x" * 2000}).status_code == 413
+
+        def chunks():
+            for _ in range(20):
+                yield b"x" * 100
+
+        unannounced = httpx.post(f"{server.url}/v1/completions", content=chunks(), timeout=10)
+        assert (unannounced.status_code, unannounced.json()["error"]["code"]) == (413, "body_too_large")
+        assert server.post("/v1/completions", {"prompt": "x" * 200}).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_engine_that_dies_ends_everything_with_an_error(make_engine, tokenizer, stream):
+    engine = make_engine()
+    with serving(engine, tokenizer) as server:
+        caught = []
+
+        def ask():
+            try:
+                settings = {"model": "tiny", "messages": CHAT, "stream": stream, "max_tokens": 900}
+                got = server.client().chat.completions.create(**settings, extra_body={"ignore_eos": True})
+                list(got)
+            except openai.APIError as error:
+                caught.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_for(lambda: server.served.gate.running == 1)
+        asyncio.run(engine.close())
+        asking.join(timeout=20)
+        if caught:  # else it had finished before the engine was closed
+            assert "engine failed" in str(caught[0])
+            assert stream or caught[0].status_code == 500
+        assert httpx.get(f"{server.url}/health").status_code == 503
+        assert server.post("/v1/chat/completions", {"messages": CHAT}).status_code == 503
+        assert server.served.gate.running == 0
+
+
+class Dying(Spelling):
+    """Its completions fail after a few pieces."""
+
+    async def start(self, prompt, sampling):
+        from podium.errors import CompleterError
+
+        completion = await super().start(prompt, sampling)
+
+        class Broken(type(completion)):
+            async def __aiter__(self):
+                async for piece in super().__aiter__():
+                    yield piece
+                    if self.usage.completion_tokens == 3:
+                        raise CompleterError("the weights are gone", "")
+
+        completion.__class__ = Broken
+        return completion
+
+
+def test_a_failure_in_the_middle_reaches_both_kinds_of_reader(tokenizer):
+    with serving(Dying("abcdef"), tokenizer) as server:
+        whole = server.post("/v1/completions", {"prompt": "x"})
+        assert whole.status_code == 500
+        assert "the weights are gone" in whole.json()["error"]["message"]
+        chunks = server.client().completions.create(model="tiny", prompt="x", stream=True)
+        seen = [next(chunks).choices[0].text for _ in range(3)]
+        with pytest.raises(openai.APIError, match="the weights are gone"):
+            next(chunks)
+        assert "".join(seen) == "abc"
+        wait_for(lambda: server.metric('podium_requests_total{endpoint="/v1/completions",outcome="failed"}') == 2)
+
+
+def test_malformed_bodies_are_refused_and_change_nothing(server, tokenizer):
+    """Valid requests mutated: bytes dropped, doubled and replaced, values swapped for others, structures nested."""
+    draw = random.Random(3)
+    valid = [
+        {"prompt": PROMPT, "max_tokens": 2, "seed": 1, "stop": ["a"], "logprobs": 1, "n": 2},
+        {"messages": CHAT, "max_tokens": 2, "logprobs": True, "top_logprobs": 2, "stream": True},
+    ]
+    odd = [None, True, -1, 0, 1.5, 1e308, 2**70, "", "x", "\ud800", [], [[]], {}, {"a": [None]}, [0, "x"], float("nan")]
+    before = server.client().completions.create(model="tiny", prompt=PROMPT, temperature=0, max_tokens=9)
+    statuses = {}
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        for trial in range(400):
+            body = dict(draw.choice(valid))
+            path = "/v1/completions" if "prompt" in body else "/v1/chat/completions"
+            if trial % 2:
+                body[draw.choice([*body, "min_p", "top_k", "stream_options", "user"])] = draw.choice(odd)
+                data = json.dumps(body).encode()
+            else:
+                data = bytearray(json.dumps(body).encode())
+                for _ in range(draw.randint(1, 4)):
+                    at = draw.randrange(len(data))
+                    data[at : at + draw.randint(0, 3)] = draw.randbytes(draw.randint(0, 3))
+                data = bytes(data)
+            response = client.post(path, content=data, headers={"Content-Type": "application/json"})
+            statuses[response.status_code] = statuses.get(response.status_code, 0) + 1
+            if response.status_code != 200:
+                assert response.json()["error"]["message"], data
+        assert set(statuses) <= {200, 400, 404}, statuses
+        assert statuses[400] > 100
+        deep = client.post("/v1/completions", content=b'{"prompt":' + b"[" * 100_000)
+        assert deep.status_code == 400
+    after = server.client().completions.create(model="tiny", prompt=PROMPT, temperature=0, max_tokens=9)
+    assert after.choices[0].text == before.choices[0].text
+    assert server.served.gate.running == 0
+
+
+def test_many_at_once_get_their_own_answers(server, tokenizer):
+    async def crowd():
+        client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+
+        async def one(seed):
+            got = await client.completions.create(model="tiny", prompt=f"{seed} + 1", seed=seed, max_tokens=10)
+            return got.choices[0].text
+
+        alone = [await one(seed) for seed in range(30)]
+        together = await asyncio.gather(*(one(seed) for seed in range(30)))
+        await client.close()
+        return alone, together
+
+    alone, together = asyncio.run(crowd())
+    assert alone == together
+    assert len(set(alone)) > 20
+
+
+@pytest.fixture(scope="module")
+def folder(model, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served") / "tiny"
+    save_model(folder, model, tokenizer)
+    return folder
+
+
+def started(folder, *options):
+    command = [sys.executable, "-m", "podium", "serve", str(folder), "--port", "0", "--name", "tiny", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    found = re.search(r"http://[^ ]+", process.stdout.readline())
+    assert found, process.communicate(timeout=10)
+    return process, found[0]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("grace", ["60", "0"])
+def test_the_end_is_orderly(folder, stop, grace):
+    process, url = started(folder, "--grace", grace)
+    client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+    for _ in range(300):
+        try:
+            client.models.list()
+            break
+        except openai.APIConnectionError:
+            time.sleep(0.05)
+    settings = {"model": "tiny", "prompt": PROMPT, "max_tokens": 900, "temperature": 0.8, "seed": 1}
+    stream = client.completions.create(**settings, stream=True, extra_body={"ignore_eos": True})
+    chunks = iter(stream)
+    text = next(chunks).choices[0].text
+    os.kill(process.pid, stop)
+    finish = None
+    for chunk in chunks:
+        text += chunk.choices[0].text
+        finish = chunk.choices[0].finish_reason or finish
+    assert text
+    assert finish in (("length", "stop") if grace == "60" else ("abort",))
+    assert process.wait(timeout=30) == 0
+    assert "Traceback" not in process.stderr.read()
+    with pytest.raises(openai.APIConnectionError):
+        client.models.list()
+
+
+def test_addresses_that_cannot_be_bound():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(InputError, match="in use"):
+            bind("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(InputError, match="no address of this machine"):
+        bind("203.0.113.7", 0)
+    with pytest.raises(InputError, match="--host"):
+        bind("no such host", 0)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every port")
+def test_a_privileged_port_is_explained():
+    with pytest.raises(InputError, match="root"):
+        bind("127.0.0.1", 80)
+
+
+def test_bad_command_lines_end_with_exit_code_2(folder, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for arguments, said in (
+            ([str(tmp_path / "none")], "no such model folder"),
+            ([str(tmp_path)], "config.json"),
+            ([str(folder), "--port", str(taken.getsockname()[1])], "in use"),
+            ([str(folder), "--rows", "0"], "--rows"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "podium", "serve", *arguments], capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 2
+            assert said in done.stderr
+            assert "Traceback" not in done.stderr
