@@ -65,6 +65,8 @@ def weights_digest(folder: Path) -> str:
 
     digest = hashlib.blake2b(digest_size=6)
     for file in sorted([*folder.glob("*.safetensors"), folder / "config.json", folder / "tokenizer.json"]):
+        if not file.is_file():
+            continue  # loading says what is missing
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
     return digest.hexdigest()
