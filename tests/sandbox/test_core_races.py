@@ -83,6 +83,11 @@ async def settled(tasks):
     return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30.0)
 
 
+async def idle(sandbox: Sandbox) -> None:
+    """Wait for the end of the canary, which was killed when it had done its work."""
+    assert await until(lambda: not sandbox._processes)
+
+
 async def opening(sandbox: Sandbox, count: int) -> list[asyncio.Task]:
     tasks = [asyncio.create_task(sandbox.open()) for _ in range(count)]
     await asyncio.sleep(0.05)
@@ -118,7 +123,7 @@ async def test_cancelled_opens_leave_nothing_and_disturb_nobody(tier, mark):
     async with Sandbox(WIDE, warm=(), tier=tier, ready=0) as sandbox:
         async with await sandbox.open():
             pass
-        assert await until(lambda: not sandbox._processes)
+        await idle(sandbox)
         family, before = set(alive(mark)), descriptors()
         zygote = inner_zygote(sandbox)
         os.kill(zygote, signal.SIGSTOP)
@@ -142,7 +147,7 @@ async def test_cancelled_in_the_turn_in_which_the_session_comes(tier, mark):
     async with Sandbox(WIDE, warm=(), tier=tier, ready=0) as sandbox:
         async with await sandbox.open():
             pass
-        assert await until(lambda: not sandbox._processes)
+        await idle(sandbox)
         family, before = set(alive(mark)), descriptors()
         task = asyncio.create_task(sandbox.open())
         await asyncio.sleep(0)
@@ -179,7 +184,7 @@ async def test_orphan_of_a_zygote_that_died_right_after_the_fork(tier, mark):
             os.kill(inner_zygote(sandbox), signal.SIGKILL)
             assert await until(lambda old=old: not old & set(alive(mark))), alive(mark)
             sessions = await settled(tasks)
-            assert all((await session.run("1")).status in ("ok", "state-lost") for session in sessions)
+            assert {(await session.run("1")).status for session in sessions} <= {"ok", "state-lost"}
             assert [(await session.run("2")).output for session in sessions] == ["2\n"] * 3
             for session in sessions:
                 await session.close()
@@ -241,7 +246,8 @@ async def test_out_of_descriptors_while_the_zygote_is_started_again(tier):
 
 async def test_session_closed_while_its_block_runs(tier, mark):
     async with Sandbox(WIDE, warm=(), tier=tier, ready=0) as sandbox:
-        idle = set(alive(mark))
+        await idle(sandbox)
+        family = set(alive(mark))
         session = await sandbox.open()
         block = asyncio.create_task(session.run("import time\ntime.sleep(20)"))
         await asyncio.sleep(0.2)
@@ -249,12 +255,13 @@ async def test_session_closed_while_its_block_runs(tier, mark):
         with pytest.raises(InputError, match="session is closed"):
             await asyncio.wait_for(block, 10.0)
         # Not run again in another process, and no process for a session that is closed.
-        assert await until(lambda: set(alive(mark)) == idle), alive(mark)
+        assert await until(lambda: set(alive(mark)) == family), alive(mark)
 
 
 async def test_session_closed_while_it_gets_a_new_process(tier, mark):
     async with Sandbox(WIDE, warm=(), tier=tier, ready=0) as sandbox:
-        idle = set(alive(mark))
+        await idle(sandbox)
+        family = set(alive(mark))
         session = await sandbox.open()
         assert (await session.run("import os\nos._exit(0)")).state_lost
         zygote = inner_zygote(sandbox)
@@ -265,7 +272,7 @@ async def test_session_closed_while_it_gets_a_new_process(tier, mark):
         os.kill(zygote, signal.SIGCONT)
         with pytest.raises(InputError, match="session is closed"):
             await asyncio.wait_for(block, 10.0)
-        assert await until(lambda: set(alive(mark)) == idle), alive(mark)
+        assert await until(lambda: set(alive(mark)) == family), alive(mark)
 
 
 async def test_cancelled_start_of_an_interpreter_without_a_zygote(mark):
@@ -280,8 +287,11 @@ async def test_cancelled_start_of_an_interpreter_without_a_zygote(mark):
 
 
 def test_descriptors_of_sessions_stay_with_the_host():
+    before = descriptors()
     with SyncSandbox(WIDE, warm=(), ready=0) as sandbox, sandbox.open():
-        assert [name for name in descriptors() if int(name) > 2 and os.get_inheritable(int(name))] == []
+        made = descriptors().keys() - before.keys()
+        assert len(made) >= 3
+        assert [descriptors()[each] for each in made if os.get_inheritable(int(each))] == []
 
 
 def test_other_threads_are_told_when_a_synchronous_sandbox_closes():
@@ -330,23 +340,27 @@ async def test_any_order_of_events_on_a_busy_machine(tier, mark, busy):
         pass
     before = descriptors()
     for _ in range(6):
-        tasks: list[asyncio.Task] = []
+        opens: list[asyncio.Task] = []
+        others: list[asyncio.Task] = []
+        kills = 2  # one fewer than a sandbox bears in a row
         async with Sandbox(WIDE, warm=(), tier=tier, ready=rng.randrange(4)) as sandbox:
             for _ in range(40):
                 await asyncio.sleep(rng.choice([0, 0, 0.001, 0.01]))
                 event = rng.random()
                 if event < 0.6:
-                    tasks.append(asyncio.create_task(sandbox.open()))
-                elif event < 0.7 and tasks:
-                    rng.choice(tasks).cancel()
-                elif event < 0.9 and tasks:
-                    one = rng.choice(tasks)
+                    opens.append(asyncio.create_task(sandbox.open()))
+                elif event < 0.7 and opens:
+                    rng.choice(opens + others).cancel()
+                elif event < 0.9 and opens:
+                    one = rng.choice(opens)
                     if one.done() and not one.cancelled() and one.exception() is None:
-                        tasks.append(asyncio.create_task(one.result().run("1")))
-                        tasks.append(asyncio.create_task(one.result().close()))
-                elif event > 0.97:
+                        others.append(asyncio.create_task(one.result().run("1")))
+                        others.append(asyncio.create_task(one.result().close()))
+                elif event > 0.95 and kills:
+                    kills -= 1
                     os.kill(sandbox.zygote_pid, signal.SIGKILL)
         assert alive(mark) == {}
         assert descriptors() == before
-        ends = await settled(tasks)
-        assert {type(end) for end in ends if isinstance(end, BaseException)} <= {InputError, asyncio.CancelledError}
+        ends = await settled(opens + others)
+        failed = [end for end in ends if isinstance(end, BaseException)]
+        assert [end for end in failed if not isinstance(end, InputError | asyncio.CancelledError)] == []

@@ -12,10 +12,12 @@ import importlib.util
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
@@ -159,6 +161,14 @@ def _out_of_descriptors() -> PodiumError:
     return PodiumError("out of file descriptors: a session takes three", "raise the limit with `ulimit -n 65536`")
 
 
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
+
+
 class Launcher(Protocol):
     """Where a sandbox's processes come from."""
 
@@ -296,11 +306,14 @@ class ZygoteLauncher:
     def _on_message(self) -> bool:
         """Take one message; False when there is none."""
         try:
-            data, descriptors, flags, _ = socket.recv_fds(self._control, 1 << 16, 3, socket.MSG_CMSG_CLOEXEC)
+            # Not socket.recv_fds, which ignores its flags (Python 3.11).
+            data, ancillary, flags, _ = self._control.recvmsg(
+                1 << 16, socket.CMSG_LEN(3 * struct.calcsize("i")), socket.MSG_CMSG_CLOEXEC
+            )
         except BlockingIOError:
             return False
         except OSError:
-            data, descriptors, flags = b"", [], 0
+            data, ancillary, flags = b"", [], 0
         if not data:
             self._lose()
             return False
@@ -309,7 +322,7 @@ class ZygoteLauncher:
             return True
         waiter = self._asked.popleft()
         try:
-            process = self._adopt(data, descriptors, flags)
+            process = self._adopt(data, _descriptors(ancillary), flags)
         except (LaunchFailed, PodiumError) as failure:
             if not waiter.done():
                 waiter.set_exception(failure)
