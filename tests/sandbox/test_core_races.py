@@ -275,15 +275,15 @@ async def test_session_closed_while_it_gets_a_new_process(tier, mark):
         assert await until(lambda: set(alive(mark)) == family), alive(mark)
 
 
+@pytest.mark.filterwarnings("ignore:.*without any isolation")
 async def test_cancelled_start_of_an_interpreter_without_a_zygote(mark):
-    with pytest.warns(UserWarning, match="without any isolation"):
-        async with Sandbox(WIDE, warm=(), tier="D", allow_unsafe=True, ready=0) as sandbox:
-            task = asyncio.create_task(sandbox.open())
-            assert await until(lambda: sandbox._processes)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert await until(lambda: not alive(mark)), alive(mark)
+    async with Sandbox(WIDE, warm=(), tier="D", allow_unsafe=True, ready=0) as sandbox:
+        task = asyncio.create_task(sandbox.open())
+        assert await until(lambda: sandbox._processes)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await until(lambda: not alive(mark)), alive(mark)
 
 
 def test_descriptors_of_sessions_stay_with_the_host():
