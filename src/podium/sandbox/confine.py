@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import socket
 import stat
@@ -53,6 +54,7 @@ class Confinement:
     proc: int = -1  # /proc of the host: only way to the id maps once the root is changed
     pid_namespace: int = -1
     rules: list[tuple[int, int]] = field(default_factory=list)  # Landlock: (O_PATH descriptor, rights)
+    zygote: int = 0  # its process id, where sessions see it: not in tier A, whose pid namespace it ends with itself
     baseline: int = 0  # address space of the warm interpreter, bytes
 
 
@@ -79,6 +81,7 @@ def confine_zygote(tier: str, limits: dict[str, float], trees: list[str]) -> Con
     if tier == "A":
         _enter_namespaces(confinement, trees)
     else:
+        confinement.zygote = os.getpid()
         with step("uid"):
             _leave_root_where_readable(trees)
     with step("trees"):
@@ -100,11 +103,17 @@ def _enter_namespaces(confinement: Confinement, trees: list[str]) -> None:
         _build_root(trees, confinement.scratch)
     with step("pid namespace"):
         syscalls.unshare(CLONE_NEWPID)
+        life, held_by_parent = os.pipe()
         child = os.fork()
     if child:
-        _wait_for(child)
+        _wait_for(child, held_by_parent)
+    os.close(held_by_parent)
     with step("parent"):
         syscalls.die_with_parent(signal.SIGKILL)
+        # It cannot be seen from in here whether the parent was there still, except by what it holds.
+        if select.select([life], [], [], 0)[0]:
+            raise ProcessLookupError("the parent is gone")
+        os.close(life)
         confinement.pid_namespace = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=confinement.proc)
 
 
@@ -118,9 +127,9 @@ def _unshared(flags: int) -> bool:
     return True
 
 
-def _wait_for(child: int) -> None:
+def _wait_for(child: int, keep: int) -> None:
     """Live as long as the child does. It dies with us, and with it everything in its pid namespace."""
-    os.closerange(3, _EVERY_DESCRIPTOR)
+    _close_all_but(keep)
     os.waitpid(child, 0)
     os._exit(0)
 
@@ -219,6 +228,9 @@ def confine_session(confinement: Confinement, keep: int) -> None:
     limits = confinement.limits
     rules = list(confinement.rules)
     own_pid = os.getpid()
+    with step("parent"):
+        # First, because a busy machine may take seconds for the rest …
+        _die_with_zygote(confinement)
     with step("session"):
         os.setsid()
     if confinement.tier == "A":
@@ -249,11 +261,15 @@ def confine_session(confinement: Confinement, keep: int) -> None:
     with step("landlock"):
         landlock.restrict(rules)
     with step("parent"):
-        # Changes of credentials clear it, so it comes after them.
-        syscalls.die_with_parent(signal.SIGKILL)
+        # … and last, because changes of credentials clear it.
+        _die_with_zygote(confinement)
     _close_all_but(keep)
     with step("seccomp"):
         syscalls.install_filter(seccomp.program(syscalls.machine(), own_pid, scratch=confinement.tier == "A"))
+
+
+def _die_with_zygote(confinement: Confinement) -> None:
+    syscalls.die_with_parent(signal.SIGKILL, confinement.zygote or None)
 
 
 def _close_all_but(keep: int) -> None:

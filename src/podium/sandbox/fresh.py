@@ -6,12 +6,14 @@ same in use. Tier C bounds neither memory nor threads dependably.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 from podium.sandbox import protocol
@@ -76,9 +78,14 @@ class FreshLauncher(Launcher):
         finally:
             theirs.close()
             os.close(output_write)
-        ours.sendall(protocol.pack_request(protocol.OPEN, 0, self._settings))
+        with suppress(OSError):  # it died already, which shows in a moment
+            ours.sendall(protocol.pack_request(protocol.OPEN, 0, self._settings))
         process = Process(ours, output_read, ChildHandle(popen), self._processes, count_threads=True)
-        outcome = await process.ready()
+        try:
+            outcome = await process.ready()
+        except asyncio.CancelledError:
+            process.end(Ending("crashed", "not wanted any more"))
+            raise
         if isinstance(outcome, Ending):
             raise LaunchFailed("interpreter", process.last_words() or outcome.detail)
         if outcome.code != protocol.READY:
@@ -88,6 +95,9 @@ class FreshLauncher(Launcher):
 
     def check(self) -> bool:
         return self.alive
+
+    async def settled(self) -> None:
+        self.alive = False  # a process is known from its first moment
 
     async def closed(self) -> None:
         self.alive = False

@@ -21,6 +21,7 @@ from podium.sandbox.session import Session, open_request
 
 _CLOSED = Ending("state-lost", "closed")
 _REFILL_SECONDS = 0.03
+_GONE_SECONDS = 5.0  # for killed processes; more than a busy machine takes
 _RESTARTS = 3  # of the zygote, in a row without one session in between
 
 
@@ -131,33 +132,52 @@ class Sandbox:
 
     async def _spawn(self) -> Process:
         """Fork a session, starting the zygote again when it was lost."""
+        failure = LaunchFailed("zygote", "it died")
         for _ in range(_RESTARTS):
-            if self._closed:
-                raise InputError("the sandbox is closed", "use it inside `async with`")
             async with self._starting:
-                launcher = self._launcher
-                if launcher is None or not launcher.alive:
-                    launcher = await self._restart()
+                try:
+                    launcher = await self._living()
+                except LaunchFailed as lost:
+                    failure = lost
+                    if failure.step == "zygote":
+                        continue
+                    raise tiers.unavailable([(self.tier, failure)]) from failure
             try:
                 return await launcher.spawn()
-            except LaunchFailed as failure:
-                if launcher.alive:
-                    raise SandboxUnavailable(
-                        f"a session of tier {self.tier} could not be started: {failure}", tiers.cure([("", failure)])
-                    ) from failure
+            except LaunchFailed as lost:
+                failure = lost
+                # A session that died without a word may have been taken along by a zygote whose own end shows later.
+                if launcher.check() and failure.step != "session":
+                    break
+        if failure.step == "zygote":
+            raise SandboxUnavailable(
+                f"the sandbox's zygote keeps dying: {failure.reason}",
+                "look for an out-of-memory killer in the kernel's log",
+            ) from failure
         raise SandboxUnavailable(
-            "the sandbox's zygote keeps dying", "look for an out-of-memory killer in the kernel's log"
-        )
+            f"a session of tier {self.tier} could not be started: {failure}", tiers.cure([("", failure)])
+        ) from failure
 
-    async def _restart(self) -> Launcher:
+    async def _living(self) -> Launcher:
+        """The launcher, a new one if the last was lost; under the lock, so that one is started and not several."""
+        self._refuse_when_closed()
+        if self._launcher is not None and self._launcher.alive:
+            return self._launcher
         if self._launcher is not None:
             await self._launcher.closed()
+            # Whoever closed the sandbox meanwhile will not look for another launcher.
+            self._refuse_when_closed()
+        self._launcher = launcher = self._make_launcher(self.tier)
         try:
-            self._launcher = launcher = self._make_launcher(self.tier)
             await launcher.start(self.limits, self._warm, self._seen)
-        except LaunchFailed as failure:
-            raise tiers.unavailable([(self.tier, failure)]) from failure
+        except BaseException:
+            await launcher.closed()
+            raise
         return launcher
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise InputError("the sandbox is closed", "use it inside `async with`")
 
     def _on_lost(self) -> None:
         """The zygote died, and its sessions with it: each of them says so when it is used next."""
@@ -200,19 +220,28 @@ class Sandbox:
         await self._stop()
 
     async def _stop(self) -> None:
-        """Nothing is left afterwards: no process, no descriptor."""
+        """Nothing is left afterwards: no process, no descriptor. Whoever waits for a session is told."""
         self._closed = True
-        if self._refill is not None:
-            self._refill.cancel()
-            await asyncio.wait([self._refill])
-            self._refill = None
-        processes = list(self._processes)
-        for process in processes:
-            self.release(process)
-        # While the zygote lives it reaps them.
-        if processes:
-            await asyncio.wait([process.gone for process in processes], timeout=5.0)
-        self._pool.clear()
-        if self._launcher is not None:
-            await self._launcher.closed()
-            self._launcher = None
+        try:
+            if self._refill is not None:
+                self._refill.cancel()
+                await asyncio.wait([self._refill])
+                self._refill = None
+            if self._launcher is not None:
+                await self._launcher.settled()
+            async with self._starting:
+                pass  # a zygote that was being started has been given up
+            for process in list(self._processes):
+                self.release(process)
+            # While the zygote lives it reaps them.
+            await self._all_gone()
+        finally:
+            self._pool.clear()
+            launcher, self._launcher = self._launcher, None
+            if launcher is not None:
+                await launcher.closed()
+            await self._all_gone()
+
+    async def _all_gone(self) -> None:
+        if self._processes:
+            await asyncio.wait([process.gone for process in self._processes], timeout=_GONE_SECONDS)

@@ -12,12 +12,15 @@ import importlib.util
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +64,7 @@ _SYSTEM_TREES = (
 
 
 _END_SECONDS = 2.0
+_ASKED_AT_ONCE = 16
 _UNWANTED = Ending("crashed", "not wanted any more")
 
 
@@ -157,6 +161,14 @@ def _out_of_descriptors() -> PodiumError:
     return PodiumError("out of file descriptors: a session takes three", "raise the limit with `ulimit -n 65536`")
 
 
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
+
+
 class Launcher(Protocol):
     """Where a sandbox's processes come from."""
 
@@ -167,11 +179,15 @@ class Launcher(Protocol):
         ...
 
     async def spawn(self) -> Process:
-        """One more process, confined and waiting for requests. Raises LaunchFailed."""
+        """One more process, confined and waiting for requests. When cancelled, it is killed. Raises LaunchFailed."""
         ...
 
     def check(self) -> bool:
         """Whether it can still spawn."""
+        ...
+
+    async def settled(self) -> None:
+        """Spawn no more, and wait until whatever was being spawned is known to the sandbox or came to nothing."""
         ...
 
     async def closed(self) -> None:
@@ -183,26 +199,40 @@ class ZygoteLauncher:
     """A zygote of tier A or B and the sessions it forks."""
 
     def __init__(self, tier: str, processes: set[Process], on_lost: Callable[[], None]) -> None:
+        """Start the interpreter. Raises LaunchFailed, or PodiumError when this process is out of descriptors."""
         self.tier = tier
         self._processes = processes
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[asyncio.Future[tuple[socket.socket, int, int]]] = deque()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._first: asyncio.Future[bytes] = self._loop.create_future()  # message; empty when it died before
+        self._queued: deque[asyncio.Future[Process]] = deque()
+        self._asked: deque[asyncio.Future[Process]] = deque()  # in the order in which the zygote answers
+        self._idle = asyncio.Event()  # nothing is asked
+        self._idle.set()
+        with ExitStack() as opened:
+            try:
+                self._errors = opened.enter_context(tempfile.TemporaryFile())
+                self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                opened.enter_context(self._control)
+                with theirs:
+                    # From this thread: the kernel ends the zygote when the thread that started it ends.
+                    self.popen = subprocess.Popen(
+                        interpreter("zygote", theirs.fileno()),
+                        env=environment(),
+                        cwd="/",
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=self._errors,
+                        pass_fds=[theirs.fileno()],
+                        start_new_session=True,
+                    )
+            except OSError as error:
+                if error.errno == errno.EMFILE:
+                    raise _out_of_descriptors() from error
+                raise LaunchFailed("zygote", str(error)) from error
+            opened.pop_all()
         self._control.setblocking(False)
-        with theirs:
-            # From this thread: the kernel ends the zygote when the thread that started it ends.
-            self.popen = subprocess.Popen(
-                interpreter("zygote", theirs.fileno()),
-                env=environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        self._loop.add_reader(self._control, self._on_message)
         self.alive = True
 
     async def start(self, limits: Limits, warm: Sequence[str], seen: Visible) -> None:
@@ -212,20 +242,18 @@ class ZygoteLauncher:
         """
         settings = {
             "tier": self.tier,
+            "host": os.getpid(),
             "limits": asdict(limits),
             "warm": list(warm),
             "trees": list(seen.trees),
             "paths": list(seen.paths),
         }
-        try:
-            await self._loop.sock_sendall(self._control, json.dumps(settings).encode())
-            message = await self._loop.sock_recv(self._control, 1 << 16)
-        except OSError:
-            message = b""
+        with suppress(OSError):  # it died already, and its socket says so
+            self._control.send(json.dumps(settings).encode())
+        message = await asyncio.shield(self._first)
         if message != b"ready":
             failure = json.loads(message) if message else {"step": "zygote", "reason": self._last_words()}
             raise start_failure(failure["step"], failure["reason"])
-        self._loop.add_reader(self._control, self._on_message)
 
     def _last_words(self) -> str:
         self._errors.seek(0)
@@ -233,84 +261,142 @@ class ZygoteLauncher:
         return lines[-1] if lines else "the interpreter died while starting"
 
     async def spawn(self) -> Process:
-        """Fork one session. Raises LaunchFailed, or PodiumError when this process is out of descriptors."""
+        """Fork one session. When cancelled, it is killed.
+
+        Raises LaunchFailed, with the step `session` when it died without a word, or PodiumError when this process is
+        out of descriptors.
+        """
         if not self.alive:
             raise LaunchFailed("zygote", "it died")
-        waiter: asyncio.Future[tuple[socket.socket, int, int]] = self._loop.create_future()
-        self._waiting.append(waiter)
+        waiter: asyncio.Future[Process] = self._loop.create_future()
+        self._queued.append(waiter)
+        self._ask()
         try:
-            await self._loop.sock_sendall(self._control, b"spawn")
-        except OSError:
-            self._lose()
-        control, output, pidfd = await waiter
-        try:
-            handle = PidfdHandle(pidfd)
-        except OSError as error:
-            control.close()
-            os.close(output)
-            os.close(pidfd)
-            if error.errno == errno.EMFILE:
-                raise _out_of_descriptors() from error
-            raise LaunchFailed("session", str(error)) from error
-        process = Process(control, output, handle, self._processes, count_threads=self.tier != "A")
-        try:
+            process = await waiter
             outcome = await process.ready()
         except asyncio.CancelledError:
-            process.end(_UNWANTED)
+            # The process may have come in the very turn in which the caller went.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                waiter.result().end(_UNWANTED)
             raise
-        if not isinstance(outcome, protocol.Reply) or outcome.code != protocol.READY:
+        if isinstance(outcome, Ending):
+            raise LaunchFailed("session", outcome.detail)
+        if outcome.code != protocol.READY:
             process.end(_UNWANTED)
-            text = outcome.text if isinstance(outcome, protocol.Reply) else outcome.detail
-            step, _, reason = text.partition(": ")
+            step, _, reason = outcome.text.partition(": ")
             raise LaunchFailed(step, reason)
         return process
 
-    def _on_message(self) -> None:
+    def _ask(self) -> None:
+        """Pass on what is queued, but no more at a time than the socket's buffers surely hold."""
+        while self._queued and len(self._asked) < _ASKED_AT_ONCE:
+            if self._queued[0].done():
+                self._queued.popleft()
+                continue
+            try:
+                self._control.send(b"spawn")
+            except BlockingIOError:
+                return  # goes on with the next answer
+            except OSError:
+                self._lose()
+                return
+            self._asked.append(self._queued.popleft())
+            self._idle.clear()
+
+    def _on_message(self) -> bool:
+        """Take one message; False when there is none."""
         try:
-            data, descriptors, flags, _ = socket.recv_fds(self._control, 4096, 3)
+            # Not socket.recv_fds, which ignores its flags (Python 3.11).
+            data, ancillary, flags, _ = self._control.recvmsg(
+                1 << 16, socket.CMSG_LEN(3 * struct.calcsize("i")), socket.MSG_CMSG_CLOEXEC
+            )
         except BlockingIOError:
-            return
+            return False
         except OSError:
-            data, descriptors, flags = b"", [], 0
+            data, ancillary, flags = b"", [], 0
         if not data:
             self._lose()
-            return
-        waiter = self._waiting.popleft()
-        if data == b"session" and len(descriptors) == 3 and not waiter.done():
-            waiter.set_result((socket.socket(fileno=descriptors[0]), descriptors[1], descriptors[2]))
-            return
-        for descriptor in descriptors:
-            os.close(descriptor)
-        if waiter.done():
-            return
-        if flags & socket.MSG_CTRUNC or data == b"session":
-            waiter.set_exception(_out_of_descriptors())
+            return False
+        if not self._first.done():
+            self._first.set_result(data)
+            return True
+        waiter = self._asked.popleft()
+        try:
+            process = self._adopt(data, _descriptors(ancillary), flags)
+        except (LaunchFailed, PodiumError) as failure:
+            if not waiter.done():
+                waiter.set_exception(failure)
         else:
-            waiter.set_exception(LaunchFailed("session", data.decode(errors="replace")))
+            if waiter.done():
+                process.end(_UNWANTED)
+            else:
+                waiter.set_result(process)
+        self._ask()
+        if not self._asked:
+            self._idle.set()
+        return True
+
+    def _adopt(self, data: bytes, descriptors: list[int], flags: int) -> Process:
+        """The process of an answer. From here on the sandbox knows it, whether anybody still wants it or not."""
+        try:
+            if data != b"session":
+                raise LaunchFailed("session", data.decode(errors="replace"))
+            if flags & socket.MSG_CTRUNC or len(descriptors) != 3:
+                raise _out_of_descriptors()
+            control, output, pidfd = descriptors
+            try:
+                handle = PidfdHandle(pidfd)
+            except OSError as error:
+                if error.errno == errno.EMFILE:
+                    raise _out_of_descriptors() from error
+                raise LaunchFailed("session", str(error)) from error
+        except BaseException:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+        return Process(socket.socket(fileno=control), output, handle, self._processes, count_threads=self.tier != "A")
 
     def check(self) -> bool:
         """Whether the zygote lives, asked of its socket now: the kernel closes that before it ends the sessions."""
-        if self.alive:
-            self._on_message()
+        while self.alive and self._on_message():
+            pass
         return self.alive
 
     def _lose(self) -> None:
-        if self.alive:
-            self.close()
+        served = self.alive and self._first.done()
+        self.close()
+        if served:
             self._on_lost()
 
     def close(self) -> None:
         """Let go of the zygote, which ends when it notices. Does not wait."""
-        if not self.alive:
-            return
         self.alive = False
+        if self._control.fileno() < 0:
+            return
         self._loop.remove_reader(self._control)
         self._control.close()
-        self._errors.close()
-        for waiter in self._waiting:
+        self._refuse(self._queued)
+        self._refuse(self._asked)
+        self._queued.clear()
+        self._asked.clear()
+        self._idle.set()
+        if not self._first.done():
+            self._first.set_result(b"")
+
+    def _refuse(self, waiters: Iterable[asyncio.Future[Process]]) -> None:
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(LaunchFailed("zygote", "it died"))
-        self._waiting.clear()
+
+    async def settled(self) -> None:
+        """Ask for no more sessions and wait for those that were asked for."""
+        self.alive = False
+        self._refuse(self._queued)
+        self._refuse(self._asked)  # their answers still come
+        if not self._first.done():
+            self.close()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _END_SECONDS)
 
     async def closed(self) -> None:
         """End the zygote and reap it; with it go whatever sessions it still has."""
@@ -325,3 +411,4 @@ class ZygoteLauncher:
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
+        self._errors.close()

@@ -7,18 +7,37 @@ error shows a short traceback of the block's own frames, an interrupt ends the b
 from __future__ import annotations
 
 import ast
+import faulthandler
 import linecache
 import random
-import signal
 import sys
 import traceback
 import types
+from signal import (
+    ITIMER_PROF,
+    ITIMER_REAL,
+    ITIMER_VIRTUAL,
+    SIG_DFL,
+    SIG_IGN,
+    SIG_SETMASK,
+    SIGALRM,
+    SIGINT,
+    SIGPROF,
+    SIGVTALRM,
+    getsignal,
+    pthread_sigmask,
+    setitimer,
+    signal,
+)
 from typing import Any
 
 from podium.sandbox import protocol
 from podium.sandbox.transcript import Transcript
 
 _FRAMES_SHOWN = 6
+# Interval timers and what they send. POSIX timers and timer descriptors cannot be had in a session.
+_ALARMS = ((ITIMER_REAL, SIGALRM), (ITIMER_VIRTUAL, SIGVTALRM), (ITIMER_PROF, SIGPROF))
+_QUIET_ATTEMPTS = 16  # each is cut short only by a handler of the block's that was due already
 _DIGITS = 1_000_000  # of an integer as text; CPython's own limit of 4300 is met by ordinary answers
 
 _HINTS = {
@@ -58,21 +77,42 @@ class Notebook:
         code = protocol.INTERRUPTED
         try:
             try:
-                # A block may have installed its own handler: the next one starts with ours again.
-                signal.signal(signal.SIGINT, self._on_interrupt)
+                signal(SIGINT, self._on_interrupt)
                 self._interruptible = True
                 code = self._execute(source, f"<block {self._count}>")
             finally:
                 self._interruptible = False
-        except KeyboardInterrupt:
-            # Arrived between the block and the line above; the host's clock has the last word either way.
+        except BaseException:
+            # An interrupt, or what a signal handler of the block raised, between the block and the line above; the
+            # host's clock has the last word either way.
             self._interruptible = False
+        self._quiet()
         text, dropped = self.transcript.finish()
         return code, dropped, text
 
     def _on_interrupt(self, number: int, frame: types.FrameType | None) -> None:
         if self._interruptible:
             raise KeyboardInterrupt
+
+    def _quiet(self) -> None:
+        """Take back what a block left armed, or it would hit a later block: alarms, blocked signals, its own handler
+        of the interrupt. Handlers of alarms stay for the next block, as variables do."""
+        handlers: dict[int, Any] = {}
+        for _ in range(_QUIET_ATTEMPTS):
+            try:
+                signal(SIGINT, self._on_interrupt)
+                for timer, number in _ALARMS:
+                    handlers.setdefault(number, getsignal(number) or SIG_DFL)
+                    signal(number, _nothing)
+                    setitimer(timer, 0)
+                    signal(number, SIG_IGN)  # forgets one that waits behind a mask
+                for number, handler in handlers.items():
+                    signal(number, handler)
+                faulthandler.cancel_dump_traceback_later()
+                pthread_sigmask(SIG_SETMASK, ())
+                return
+            except BaseException:  # raised by a handler of the block's
+                continue
 
     def _execute(self, source: str, name: str) -> int:
         # Tracebacks find the source text of the block here.
@@ -105,6 +145,10 @@ class Notebook:
         except BaseException as failure:
             text = f"{type(error).__name__} (its text cannot be shown: {type(failure).__name__})\n"
         self.transcript.write(text)
+
+
+def _nothing(number: int, frame: types.FrameType | None) -> None:
+    """A handler that does nothing. Python complains of a signal that comes while its handler is set to none."""
 
 
 def _compile(source: str, name: str) -> tuple[types.CodeType, types.CodeType | None]:

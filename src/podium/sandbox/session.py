@@ -49,14 +49,14 @@ class Session:
         one; when it was lost between blocks, the next call says `state-lost` and runs nothing.
 
         Raises:
-            InputError: `code` is not a str, or the session is closed.
+            InputError: `code` is not a str, or the session is closed, or was while the block ran.
             SandboxUnavailable: a lost process cannot be replaced.
         """
         if not isinstance(code, str):
             raise InputError(f"code is {type(code).__name__}, not text", "pass a str")
         async with self._turn:
             if self._closed:
-                raise InputError("the session is closed", "open another one")
+                raise _closed()
             return await self._run(code)
 
     async def _run(self, code: str) -> Result:
@@ -76,12 +76,17 @@ class Session:
             waited = asyncio.get_running_loop().time() - queued
             for _ in range(_ATTEMPTS):
                 at_stake = not self._told
-                if self._process is None:
-                    self._process = await self._sandbox.acquire(self.limits, self.seed)
+                process = self._process or await self._sandbox.acquire(self.limits, self.seed)
+                if self._closed:
+                    self._sandbox.release(process)
+                    raise _closed()
+                self._process = process
                 self._told = False
-                answer = await self._process.run(source, self.limits)
+                answer = await process.run(source, self.limits)
                 if not isinstance(answer.outcome, Ending) or answer.outcome.status != "state-lost":
                     return self._result(answer, waited)
+                if self._closed:
+                    raise _closed()
                 # The process was dead before the block. If it held no variables, another is as good.
                 self._process = None
                 self._told = True
@@ -145,6 +150,10 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _closed() -> InputError:
+    return InputError("the session is closed", "open another one")
 
 
 _NOTES = {

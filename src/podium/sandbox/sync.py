@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from podium.errors import InputError
 from podium.sandbox.host import Sandbox
 from podium.sandbox.limits import Limits, Result
 from podium.sandbox.session import Session
@@ -26,10 +28,16 @@ class SyncSandbox:
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._sandbox = Sandbox(*arguments, **options)
         self._loop = asyncio.new_event_loop()
+        self._ending = threading.Lock()
+        self._ended = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="podium-sandbox", daemon=True)
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._ending:
+            if self._ended:
+                work.close()
+                raise InputError("the sandbox is closed", "use it inside `with`")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except KeyboardInterrupt:
@@ -50,6 +58,10 @@ class SyncSandbox:
         self._end_loop()
 
     def _end_loop(self) -> None:
+        with self._ending:
+            self._ended = True
+        # Other threads may wait for answers; with the sandbox closed they get them at once.
+        asyncio.run_coroutine_threadsafe(_others_done(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
@@ -63,6 +75,12 @@ class SyncSandbox:
         return SyncSession(self, self._await(self._sandbox.open(seed, limits)))
 
 
+async def _others_done() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others)
+
+
 class SyncSession:
     """A Session whose methods wait."""
 
@@ -74,7 +92,8 @@ class SyncSession:
         return self._sandbox._await(self._session.run(code))
 
     def close(self) -> None:
-        self._sandbox._await(self._session.close())
+        with suppress(InputError):  # it went with the sandbox
+            self._sandbox._await(self._session.close())
 
     def __enter__(self) -> SyncSession:
         return self

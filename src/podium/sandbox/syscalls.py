@@ -117,9 +117,15 @@ def pivot_root_here() -> None:
     os.chdir("/")
 
 
-def die_with_parent(signal_number: int) -> None:
-    """The kernel sends this signal when the parent thread ends. Cleared by a change of credentials: call it last."""
+def die_with_parent(signal_number: int, parent: int | None = None) -> None:
+    """The kernel sends this signal when the parent thread ends. Cleared by a change of credentials: call it last.
+
+    It does not tell of a parent that ended before the call: `parent` is the process id it had, where that can be seen.
+    Raises ProcessLookupError when it is gone.
+    """
     _prctl("PR_SET_PDEATHSIG", _PR_SET_PDEATHSIG, signal_number)
+    if parent is not None and os.getppid() != parent:
+        raise ProcessLookupError("the parent is gone")
 
 
 def set_dumpable() -> None:

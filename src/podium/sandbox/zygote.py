@@ -24,11 +24,12 @@ def main(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
     settings: dict[str, Any] = json.loads(control.recv(1 << 20))
     # The host's end may live on in a process the host forked; its parent's death cannot be missed.
-    syscalls.die_with_parent(signal.SIGKILL)
+    syscalls.die_with_parent(signal.SIGKILL, settings["host"])
     try:
         confinement = confine.confine_zygote(settings["tier"], settings["limits"], settings["trees"])
-        # Credentials may have changed, which clears it.
-        syscalls.die_with_parent(signal.SIGKILL)
+        if confinement.tier == "B":
+            # Credentials may have changed, which clears it.
+            syscalls.die_with_parent(signal.SIGKILL, settings["host"])
         if confinement.tier == "A":
             os.environ.update(HOME=confinement.scratch, TMPDIR=confinement.scratch)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the sessions
@@ -65,6 +66,8 @@ def _spawn(control: socket.socket, confinement: confine.Confinement) -> None:
             syscalls.unshare(syscalls.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
+            # The host takes the end of this socket for the end of the zygote.
+            control.close()
             _become_session(confinement, theirs.fileno(), output_write)
         if confinement.tier == "A":
             syscalls.setns(confinement.pid_namespace, syscalls.CLONE_NEWPID)
