@@ -23,10 +23,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
@@ -65,21 +64,63 @@ def make_model(folder: Path) -> None:
     save_model(folder, Transformer(config).initialise(0, std=0.15), tokenizer)
 
 
-def task(number: int, stream: bool) -> dict[str, Any]:
-    return {
+def task(number: int, stream: bool) -> bytes:
+    asked = {
         "prompt": f"What is {number} + {number * 7 % 31}?",
         "seed": number,
         "temperature": 1.0,
         "max_tokens": TOKENS,
         "stream": stream,
     }
+    return json.dumps(asked).encode()
+
+
+class Visitor:
+    """One client and its connection. A general HTTP client would cost more than the server it is to load."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    def leave(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._reader = self._writer = None
+
+    async def ask(self, path: str, body: bytes | None = None) -> AsyncIterator[bytes]:
+        """The status line, then the lines of the body as they come (chunk sizes of a stream among them)."""
+        if self._reader is None or self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection(*self._address)
+        method = "GET" if body is None else "POST"
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body or b'')}\r\n\r\n"
+        self._writer.write(head.encode() + (body or b""))
+        status = await self._reader.readuntil(b"\r\n\r\n")
+        yield status.split(b"\r\n")[0]
+        length = re.search(rb"content-length: (\d+)", status)
+        if length is not None:
+            for line in (await self._reader.readexactly(int(length[1]))).split(b"\n"):
+                yield line
+            return
+        while True:  # chunked
+            size = int(await self._reader.readline(), 16)
+            chunk = await self._reader.readexactly(size + 2)
+            for line in chunk.split(b"\n"):
+                yield line.rstrip(b"\r")
+            if not size:
+                return
+
+    async def whole(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """(status, body)"""
+        lines = [line async for line in self.ask(path, body)]
+        return int(lines[0].split()[1]), b"\n".join(lines[1:])
 
 
 class Crowd:
     """`streams` clients that ask one thing after the other until `requests` are spent."""
 
-    def __init__(self, url: str, pid: int, streams: int) -> None:
-        self.url = url
+    def __init__(self, address: tuple[str, int], pid: int, streams: int) -> None:
+        self.address = address
         self.pid = pid
         self.streams = streams
         self.draw = random.Random(0)
@@ -88,58 +129,63 @@ class Crowd:
         self.first: list[float] = []  # seconds to the first token, of streams
         self.wrong: list[str] = []
 
-    async def learn(self, client: httpx.AsyncClient) -> None:
+    async def learn(self) -> None:
         """What each task is answered alone."""
+        visitor = Visitor(*self.address)
         for number in range(TASKS):
-            response = await client.post("/v1/completions", json=task(number, False))
-            self.expected[number] = response.json()["choices"][0]["text"]
+            _, body = await visitor.whole("/v1/completions", task(number, False))
+            self.expected[number] = json.loads(body)["choices"][0]["text"]
+        visitor.leave()
 
-    async def work(self, client: httpx.AsyncClient, requests: int) -> None:
+    async def work(self, requests: int) -> None:
         left = iter(range(requests))
 
-        async def visitor() -> None:
+        async def visits() -> None:
+            visitor = Visitor(*self.address)
             for _ in left:
-                await self.visit(client)
+                await self.visit(visitor)
+            visitor.leave()
 
-        await asyncio.gather(*(visitor() for _ in range(self.streams)))
+        await asyncio.gather(*(visits() for _ in range(self.streams)))
 
-    async def visit(self, client: httpx.AsyncClient) -> None:
+    async def visit(self, visitor: Visitor) -> None:
         kind = self.draw.choices(("stream", "whole", "leaves", "malformed"), (70, 10, 15, 5))[0]
         number = self.draw.randrange(TASKS)
         patience = self.draw.random() * 2
         try:
             if kind == "malformed":
-                response = await client.post("/v1/completions", content=self.draw.choice(MALFORMED))
-                self.tell(kind, response.status_code == 400, f"malformed body: {response.status_code}")
+                status, _ = await visitor.whole("/v1/completions", self.draw.choice(MALFORMED))
+                self.tell(kind, status == 400, f"malformed body: {status}")
             elif kind == "whole":
-                response = await client.post("/v1/completions", json=task(number, False))
-                self.compare(kind, number, response.json()["choices"][0]["text"])
+                _, body = await visitor.whole("/v1/completions", task(number, False))
+                self.compare(kind, number, json.loads(body)["choices"][0]["text"])
             elif kind == "leaves":
                 try:
                     async with asyncio.timeout(patience):
-                        await self.stream(client, number)
+                        await self.stream(visitor, number)
                     self.outcomes["answered before leaving"] += 1
                 except TimeoutError:
                     self.outcomes["left"] += 1
+                    visitor.leave()
             else:
-                self.compare(kind, number, await self.stream(client, number, timed=True))
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+                self.compare(kind, number, await self.stream(visitor, number, timed=True))
+        except (OSError, EOFError, ValueError, KeyError) as error:
             self.tell(kind, False, f"{kind}: {error!r}")
+            visitor.leave()
 
-    async def stream(self, client: httpx.AsyncClient, number: int, timed: bool = False) -> str:
+    async def stream(self, visitor: Visitor, number: int, timed: bool = False) -> str:
         started = time.perf_counter()
         text, ended = "", False
-        async with client.stream("POST", "/v1/completions", json=task(number, True)) as response:
-            if response.status_code != 200:
-                raise ValueError(f"status {response.status_code}")
-            async for line in response.aiter_lines():
-                if line == "data: [DONE]":
-                    ended = True
-                elif line.startswith("data: "):
-                    if timed:
-                        self.first.append(time.perf_counter() - started)
-                        timed = False
-                    text += json.loads(line[6:])["choices"][0]["text"]
+        async for line in visitor.ask("/v1/completions", task(number, True)):
+            if line.startswith(b"HTTP/1.1") and b" 200 " not in line:
+                raise ValueError(line)
+            if line == b"data: [DONE]":
+                ended = True
+            elif line.startswith(b"data: "):
+                if timed:
+                    self.first.append(time.perf_counter() - started)
+                    timed = False
+                text += json.loads(line[6:])["choices"][0]["text"]
         if not ended:
             raise ValueError("the stream ended without [DONE]")
         return text
@@ -159,16 +205,28 @@ class Crowd:
         return len(os.listdir(f"/proc/{self.pid}/fd")), resident / 1024
 
 
-async def settle(client: httpx.AsyncClient) -> float:
+async def settle(visitor: Visitor) -> float:
     """Completions the server still holds, after it had time to notice who left."""
     held = 0.0
     for _ in range(100):
-        lines = (await client.get("/metrics")).text.splitlines()
+        _, body = await visitor.whole("/metrics")
+        lines = body.decode().splitlines()
         held = sum(float(line.split()[1]) for line in lines if line.startswith("podium_completions_"))
         if not held:
             break
         await asyncio.sleep(0.1)
+    visitor.leave()
     return held
+
+
+async def listening(address: tuple[str, int]) -> None:
+    for _ in range(600):
+        try:
+            (await asyncio.open_connection(*address))[1].close()
+            return
+        except OSError:
+            await asyncio.sleep(0.1)
+    raise TimeoutError("the server does not listen")
 
 
 async def main(requests: int, streams: int) -> int:
@@ -179,22 +237,20 @@ async def main(requests: int, streams: int) -> int:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
-            found = re.search(r"(http://\S+)/v1 ", server.stdout.readline())
+            found = re.search(r"http://([^:]+):(\d+)/v1 ", server.stdout.readline())
             if found is None:
                 console.print("the server did not start")
                 return 1
-            crowd = Crowd(found[1], server.pid, streams)
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=streams)
+            address = found[1], int(found[2])
+            await listening(address)
+            crowd = Crowd(address, server.pid, streams)
+            await crowd.learn()
             weights: list[tuple[int, float]] = []
-            transport = httpx.AsyncHTTPTransport(limits=limits, retries=20)  # it may not listen yet
-            async with httpx.AsyncClient(transport=transport, base_url=found[1], timeout=300) as client:
-                await crowd.learn(client)
             started = time.perf_counter()
             held = 0.0
             for _ in range(4):
-                async with httpx.AsyncClient(limits=limits, base_url=found[1], timeout=300) as client:
-                    await crowd.work(client, requests // 4)
-                    held += await settle(client)
+                await crowd.work(requests // 4)
+                held += await settle(Visitor(*address))
                 await asyncio.sleep(0.5)
                 weights.append(crowd.weigh())
             seconds = time.perf_counter() - started
