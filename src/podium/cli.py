@@ -160,6 +160,36 @@ def solve(
 
 
 @app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")],
+    prompt: Annotated[str, typer.Argument(help="What the user says, or - to read it from standard input.")],
+    attempts: Annotated[int, typer.Option("-n", "--attempts", help="Answers, side by side.")] = 1,
+    tools: Annotated[bool, typer.Option("--tools", help="Run the Python the model writes, in the sandbox.")] = False,
+    max_tokens: Annotated[int, typer.Option(help="Tokens per answer.")] = 1024,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Share of the probability that is drawn from.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of the first answer; the others follow.")] = 0,
+) -> None:
+    """Watch a model write answers side by side, code and outputs highlighted.
+
+    Example: podium generate runs/demo/merge/model "What is 83 * 47?" -n 12 --tools
+    """
+    from podium.recipe.attempts import generate_command
+
+    code = generate_command(
+        model,
+        prompt,
+        attempts=attempts,
+        tools=tools,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def serve(
     model: Annotated[Path, typer.Argument(help="A model folder.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free one.")] = 8000,

@@ -165,8 +165,8 @@ def solve_command(
     import sys
 
     from rich.console import Console
-    from rich.syntax import Syntax
 
+    from podium.recipe.attempts import show_attempt
     from podium.solve import attempt as attempt_problem
     from podium.solve import get_profile, majority
 
@@ -188,19 +188,7 @@ def solve_command(
 
     done = asyncio.run(attempt_all())
     for each in done:
-        console.rule(
-            f"attempt {each.index + 1}: {each.stop_reason}, {each.usage.completion_tokens} tokens", align="left"
-        )
-        for part in each.parts:
-            if part.role == "tool":
-                console.print(part.text.strip("\n"), style="cyan", markup=False)
-                continue
-            for piece in re.split(r"(<tool_call>.*?</tool_call>)", part.text, flags=re.DOTALL):
-                if piece.startswith("<tool_call>") and piece.endswith("</tool_call>"):
-                    code = piece.removeprefix("<tool_call>").removesuffix("</tool_call>").strip("\n")
-                    console.print(Syntax(code, "python", background_color="default"))
-                elif piece.strip():
-                    console.print(piece.strip("\n"), markup=False)
+        show_attempt(console, each)
     vote = majority(row, {each.index: each.answer for each in done if each.answer is not None})
     console.rule(align="left")
     console.print(f"answer: {vote.answer if vote.answer is not None else 'none'}", style="bold", markup=False)
