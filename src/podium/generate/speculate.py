@@ -267,7 +267,10 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 # -- what pays -------------------------------------------------------------------------------------------------------
 
 STALE = 1024
-"""Steps after which a time that was not measured again counts as unknown, and may be tried again."""
+"""Steps after which a time that was not measured again counts as unknown, and may be tried again …"""
+
+EARLY = 48
+"""… and steps after which one that was measured once or twice is tried again: the machine may have done something else."""
 
 SURE = 4
 """So many times a step without guesses is measured before guesses are compared with it …"""
@@ -325,8 +328,9 @@ class StepTimes:
         # violators), since a difference within the noise would be taken for a gain.
         pools: list[tuple[float, float, list[int]]] = []  # seconds, weight, numbers of rows
         for rows in range(1, self.most + 1):
-            if self._count[rows] and steps - self._last[rows] <= STALE:
-                seconds, weight, members = self._mean[rows], float(min(self._count[rows], 32)), [rows]
+            count = self._count[rows]
+            if count and steps - self._last[rows] <= (STALE if count > 2 else EARLY):
+                seconds, weight, members = self._mean[rows], float(min(count, 32)), [rows]
                 while pools and pools[-1][0] >= seconds:
                     other, heavy, before = pools.pop()
                     seconds = (seconds * weight + other * heavy) / (weight + heavy)
