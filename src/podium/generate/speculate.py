@@ -270,7 +270,7 @@ STALE = 1024
 """Steps after which a time that was not measured again counts as unknown, and may be tried again …"""
 
 EARLY = 48
-"""… and steps after which one that was measured once or twice is tried again: the machine may have done something else."""
+"""… and after so many where it was measured only once or twice: the machine may have done something else then."""
 
 SURE = 4
 """So many times a step without guesses is measured before guesses are compared with it …"""
@@ -352,12 +352,12 @@ class StepTimes:
 class Adaptive:
     """Keeps of a drafter's guesses those that are worth their rows, and lets it rest where none are.
 
-    Three things are measured as the engine runs: how often guesses of each grade turn out right (also those that were
-    not tried: the completion tells a step later), how far each completion is from that, and how long steps of each
-    number of rows take. The guesses that are likeliest to be kept are then added for as long as that raises the
-    expected tokens per second. Where not even good guesses could pay for their rows (on a CPU from about eight
-    completions on), the drafter is not asked; where they could but lately did not, it rests for so long
-    that asking costs less than 1 % of the time.
+    Measured as the engine runs: how often guesses of each grade turn out right (also those that were not tried: the
+    completion tells a step later), how far each completion is from that, how long steps of each number of rows take,
+    and how long the drafter does. The guesses that are likeliest to be kept are added for as long as that raises the
+    expected tokens per second. Where not even good guesses could pay for their rows the drafter is not asked. What
+    the last steps gained is counted too: where it is less than nothing, for whatever reason, the drafter rests for so
+    long that the loss is 1 % of the time.
 
     Args:
         most_rows: no step is made larger than this by guesses.
@@ -365,9 +365,10 @@ class Adaptive:
 
     MARGIN = 1.03  # a step must promise this much more per second: estimates are noisy
     GOOD = 0.9  # share of right guesses that is thought possible before the drafter is asked
-    ASKING = 0.01  # share of the time that asking in vain may cost
+    LOSS = 0.01  # share of the time that may be lost
+    LONGEST_REST = 256  # steps
 
-    def __init__(self, drafter: Drafter, *, most_rows: int = 16) -> None:
+    def __init__(self, drafter: Drafter, *, most_rows: int = 32) -> None:
         self.drafter = drafter
         self.needs_hidden = drafter.needs_hidden
         self.most_rows = most_rows
@@ -376,28 +377,32 @@ class Adaptive:
         self._trust: OrderedDict[Hashable, list[float]] = OrderedDict()  # completion -> [right, expected]
         self._open: dict[Hashable, list[Guess]] = {}  # guesses whose outcome is not known yet
         self._rest = 0  # steps for which the drafter is not asked
-        self._balance = 0.0  # seconds that the last guesses saved, less those that asking for them took
-        self._rows = 0
+        self._rest_rows = 0  # completions when the rest began
+        self._balance = 0.0  # steps' worth of time that the last guesses saved
+        self._asked = 0.0  # seconds that the drafter takes for a completion
+        self._step: tuple[float, float, float] | None = None  # of the step under way: see `timed`
+        self._gained = 0
         self._hopeless: tuple[list[float], int, bool] | None = None
 
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         rows = len(requests)
-        nothing: list[list[int]] = [[] for _ in requests]
+        kept: list[list[int]] = [[] for _ in requests]
+        self._step = None
         room = min(budget, self.most_rows - rows)
-        if rows != self._rows:
-            self._rows, self._rest = rows, 0  # another regime
-        if self._rest > 0:
+        if self._rest > 0 and 2 * rows > self._rest_rows:
             self._rest -= 1
-            return nothing
+            return kept
+        self._rest = 0
         if not rows or room <= 0 or not self.times.is_sure(rows):
-            return nothing
+            return kept
         times = self.times.table()
         if self._is_hopeless(times, rows, room):
-            return nothing
+            return kept
         # Of this thread's own CPU time: what else the machine did meanwhile is not held against the drafter.
         began = time.thread_time()
         chains = self.drafter.draft(requests)
         asked = time.thread_time() - began
+        self._asked += (asked / rows - self._asked) / (8 if self._asked else 1)
         self._open.clear()
         hopes: list[tuple[float, int]] = []
         for number, (request, chain) in enumerate(zip(requests, chains, strict=True)):
@@ -410,21 +415,21 @@ class Adaptive:
         hopes.sort(reverse=True)
         best = self.MARGIN * rows / times[rows]
         tokens = float(rows)
-        kept, saved = 0, 0.0
+        most = 0
         for count, (hope, _) in enumerate(hopes[:room], 1):
             tokens += hope
             value = tokens / times[rows + count]
             if value > best:
-                best, kept, saved = value, count, tokens * times[rows] / rows - times[rows + count]
-        self._balance = 0.9 * self._balance + saved - asked
-        if self._balance < 0:
-            self._rest = ceil(asked / (self.ASKING * times[rows]))
-        for _, number in hopes[:kept]:
-            nothing[number].append(chains[number][len(nothing[number])].token)
-        return nothing
+                best, most = value, count
+        for _, number in hopes[:most]:
+            kept[number].append(chains[number][len(kept[number])].token)
+        self._step = rows, times[rows], asked
+        self._gained = 0
+        return kept
 
     def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
         self.drafter.observe(request, new_tokens)
+        self._gained += len(new_tokens)
         chain = self._open.pop(request.key, None)
         if chain is None:
             return
@@ -445,6 +450,16 @@ class Adaptive:
 
     def timed(self, rows: int, seconds: float) -> None:
         self.times.add(rows, seconds)
+        if self._step is None:
+            return
+        completions, plain, asked = self._step
+        # A step that was held up says nothing of its rows.
+        took = plain if rows == completions else min(seconds, 1.5 * self.times.table()[min(rows, self.most_rows)])
+        self._balance = 0.9 * self._balance + self._gained / completions - (took + asked) / plain
+        if self._balance < 0:
+            self._rest = min(ceil(-self._balance / self.LOSS), self.LONGEST_REST)
+            self._rest_rows = int(completions)
+            self._balance = 0.0  # paid for by the rest
 
     def _share(self, guess: Guess) -> float:
         known = self._right.get(guess.grade)
@@ -459,7 +474,9 @@ class Adaptive:
         """Whether not even good guesses would pay."""
         known = self._hopeless
         if known is None or known[0] is not times or known[1] != rows:
-            needed = self.MARGIN * rows / times[rows]
-            found = all((rows + self.GOOD * more) / times[rows + more] <= needed for more in range(1, room + 1))
+            needed, asking = self.MARGIN * rows / times[rows], self._asked * rows
+            found = all(
+                (rows + self.GOOD * more) / (times[rows + more] + asking) <= needed for more in range(1, room + 1)
+            )
             self._hopeless = known = times, rows, found
         return known[2]
