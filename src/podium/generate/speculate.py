@@ -376,11 +376,12 @@ class Adaptive:
         self._right: dict[Hashable, list[float]] = {}  # grade -> [share that was right, weight]
         self._trust: OrderedDict[Hashable, list[float]] = OrderedDict()  # completion -> [right, expected]
         self._open: dict[Hashable, list[Guess]] = {}  # guesses whose outcome is not known yet
-        self._rest = 0  # steps for which the drafter is not asked
-        self._rest_rows = 0  # completions when the rest began
-        self._balance = 0.0  # steps' worth of time that the last guesses saved
+        # By the number of completions, in powers of two: what the last guesses saved in steps' worth of time, and for
+        # how many steps the drafter is not asked.
+        self._balance: dict[int, float] = {}
+        self._rest: dict[int, int] = {}
         self._asked = 0.0  # seconds that the drafter takes for a completion
-        self._step: tuple[float, float, float] | None = None  # of the step under way: see `timed`
+        self._step: tuple[int, float, float] | None = None  # of the step under way: see `timed`
         self._gained = 0
         self._hopeless: tuple[list[float], int, bool] | None = None
 
@@ -389,10 +390,10 @@ class Adaptive:
         kept: list[list[int]] = [[] for _ in requests]
         self._step = None
         room = min(budget, self.most_rows - rows)
-        if self._rest > 0 and 2 * rows > self._rest_rows:
-            self._rest -= 1
+        rest = self._rest.get(rows.bit_length(), 0)
+        if rest:
+            self._rest[rows.bit_length()] = rest - 1
             return kept
-        self._rest = 0
         if not rows or room <= 0 or not self.times.is_sure(rows):
             return kept
         times = self.times.table()
@@ -455,11 +456,12 @@ class Adaptive:
         completions, plain, asked = self._step
         # A step that was held up says nothing of its rows.
         took = plain if rows == completions else min(seconds, 1.5 * self.times.table()[min(rows, self.most_rows)])
-        self._balance = 0.9 * self._balance + self._gained / completions - (took + asked) / plain
-        if self._balance < 0:
-            self._rest = min(ceil(-self._balance / self.LOSS), self.LONGEST_REST)
-            self._rest_rows = int(completions)
-            self._balance = 0.0  # paid for by the rest
+        regime = completions.bit_length()
+        balance = 0.9 * self._balance.get(regime, 0.0) + self._gained / completions - (took + asked) / plain
+        if balance < 0:
+            self._rest[regime] = min(ceil(-balance / self.LOSS), self.LONGEST_REST)
+            balance = 0.0  # paid for by the rest
+        self._balance[regime] = balance
 
     def _share(self, guess: Guess) -> float:
         known = self._right.get(guess.grade)
