@@ -154,6 +154,19 @@ def test_times_are_measured_or_between_measured_ones():
     assert times.table()[6] < 3.0, "a time of long ago is known no more"
 
 
+def test_one_bad_measurement_is_not_believed_for_long():
+    times = StepTimes(4)
+    for _ in range(10):
+        times.add(1, 1.0)
+    times.add(3, 9.0)
+    assert times.table()[3] == 9.0
+    for _ in range(speculate.EARLY + 16):
+        times.add(1, 1.0)
+    assert times.table()[3] < 2.0
+    times.add(3, 1.5)
+    assert times.table()[3] == 1.5
+
+
 class Machine:
     """A clock, a drafter that is right with probability `right`, and completions that go on accordingly."""
 

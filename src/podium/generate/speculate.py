@@ -267,7 +267,10 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
 # -- what pays -------------------------------------------------------------------------------------------------------
 
 STALE = 1024
-"""Steps after which a time that was not measured again counts as unknown, and may be tried again."""
+"""Steps after which a time that was not measured again counts as unknown, and may be tried again …"""
+
+EARLY = 48
+"""… and after so many where it was measured only once or twice: the machine may have done something else then."""
 
 SURE = 4
 """So many times a step without guesses is measured before guesses are compared with it …"""
@@ -325,8 +328,9 @@ class StepTimes:
         # violators), since a difference within the noise would be taken for a gain.
         pools: list[tuple[float, float, list[int]]] = []  # seconds, weight, numbers of rows
         for rows in range(1, self.most + 1):
-            if self._count[rows] and steps - self._last[rows] <= STALE:
-                seconds, weight, members = self._mean[rows], float(min(self._count[rows], 32)), [rows]
+            count = self._count[rows]
+            if count and steps - self._last[rows] <= (STALE if count > 2 else EARLY):
+                seconds, weight, members = self._mean[rows], float(min(count, 32)), [rows]
                 while pools and pools[-1][0] >= seconds:
                     other, heavy, before = pools.pop()
                     seconds = (seconds * weight + other * heavy) / (weight + heavy)
@@ -348,12 +352,12 @@ class StepTimes:
 class Adaptive:
     """Keeps of a drafter's guesses those that are worth their rows, and lets it rest where none are.
 
-    Three things are measured as the engine runs: how often guesses of each grade turn out right (also those that were
-    not tried: the completion tells a step later), how far each completion is from that, and how long steps of each
-    number of rows take. The guesses that are likeliest to be kept are then added for as long as that raises the
-    expected tokens per second. Where not even good guesses could pay for their rows (on a CPU from about eight
-    completions on), the drafter is not asked; where they could but lately did not, it rests for so long
-    that asking costs less than 1 % of the time.
+    Measured as the engine runs: how often guesses of each grade turn out right (also those that were not tried: the
+    completion tells a step later), how far each completion is from that, how long steps of each number of rows take,
+    and how long the drafter does. The guesses that are likeliest to be kept are added for as long as that raises the
+    expected tokens per second. Where not even good guesses could pay for their rows the drafter is not asked. What
+    the last steps gained is counted too: where it is less than nothing, for whatever reason, the drafter rests for so
+    long that the loss is 1 % of the time.
 
     Args:
         most_rows: no step is made larger than this by guesses.
@@ -361,9 +365,10 @@ class Adaptive:
 
     MARGIN = 1.03  # a step must promise this much more per second: estimates are noisy
     GOOD = 0.9  # share of right guesses that is thought possible before the drafter is asked
-    ASKING = 0.01  # share of the time that asking in vain may cost
+    LOSS = 0.01  # share of the time that may be lost
+    LONGEST_REST = 256  # steps
 
-    def __init__(self, drafter: Drafter, *, most_rows: int = 16) -> None:
+    def __init__(self, drafter: Drafter, *, most_rows: int = 32) -> None:
         self.drafter = drafter
         self.needs_hidden = drafter.needs_hidden
         self.most_rows = most_rows
@@ -371,29 +376,34 @@ class Adaptive:
         self._right: dict[Hashable, list[float]] = {}  # grade -> [share that was right, weight]
         self._trust: OrderedDict[Hashable, list[float]] = OrderedDict()  # completion -> [right, expected]
         self._open: dict[Hashable, list[Guess]] = {}  # guesses whose outcome is not known yet
-        self._rest = 0  # steps for which the drafter is not asked
-        self._balance = 0.0  # seconds that the last guesses saved, less those that asking for them took
-        self._rows = 0
+        # By the number of completions, in powers of two: what the last guesses saved in steps' worth of time, and for
+        # how many steps the drafter is not asked.
+        self._balance: dict[int, float] = {}
+        self._rest: dict[int, int] = {}
+        self._asked = 0.0  # seconds that the drafter takes for a completion
+        self._step: tuple[int, float, float] | None = None  # of the step under way: see `timed`
+        self._gained = 0
         self._hopeless: tuple[list[float], int, bool] | None = None
 
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         rows = len(requests)
-        nothing: list[list[int]] = [[] for _ in requests]
+        kept: list[list[int]] = [[] for _ in requests]
+        self._step = None
         room = min(budget, self.most_rows - rows)
-        if rows != self._rows:
-            self._rows, self._rest = rows, 0  # another regime
-        if self._rest > 0:
-            self._rest -= 1
-            return nothing
+        rest = self._rest.get(rows.bit_length(), 0)
+        if rest:
+            self._rest[rows.bit_length()] = rest - 1
+            return kept
         if not rows or room <= 0 or not self.times.is_sure(rows):
-            return nothing
+            return kept
         times = self.times.table()
         if self._is_hopeless(times, rows, room):
-            return nothing
+            return kept
         # Of this thread's own CPU time: what else the machine did meanwhile is not held against the drafter.
         began = time.thread_time()
         chains = self.drafter.draft(requests)
         asked = time.thread_time() - began
+        self._asked += (asked / rows - self._asked) / (8 if self._asked else 1)
         self._open.clear()
         hopes: list[tuple[float, int]] = []
         for number, (request, chain) in enumerate(zip(requests, chains, strict=True)):
@@ -406,21 +416,21 @@ class Adaptive:
         hopes.sort(reverse=True)
         best = self.MARGIN * rows / times[rows]
         tokens = float(rows)
-        kept, saved = 0, 0.0
+        most = 0
         for count, (hope, _) in enumerate(hopes[:room], 1):
             tokens += hope
             value = tokens / times[rows + count]
             if value > best:
-                best, kept, saved = value, count, tokens * times[rows] / rows - times[rows + count]
-        self._balance = 0.9 * self._balance + saved - asked
-        if self._balance < 0:
-            self._rest = ceil(asked / (self.ASKING * times[rows]))
-        for _, number in hopes[:kept]:
-            nothing[number].append(chains[number][len(nothing[number])].token)
-        return nothing
+                best, most = value, count
+        for _, number in hopes[:most]:
+            kept[number].append(chains[number][len(kept[number])].token)
+        self._step = rows, times[rows], asked
+        self._gained = 0
+        return kept
 
     def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
         self.drafter.observe(request, new_tokens)
+        self._gained += len(new_tokens)
         chain = self._open.pop(request.key, None)
         if chain is None:
             return
@@ -441,6 +451,17 @@ class Adaptive:
 
     def timed(self, rows: int, seconds: float) -> None:
         self.times.add(rows, seconds)
+        if self._step is None:
+            return
+        completions, plain, asked = self._step
+        # A step that was held up says nothing of its rows.
+        took = plain if rows == completions else min(seconds, 1.5 * self.times.table()[min(rows, self.most_rows)])
+        regime = completions.bit_length()
+        balance = 0.9 * self._balance.get(regime, 0.0) + self._gained / completions - (took + asked) / plain
+        if balance < 0:
+            self._rest[regime] = min(ceil(-balance / self.LOSS), self.LONGEST_REST)
+            balance = 0.0  # paid for by the rest
+        self._balance[regime] = balance
 
     def _share(self, guess: Guess) -> float:
         known = self._right.get(guess.grade)
@@ -455,7 +476,9 @@ class Adaptive:
         """Whether not even good guesses would pay."""
         known = self._hopeless
         if known is None or known[0] is not times or known[1] != rows:
-            needed = self.MARGIN * rows / times[rows]
-            found = all((rows + self.GOOD * more) / times[rows + more] <= needed for more in range(1, room + 1))
+            needed, asking = self.MARGIN * rows / times[rows], self._asked * rows
+            found = all(
+                (rows + self.GOOD * more) / (times[rows + more] + asking) <= needed for more in range(1, room + 1)
+            )
             self._hopeless = known = times, rows, found
         return known[2]
