@@ -3,8 +3,8 @@
     python benchmarks/native_step.py --models tiny50m q05b --formats fp16 int8 --threads 1 2
 
 Random weights. Decode: every row has its own context, 128 to 192 positions long over the run; the fastest half of the
-steps is averaged, since other processes only ever make a step slower. The share of linear layers, attention and the
-rest is of wall time on the calling thread. Prefill: 512 new tokens of one prompt, logits of the last.
+steps is averaged, since other processes only ever make a step slower. Linear layers, attention and the rest are wall
+time on the calling thread, waiting for the others included. Prefill: 512 new tokens of one prompt, logits of the last.
 """
 
 from __future__ import annotations
@@ -46,57 +46,56 @@ MODELS = {
 PROMPT, STEPS, PREFILL = 128, 64, 512
 
 
-def fastest_half(seconds: list[float]) -> float:
-    return float(np.mean(sorted(seconds)[: max(1, len(seconds) // 2)]))
+def fastest_half(times: list[tuple[float, ...]]) -> np.ndarray:
+    """Mean of the half of the measurements whose first number is smallest."""
+    return np.mean(sorted(times)[: max(1, len(times) // 2)], axis=0)
 
 
-def prefill(runner: NativeRunner) -> float:
-    """Seconds for 512 tokens."""
+def timed(runner: NativeRunner, spans: list[Span]) -> tuple[torch.Tensor, tuple[float, ...]]:
+    """Logits of a step, and the seconds it took: all, linear layers, attention, the rest inside."""
+    before, begin = runner.seconds(), time.perf_counter()
+    logits, _ = runner.step(spans)
+    seconds = time.perf_counter() - begin
+    return logits, (seconds, *(after - before[part] for part, after in runner.seconds().items()))
+
+
+def prefill(runner: NativeRunner) -> np.ndarray:
     tokens = torch.randint(0, runner.vocab_size, (PREFILL,)).tolist()
     blocks = list(range(PREFILL // runner.block_size))
-    times = []
-    for _ in range(4):
-        begin = time.perf_counter()
-        runner.step([Span(tokens, 0, blocks)])
-        times.append(time.perf_counter() - begin)
-    return fastest_half(times)
+    return fastest_half([timed(runner, [Span(tokens, 0, blocks)])[1] for _ in range(6)])
 
 
-def decode(runner: NativeRunner, rows: int) -> tuple[float, dict[str, float]]:
-    """Seconds per step of `rows` rows, and the share of each part."""
+def decode(runner: NativeRunner, rows: int) -> np.ndarray:
     per_row = (PROMPT + STEPS) // runner.block_size
     tables = [list(range(row * per_row, (row + 1) * per_row)) for row in range(rows)]
     prompt = torch.randint(0, runner.vocab_size, (PROMPT,)).tolist()
     for table in tables:
         runner.step([Span(prompt, 0, table)])
     tokens, times = [1] * rows, []
-    before = runner.seconds()
     for position in range(PROMPT, PROMPT + STEPS):
         spans = [Span([token], position, table) for token, table in zip(tokens, tables, strict=True)]
-        begin = time.perf_counter()
-        logits, _ = runner.step(spans)
-        times.append(time.perf_counter() - begin)
+        logits, seconds = timed(runner, spans)
+        times.append(seconds)
         tokens = logits.argmax(-1).tolist()
-    parts = {name: seconds - before[name] for name, seconds in runner.seconds().items()}
-    total = sum(parts.values())
-    return fastest_half(times), {name: seconds / total for name, seconds in parts.items()}
+    return fastest_half(times)
 
 
 def main(models: list[str], formats: list[str], threads: list[int], batches: list[int], kv: str) -> None:
-    print(f"{'model':8} {'format':6} {'thr':>3} {'batch':>7} {'ms/step':>8} {'tok/s':>7}  linear attention rest")
+    print(f"{'model':8} {'format':6} {'thr':>3} {'batch':>7} {'ms/step':>8} {'tok/s':>7}  linear attention rest (ms)")
     for name in models:
         model = Transformer(MODELS[name]).initialise(0)
         for format in formats:
             for count in threads:
                 runner = NativeRunner(model, format=format, threads=count, kv=kv)  # pyright: ignore[reportArgumentType]
                 runner.allocate(max(PREFILL, max(batches) * (PROMPT + STEPS)) // runner.block_size)
-                label = f"{name:8} {format:6} {count:3}"
-                seconds = prefill(runner)
-                print(f"{label} {'prefill':>7} {1e3 * seconds:8.2f} {PREFILL / seconds:7.0f}", flush=True)
-                for rows in batches:
-                    seconds, parts = decode(runner, rows)
-                    shares = "   ".join(f"{share:5.0%}" for share in parts.values())
-                    print(f"{label} {rows:7} {1e3 * seconds:8.2f} {rows / seconds:7.0f}  {shares}", flush=True)
+                measured = [("prefill", PREFILL, prefill(runner))]
+                measured += [(str(rows), rows, decode(runner, rows)) for rows in batches]
+                for label, tokens, seconds in measured:
+                    total, *parts = 1e3 * seconds
+                    shares = " ".join(f"{part:8.2f}" for part in parts)
+                    print(
+                        f"{name:8} {format:6} {count:3} {label:>7} {total:8.2f} {1e3 * tokens / total:7.0f}  {shares}"
+                    )
 
 
 if __name__ == "__main__":

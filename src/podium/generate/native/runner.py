@@ -23,7 +23,6 @@ from podium.generate.native.linear import CLinear
 
 if TYPE_CHECKING:
     from podium.generate.runner import Span
-    from podium.models.config import TransformerConfig
     from podium.models.transformer import Block, Transformer
 
 FORMATS: dict[str, int] = {"fp32": 0, "fp16": 1, "int8": 2, "w8a16": 3, "w4a16": 4, "fp8": 5, "bf16": 6}  # LinearFormat
@@ -64,8 +63,11 @@ class _Step(ctypes.Structure):
     )
 
 
-def unsupported(config: TransformerConfig) -> str | None:
-    """Why a model of this shape cannot be run here, or None."""
+def unsupported(model: Transformer) -> str | None:
+    """Why this model cannot be run here, or None."""
+    config, device = model.config, model.embedding.weight.device
+    if device.type != "cpu":
+        return f"it is on {device}"
     if config.head_dim % 8 or not 8 <= config.head_dim <= _MAX_HEAD_DIM:
         return f"head_dim {config.head_dim} is not a multiple of 8 up to {_MAX_HEAD_DIM}"
     return None
@@ -101,7 +103,7 @@ class NativeRunner:
         if threads < 1:
             raise InputError(f"threads is {threads}", "it must be at least 1")
         config = model.config
-        if reason := unsupported(config):
+        if reason := unsupported(model):
             raise CompleterError(f"the native engine cannot run this model: {reason}", "use the torch engine")
         self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
         self.threads = threads

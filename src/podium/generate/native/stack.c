@@ -26,6 +26,8 @@
 #define CHUNK_PANELS 8    /* panels of a matrix product per piece of work, at most */
 #define ALONE_ROWS 2      /* so few rows every thread prepares by itself, sooner than it could be told */
 #define MOST_LANES 16
+#define SPINS 300         /* of about 50 ns, before the core is offered to others */
+#define IDLE_SPINS 1000   /* before a thread without a step goes to sleep */
 
 /* ---- rows: the kernels of lanes.h, once per instruction set ---- */
 
@@ -488,7 +490,7 @@ static void finish(struct turn *t) { atomic_fetch_add_explicit(&t->phase->done, 
 
 static void settle(struct turn *t) {
     for (int spins = 0; atomic_load_explicit(&t->phase->done, memory_order_acquire) < t->pieces; spins++) {
-        if (spins < 2000) RELAX();
+        if (spins < SPINS) RELAX();
         else sched_yield(); /* whoever holds the last piece may be waiting for this very core */
     }
 }
@@ -662,7 +664,7 @@ struct tile {
     struct worker *worker;
     const struct plan *plan;
     const int32_t *order; /* the plan's rows in this tile */
-    int layer, head, group;
+    int layer, head, group; /* the key head, and how many of its query heads */
 };
 
 static int block_at(const struct tile *t, int i, int block) {
@@ -706,32 +708,32 @@ static void attend(struct worker *w, int layer, const struct plan *plan, const f
                    float *out) {
     Stack *s = w->stack;
     const StackShape *c = &s->shape;
-    int size = c->head_dim, padded = s->padded, group = c->heads / c->kv_heads, lanes = s->lanes->lanes;
+    int size = c->head_dim, padded = s->padded, all = c->heads / c->kv_heads, lanes = s->lanes->lanes;
     int each = parts(plan->rows * c->kv_heads, 4 * s->threads);
-    each = least(each < 1 ? 1 : each, tile_tokens(s));
+    each = least(each, tile_tokens(s));
     int tiles = parts(plan->rows, each), piece;
+    /* Where that makes fewer pieces than threads, the query heads of a key head are divided too. */
+    int most_heads = parts(all, parts(s->threads, tiles * c->kv_heads)), slices = parts(all, most_heads);
     float scale = 1.0f / sqrtf((float)size);
-    struct turn turn = begin(w, tiles * c->kv_heads);
+    struct turn turn = begin(w, tiles * c->kv_heads * slices);
     while ((piece = grab(&turn)) >= 0) {
         /* From the end: the rows with the longest pasts of a long span first. */
-        int head = piece % c->kv_heads, first = (tiles - 1 - piece / c->kv_heads) * each;
-        int count = least(each, plan->rows - first);
+        int first = (tiles - 1 - piece / (c->kv_heads * slices)) * each, count = least(each, plan->rows - first);
+        int head = piece / slices % c->kv_heads, skipped = piece % slices * most_heads;
+        int group = least(most_heads, all - skipped), rows = count * group, column = (head * all + skipped) * size;
         struct tile t = {w, plan, plan->order + first, layer, head, group};
-        for (int i = 0; i < count; i++)
-            for (int g = 0; g < group; g++) {
-                const float *q = queries + (size_t)t.order[i] * width + (size_t)(head * group + g) * size;
-                float *scaled = w->queries + (size_t)(i * group + g) * padded;
-                for (int d = 0; d < size; d++) scaled[d] = q[d] * scale;
-            }
-        int rows = count * group;
-        for (int r = 0; r < rows; r++) w->largest[r] = -INFINITY;
+        for (int r = 0; r < rows; r++) {
+            const float *q = queries + (size_t)t.order[r / group] * width + column + r % group * size;
+            float *scaled = w->queries + (size_t)r * padded;
+            for (int d = 0; d < size; d++) scaled[d] = q[d] * scale;
+            w->largest[r] = -INFINITY;
+        }
         memset(w->totals, 0, (size_t)rows * lanes * sizeof(float));
         memset(w->mixed, 0, (size_t)rows * padded * sizeof(float));
         walk(&t, 0, count, 0);
         for (int r = 0; r < rows; r++)
             s->lanes->finish(w->totals + (size_t)r * lanes, w->mixed + (size_t)r * padded, size,
-                             out + (size_t)t.order[r / group] * c->heads * size +
-                                 (size_t)(head * group + r % group) * size);
+                             out + (size_t)t.order[r / group] * c->heads * size + column + r % group * size);
         finish(&turn);
     }
     settle(&turn);
@@ -867,11 +869,13 @@ static void lay_out(Stack *s) {
             s->last.span[wanted] = i;
             s->last.limit[wanted++] = step->starts[i] + j + 1;
         }
-        int place = i; /* insertion: the order hardly changes from step to step */
-        while (place > 0 && spans_by_table(s, s->rank[place - 1], i) > 0) {
-            s->rank[place] = s->rank[place - 1];
-            place--;
+        int place = 0, end = i;
+        while (place < end) {
+            int middle = (place + end) / 2;
+            if (spans_by_table(s, s->rank[middle], i) <= 0) place = middle + 1;
+            else end = middle;
         }
+        memmove(s->rank + place + 1, s->rank + place, (size_t)(i - place) * sizeof *s->rank);
         s->rank[place] = i;
     }
     s->rows = s->all.rows = row;
@@ -898,7 +902,7 @@ int stack_step(Stack *s, const StackStep *step, float *logits, float *hidden) {
     if (result == STACK_DONE) {
         /* A late thread may still read phases and sizes of the step before. */
         for (int spins = 0; atomic_load(&s->inside); spins++) {
-            if (spins < 2000) RELAX();
+            if (spins < SPINS) RELAX();
             else sched_yield();
         }
         result = reserve(s, (size_t)step->spans, rows);
@@ -933,7 +937,7 @@ static void *work(void *argument) {
     Stack *s = w->stack;
     int seen = 0;
     for (;;) {
-        for (int spins = 0; spins < 1000 && atomic_load_explicit(&s->generation, memory_order_acquire) == seen; spins++)
+        for (int spins = 0; spins < IDLE_SPINS && atomic_load_explicit(&s->generation, memory_order_acquire) == seen; spins++)
             RELAX();
         if (atomic_load(&s->generation) == seen) {
             pthread_mutex_lock(&s->lock);
