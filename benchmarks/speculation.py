@@ -129,8 +129,13 @@ def run(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="attempts.jsonl of an exam that the model sat")
+    parser.add_argument("--model", type=Path, default=Path("runs/demo/merge/model"))
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("runs/demo/exam_merged/attempts.jsonl"),
+        help="attempts.jsonl of an exam that the model sat",
+    )
     parser.add_argument("--draft", type=Path, help="folder of a draft head; without: n-grams only")
     parser.add_argument("--problems", type=int, default=40)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 12])
