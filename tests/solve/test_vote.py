@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.records import Problem
-from podium.solve import majority
+from podium.records import Attempt, Maker, Problem, Usage
+from podium.solve import ballots, majority
 
 PROBLEM = Problem(id="p", text="What is 1/2?", answer="1/2")
 
@@ -13,10 +13,31 @@ def test_equivalent_wordings_are_one_class():
     assert (vote.answer, vote.tie) == ("0.5", False)
 
 
-def test_a_tie_goes_to_the_class_answered_first_and_is_reported():
+def test_a_tie_goes_to_the_class_of_the_first_ballot_and_is_reported():
     vote = majority(PROBLEM, {7: "4", 2: "5", 0: "5", 1: "4", 3: "6"})
     assert (vote.answer, vote.tie) == ("4", True)
     assert [row.answer for row in vote.leaders] == ["4", "5"]
+
+
+def test_ballots_are_ordered_by_length_whoever_was_done_first():
+    attempts = [
+        Attempt(
+            id=f"p#{index}",
+            problem_id="p",
+            style="tir",
+            prompt=(),
+            parts=(),
+            answer=answer,
+            maker=Maker(model="m"),
+            usage=Usage(completion_tokens=tokens),
+            index=index,
+            stop_reason="eos",
+        )
+        for index, answer, tokens in ((3, "5", 20), (0, "4", 30), (2, None, 1), (1, "4", 20))
+    ]
+    expected = [(1, "4"), (3, "5"), (0, "4")]
+    assert list(ballots(attempts).items()) == expected
+    assert list(ballots(attempts[::-1]).items()) == expected
 
 
 def test_nobody_answered():

@@ -168,7 +168,7 @@ def solve_command(
 
     from podium.recipe.attempts import show_attempt
     from podium.solve import attempt as attempt_problem
-    from podium.solve import get_profile, majority
+    from podium.solve import ballots, get_profile, majority
 
     text = sys.stdin.read().strip() if problem == "-" else problem
     if not text:
@@ -189,7 +189,7 @@ def solve_command(
     done = asyncio.run(attempt_all())
     for each in done:
         show_attempt(console, each)
-    vote = majority(row, {each.index: each.answer for each in done if each.answer is not None})
+    vote = majority(row, ballots(done))
     console.rule(align="left")
     console.print(f"answer: {vote.answer if vote.answer is not None else 'none'}", style="bold", markup=False)
 

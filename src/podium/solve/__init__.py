@@ -6,7 +6,7 @@ from podium.solve.policy import Policy, parse_policy
 from podium.solve.profile import PROFILES, Profile, get_profile
 from podium.solve.scores import Scores, score_results, table
 from podium.solve.toolloop import attempt
-from podium.solve.vote import majority
+from podium.solve.vote import ballots, majority
 
 __all__ = [
     "PROFILES",
@@ -17,6 +17,7 @@ __all__ = [
     "Profile",
     "Scores",
     "attempt",
+    "ballots",
     "get_profile",
     "majority",
     "parse_policy",

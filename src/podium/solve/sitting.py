@@ -20,7 +20,7 @@ from podium.records import Attempt, Event, ExamResult, Problem, StopReason, Verd
 from podium.solve.policy import Action, Happening, Policy, Setting
 from podium.solve.profile import Profile
 from podium.solve.toolloop import AttemptRun
-from podium.solve.vote import Vote, majority
+from podium.solve.vote import Vote, ballots, majority
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
@@ -99,9 +99,7 @@ class Sitting:
         attempts = tuple(
             self._runs[index].record(self._reason(task, rule)) for index, task in sorted(self._tasks.items())
         )
-        answers = {attempt.index: attempt.answer for attempt in attempts}
-        votes = {index: text for index in voters if (text := answers[index]) is not None}
-        vote = await asyncio.to_thread(majority, self._problem, votes)
+        vote = await asyncio.to_thread(majority, self._problem, ballots(a for a in attempts if a.index in voters))
         return Sat(attempts, vote, rule, self._elapsed())
 
     async def _follow(self) -> tuple[str, tuple[int, ...]]:

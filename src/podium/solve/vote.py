@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podium.grading import classes as equivalence_classes
-from podium.records import Problem, VoteClass
+from podium.records import Attempt, Problem, VoteClass
 
 Classes = Callable[[Problem, Sequence[str]], list[list[int]]]
 """Partition of the positions of `answers` into equivalence classes, as podium.grading.classes makes it."""
@@ -14,7 +14,7 @@ Classes = Callable[[Problem, Sequence[str]], list[list[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """Classes by falling count, equal counts by their earliest voter. `answer` is the first class's."""
+    """Classes by falling count, equal counts by their first voter. `answer` is the first class's."""
 
     classes: tuple[VoteClass, ...]
     tie: bool  # more than one class has the highest count
@@ -29,11 +29,21 @@ class Vote:
         return tuple(entry for entry in self.classes if entry.count == self.classes[0].count)
 
 
-def majority(problem: Problem, answers: Mapping[int, str], classes: Classes = equivalence_classes) -> Vote:
-    """Vote over {attempt: answer}, given in the order in which the attempts were answered.
+def ballots(attempts: Iterable[Attempt]) -> dict[int, str]:
+    """{attempt: answer} of those that have one, the shortest solution first.
 
-    A tie goes to the class that was answered first (short solutions tend to be right, arXiv 2504.16891 section
-    6.3.3) and is reported. A class's `weight` is its share of the votes; it goes by its earliest voter's wording.
+    Short solutions tend to be right (arXiv 2504.16891 section 6.3.3). Which attempt is over first says much the same,
+    but differs from run to run, and with it every vote that is tied.
+    """
+    order = sorted(attempts, key=lambda attempt: (attempt.usage.completion_tokens, attempt.index))
+    return {attempt.index: attempt.answer for attempt in order if attempt.answer is not None}
+
+
+def majority(problem: Problem, answers: Mapping[int, str], classes: Classes = equivalence_classes) -> Vote:
+    """Vote over {attempt: answer}, in the order of `ballots`.
+
+    A tie goes to the class whose first voter comes first, and is reported. A class's `weight` is its share of the
+    votes; it goes by its first voter's wording.
     """
     order = list(answers)
     texts = [answers[index] for index in order]
