@@ -23,6 +23,7 @@ class Server:
 
     def __init__(self, answer):
         self.requests = []
+        self.models = [{"id": "qwen3-8b"}]
         self.keys = []
         self.closed_early = threading.Event()
         outer = self
@@ -32,7 +33,7 @@ class Server:
                 pass
 
             def do_GET(self):
-                self.plain(200, {"data": [{"id": "qwen3-8b"}]} if self.path == "/v1/models" else {"detail": "no"})
+                self.plain(200, {"data": outer.models} if self.path == "/v1/models" else {"detail": "no"})
 
             def plain(self, status, body, headers=()):
                 data = json.dumps(body).encode() if not isinstance(body, bytes) else body
@@ -278,3 +279,73 @@ def test_one_completer_serves_several_event_loops():
         completer = OpenAICompleter(server.url, model="m")
         for _ in range(2):
             assert asyncio.run(complete(completer, "x", Sampling())) == "fine"
+
+
+async def test_settings_are_sent_where_they_are_set():
+    with serving(lambda request: ["x"]) as server:
+        completer = OpenAICompleter(server.url, model="m")
+        sampling = Sampling(
+            repetition_penalty=1.2, presence_penalty=0.5, frequency_penalty=-0.5, min_tokens=3, ignore_eos=True
+        )
+        await complete(completer, "x", sampling)
+        await complete(completer, "x", Sampling())
+        await completer.close()
+    first, second = (request for _, request in server.requests)
+    sent = {"repetition_penalty": 1.2, "presence_penalty": 0.5, "frequency_penalty": -0.5, "min_tokens": 3}
+    assert {key: first[key] for key in sent} == sent
+    assert first["ignore_eos"] is True
+    assert not {*sent, "ignore_eos", "stop_token_ids"} & set(second)
+
+
+async def test_no_more_requests_than_allowed_are_under_way():
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def answer(request):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.05)
+        with lock:
+            running -= 1
+        return ["x"]
+
+    with serving(answer) as server:
+        completer = OpenAICompleter(server.url, model="m", concurrent=3)
+        await asyncio.gather(*(complete(completer, "x", Sampling()) for _ in range(12)))
+        await completer.close()
+    assert most == 3
+
+
+@pytest.mark.parametrize(("pause_at", "said"), [(0, "to the first token"), (2, "from one token to the next")])
+async def test_a_server_that_falls_silent_is_given_up(pause_at, said):
+    silence = threading.Event()
+
+    def answer(request):
+        for place in range(4):
+            if place == pause_at:
+                silence.wait(5)
+            yield "x"
+
+    with serving(answer) as server:
+        completer = OpenAICompleter(server.url, model="m", first_timeout=0.3, between_timeout=0.3)
+        with pytest.raises(CompleterError, match=said):
+            await complete(completer, "x", Sampling())
+        silence.set()
+        await completer.close()
+    assert len(server.requests) == 1
+
+
+async def test_max_tokens_beyond_the_context_are_cut(tokenizer):
+    refusal = {"error": {"message": "This model's maximum context length is 2048 tokens. However, you asked for more."}}
+    with serving(lambda request: (400, refusal) if request.get("max_tokens", 0) > 1000 else ["fine"]) as server:
+        server.models = [{"id": "m", "max_model_len": 900}]
+        chat = OpenAICompleter(server.url, model="m")
+        assert await complete(chat, CHAT, Sampling(max_tokens=32_000)) == "fine"
+        rendered = OpenAICompleter(server.url, model="m", tokenizer=tokenizer)
+        assert await complete(rendered, CHAT, Sampling(max_tokens=32_000)) == "fine"
+        await chat.close()
+        await rendered.close()
+    assert "max_tokens" not in server.requests[1][1]
+    assert server.requests[3][1]["max_tokens"] == 900 - len(tokenizer.render(CHAT))

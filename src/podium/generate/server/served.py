@@ -37,7 +37,6 @@ class Served:
     max_body: int = 16 << 20
     gate: Gate = field(init=False)
     metrics: Metrics = field(init=False, default_factory=Metrics)
-    failure: CompleterError | None = field(init=False, default=None)
     created: int = field(init=False, default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
