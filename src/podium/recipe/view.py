@@ -97,7 +97,8 @@ class View:
             self._bar = None
 
     def say(self, text: str) -> None:
-        self.console.print(escape(text))
+        # A log file has no width: a line broken there is found by no grep.
+        self.console.print(escape(text), soft_wrap=not self.console.is_terminal)
 
     def skipped(self, number: int, total: int, link: Link) -> None:
         took = say_seconds(link.done["wall_seconds"]) if link.done else ""
@@ -129,7 +130,9 @@ class View:
         done = link.done or {}
         line = f"[{number}/{total}] {link.spec.name}  {say_seconds(done['wall_seconds'])}"
         figures = say_metrics(done["metrics"])
-        self.console.print(f"[green]✓[/green] {escape(line)}  [dim]{escape(figures)}[/dim]")
+        self.console.print(
+            f"[green]✓[/green] {escape(line)}  [dim]{escape(figures)}[/dim]", soft_wrap=not self.console.is_terminal
+        )
 
 
 def chain_table(title: str, links: Sequence[Link], estimates: Mapping[str, Estimate]) -> Table:
