@@ -57,10 +57,10 @@ class ByDocument:
 
     Padding gets zeros from the kernel, something finite from the groups, and sends no gradient back.
 
-    Of the groups' index lists `take` says for each (group, document, head, place) which (token, head) of the rows stands there, `put` the way
-    back; both are applied to whole vectors of Dh numbers, which makes every group contiguous without further copies.
-    Places after a document's end repeat its last token: being last they are seen by nobody else, and their own
-    results are dropped.
+    Of the groups' index lists `take` says for each (group, document, head, place) which (token, head) of the rows
+    stands there, `put` the way back; both are applied to whole vectors of Dh numbers, which makes every group
+    contiguous without further copies. Places after a document's end repeat its last token: being last they are seen
+    by nobody else, and their own results are dropped.
     """
 
     def __init__(self, layout: Layout, row_length: int) -> None:
