@@ -8,7 +8,7 @@ Hugging Face folders keep both apart; podium.models.checkpoint translates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,15 @@ Attend: TypeAlias = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """layer, q [B, T, H, Dh], k and v [B, T, Hkv, Dh], q and k after RoPE -> [B, T, H, Dh]"""
 
 
+@runtime_checkable
+class AttendsUnturned(Protocol):
+    """An Attend that can apply RoPE itself, where it reads q and k anyway."""
+
+    def unturned(self, layer: int, qkv: Tensor, turns: Tensor, kv_heads: int) -> Tensor:
+        """qkv [B, T, H + 2 Hkv, Dh] before RoPE, turns [B or 1, T, 1, Dh/2] -> [B, T, H, Dh]"""
+        ...
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last dimension (arXiv:1910.07467, equation 4)."""
 
@@ -35,6 +44,13 @@ class RMSNorm(nn.Module):
         if fused.applies(x):
             return fused.rms_norm(x, self.weight, self.eps)
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+    def after_adding(self, branch: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x + branch, and that normalised."""
+        if fused.applies(x) and branch.dtype == torch.float32:
+            return fused.add_rms_norm(x, branch, self.weight, self.eps)
+        x = x + branch
+        return x, self(x)
 
 
 class Attention(nn.Module):
@@ -57,9 +73,12 @@ class Attention(nn.Module):
         if self.q_norm is not None and self.k_norm is not None:
             q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=2)
             q, k = rotate(self.q_norm(q), turns), rotate(self.k_norm(k), turns)
+            mixed = attend(layer, q, k, v)
+        elif isinstance(attend, AttendsUnturned):
+            mixed = attend.unturned(layer, qkv, turns, kv_heads)
         else:
-            q, k, v = split_rotate(qkv, turns, kv_heads)
-        return self.output(attend(layer, q, k, v).reshape(batch, length, heads * self.head_dim))
+            mixed = attend(layer, *split_rotate(qkv, turns, kv_heads))
+        return self.output(mixed.reshape(batch, length, heads * self.head_dim))
 
 
 class FeedForward(nn.Module):
@@ -86,8 +105,9 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(self, x: Tensor, layer: int, turns: Tensor, attend: Attend) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), layer, turns, attend)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+        branch = self.attention(self.attention_norm(x), layer, turns, attend)
+        x, normalised = self.feed_forward_norm.after_adding(branch, x)
+        return x + self.feed_forward(normalised)
 
 
 class Transformer(nn.Module):

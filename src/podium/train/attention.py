@@ -2,8 +2,8 @@
 
 Three exact ways, chosen by device in `isolate`:
 
-- `ByDocument` (CPU): documents of similar length are gathered into [N, L] groups and attend causally there, so that
-  no work is spent on pairs of tokens from different documents.
+- `ByDocument` (CPU): each document attends by itself, so that no work is spent on pairs of tokens from different
+  ones: in fp32 by podium.models.kernels where there are any, else gathered into [N, L] groups of similar length.
 - `VariableLength` (CUDA, half precision): one FlashAttention call over all documents.
 - `Dense` (anywhere): a boolean mask [B, 1, T, T] with PyTorch's scaled_dot_product_attention; the portable reference.
 """
@@ -17,6 +17,10 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from podium.models.kernels import Kernels, Spans, kernels
+from podium.models.ops import split_rotate
 
 Layout = Sequence[Sequence[int]]
 """Lengths of the documents of each row, in order. What is left of a row is padding."""
@@ -49,12 +53,14 @@ GROUP_RATIO = 5 / 6  # a group holds documents at least this long compared with 
 
 
 class ByDocument:
-    """Causal attention inside each document, computed on groups of documents of similar length.
+    """Causal attention inside each document, by the kernel or on groups of documents of similar length.
 
-    `take` says for each (group, document, head, place) which (token, head) of the rows stands there, `put` the way
-    back; both are applied to whole vectors of Dh numbers, which makes every group contiguous without further copies.
-    Places after a document's end repeat its last token: being last they are seen by nobody else, and their own
-    results are dropped.
+    Padding gets zeros from the kernel, something finite from the groups, and sends no gradient back.
+
+    Of the groups' index lists `take` says for each (group, document, head, place) which (token, head) of the rows
+    stands there, `put` the way back; both are applied to whole vectors of Dh numbers, which makes every group
+    contiguous without further copies. Places after a document's end repeat its last token: being last they are seen
+    by nobody else, and their own results are dropped.
     """
 
     def __init__(self, layout: Layout, row_length: int) -> None:
@@ -75,14 +81,74 @@ class ByDocument:
             self._groups.append((torch.tensor(starts), torch.tensor(lengths), lengths[-1]))
             first = last
         self._plans: dict[int, _Plan] = {}
+        self._spans = Spans(
+            [(start, length) for length, start in documents],
+            [
+                (row * row_length + sum(lengths), row_length - sum(lengths))
+                for row, lengths in enumerate(layout)
+                if sum(lengths) < row_length
+            ],
+        )
+
+    def unturned(self, layer: int, qkv: Tensor, turns: Tensor, kv_heads: int) -> Tensor:
+        """q, k and v [B, T, H + 2 Hkv, Dh] before RoPE, which the kernel applies as it reads them."""
+        native = kernels()
+        if native is None or qkv.dtype != torch.float32:
+            return self(layer, *split_rotate(qkv, turns, kv_heads))
+        return _Attend.apply(native, self._spans, turns.flatten(0, 2), kv_heads, qkv)  # pyright: ignore[reportReturnType]
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        heads = q.shape[2]
+        heads, kv_heads = q.shape[2], k.shape[2]
+        native = kernels()
+        if native is not None and q.dtype == k.dtype == v.dtype == torch.float32:
+            return _Attend.apply(native, self._spans, None, kv_heads, q, k, v)  # pyright: ignore[reportReturnType]
         if heads != k.shape[2]:
             k, v = (x.repeat_interleave(heads // x.shape[2], dim=2) for x in (k, v))
         if heads not in self._plans:
             self._plans[heads] = _Plan(self._groups, self._tokens, heads)
         return _AttendByDocument.apply(self._plans[heads], q, k, v)  # pyright: ignore[reportReturnType]
+
+
+class _Attend(torch.autograd.Function):
+    """Attention by the kernel: of qkv in one tensor with turns to be applied, or of q, k and v already turned."""
+
+    @staticmethod
+    def forward(ctx, native: Kernels, spans: Spans, turns: Tensor | None, kv_heads: int, *inputs: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        flat = [_by_token(x) for x in inputs]
+        out, logsumexp = native.attention_forward(spans, *_split(flat, kv_heads), turns)
+        ctx.native, ctx.spans, ctx.kv_heads, ctx.shapes = native, spans, kv_heads, [x.shape for x in inputs]
+        ctx.save_for_backward(turns, logsumexp, *flat)
+        return out.view(*inputs[0].shape[:2], *out.shape[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        turns, logsumexp, *flat = ctx.saved_tensors
+        # One buffer where the inputs were one: the gradient of a split would be a concatenation.
+        grads = [torch.empty(x.shape) for x in flat]
+        ctx.native.attention_backward(
+            ctx.spans,
+            _split(flat, ctx.kv_heads),
+            turns,
+            logsumexp,
+            _by_token(grad_outputs[0]),
+            _split(grads, ctx.kv_heads),
+        )
+        return None, None, None, None, *(x.view(shape) for x, shape in zip(grads, ctx.shapes, strict=True))
+
+
+def _by_token(x: Tensor) -> Tensor:
+    """[B, T, H, Dh] as [B T, H, Dh] with the heads of a token side by side; copied only where it must be."""
+    flat = x.flatten(0, 1)
+    return flat if flat.stride()[1:] == (x.shape[-1], 1) else flat.contiguous()
+
+
+def _split(tensors: Sequence[Tensor], kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    if len(tensors) == 1:
+        q, k, v = tensors[0].split((tensors[0].shape[1] - 2 * kv_heads, kv_heads, kv_heads), dim=1)
+    else:
+        q, k, v = tensors
+    return q, k, v
 
 
 class _Plan:

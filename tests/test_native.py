@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from podium.generate.native import build as native_build
-from podium.generate.native.build import build, cache_folder, find_compiler, native_library
+from podium import native
+from podium.native import build, cache_folder, find_compiler, library_of
 
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler here")
 
@@ -25,9 +25,9 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answer(source: Path) -> int:
-    native = build([source])
-    assert native.library is not None, native.reason
-    return native.library.answer()
+    found = build([source])
+    assert found.library is not None, found.reason
+    return found.library.answer()
 
 
 @needs_compiler
@@ -41,7 +41,7 @@ def test_a_library_is_compiled_once_and_again_when_a_header_changes(
         raise AssertionError("compiled although the cache has it")
 
     with monkeypatch.context() as patch:
-        patch.setattr(native_build, "compile_sources", forbidden)
+        patch.setattr(native, "compile_sources", forbidden)
         assert answer(source) == 42
     (source.parent / "answer.h").write_text("#define ANSWER 43\n")
     assert answer(source) == 43
@@ -51,7 +51,7 @@ def test_a_library_is_compiled_once_and_again_when_a_header_changes(
 @needs_compiler
 def test_processes_may_build_at_once(source: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from podium.generate.native.build import build; "
+        "import sys; from pathlib import Path; from podium.native import build; "
         "native = build([Path(sys.argv[1])]); print(native.library.answer() if native.library else native.reason)"
     )
     racers = [
@@ -72,23 +72,23 @@ def test_a_cache_that_cannot_be_written_does_not_stop_the_build(source: Path) ->
 @needs_compiler
 def test_a_compiler_error_is_the_reason(source: Path) -> None:
     source.write_text("int answer(void) { return missing; }\n")
-    native = build([source])
-    assert native.library is None
-    assert "answer.c" in native.reason
-    assert "missing" in native.reason
+    found = build([source])
+    assert found.library is None
+    assert "answer.c" in found.reason
+    assert "missing" in found.reason
     assert not list(cache_folder().glob("*"))
 
 
 def test_no_compiler_is_the_reason(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(source.parent))
     monkeypatch.delenv("CC", raising=False)
-    native = build([source])
-    assert native.library is None
-    assert "no C compiler found" in native.reason
+    found = build([source])
+    assert found.library is None
+    assert "no C compiler found" in found.reason
 
 
 def test_native_code_can_be_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODIUM_NATIVE", "0")
-    native = native_library.__wrapped__()
-    assert native.library is None
-    assert "PODIUM_NATIVE=0" in native.reason
+    found = library_of.__wrapped__(Path("."))
+    assert found.library is None
+    assert "PODIUM_NATIVE=0" in found.reason
