@@ -138,6 +138,7 @@ class Notebook:
             if last is not None:
                 self._show(eval(last, self.module.__dict__))
         except KeyboardInterrupt as error:
+            self._interruptible = False  # a second one is for blocks that the first did not reach
             self._report(error)
             return protocol.INTERRUPTED
         except MemoryError as error:
