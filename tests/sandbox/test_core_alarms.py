@@ -86,7 +86,7 @@ async def test_watchdog_of_faulthandler_ends_with_its_block(session):
     ],
 )
 async def test_a_later_block_can_be_interrupted(sandbox, code):
-    async with await sandbox.open(limits=Limits(wall_seconds=0.3)) as session:
+    async with await sandbox.open(limits=Limits(wall_seconds=1.0)) as session:
         assert (await session.run("kept = 5\n" + code)).status == "ok"
         result = await session.run("while True: pass")
         assert (result.status, result.state_lost) == ("timeout", False)

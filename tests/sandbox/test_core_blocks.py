@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 
@@ -172,6 +173,20 @@ async def test_block_that_ignores_the_interrupt_is_killed(sandbox):
         assert (result.status, result.state_lost) == ("timeout", True)
         assert "variables are lost" in result.output
         assert "NameError" in (await session.run("kept")).output
+
+
+async def test_interrupt_that_comes_before_the_block_begins(sandbox):
+    async with await sandbox.open(limits=Limits(wall_seconds=0.3)) as session:
+        await session.run("kept = 5")
+        block = asyncio.create_task(session.run("while True: pass"))
+        await asyncio.sleep(0)
+        # As a machine does that has no core for it: the interrupt finds it waiting for the request still.
+        session._process._handle.signal(signal.SIGSTOP)
+        await asyncio.sleep(0.35)
+        session._process._handle.signal(signal.SIGCONT)
+        result = await block
+        assert (result.status, result.state_lost) == ("timeout", False)
+        assert (await session.run("kept")).output == "5\n"
 
 
 async def test_flood_past_the_polite_cap_is_killed(session):

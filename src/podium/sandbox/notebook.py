@@ -17,6 +17,7 @@ from signal import (
     ITIMER_PROF,
     ITIMER_REAL,
     ITIMER_VIRTUAL,
+    SIG_BLOCK,
     SIG_DFL,
     SIG_IGN,
     SIG_SETMASK,
@@ -28,6 +29,7 @@ from signal import (
     pthread_sigmask,
     setitimer,
     signal,
+    sigpending,
 )
 from typing import Any
 
@@ -37,7 +39,8 @@ from podium.sandbox.transcript import Transcript
 _FRAMES_SHOWN = 6
 # Interval timers and what they send. POSIX timers and timer descriptors cannot be had in a session.
 _ALARMS = ((ITIMER_REAL, SIGALRM), (ITIMER_VIRTUAL, SIGVTALRM), (ITIMER_PROF, SIGPROF))
-_QUIET_ATTEMPTS = 16  # each is cut short only by a handler of the block's that was due already
+_GUARDED = (SIGINT, SIGALRM, SIGVTALRM, SIGPROF)
+_QUIET_ATTEMPTS = 8
 _DIGITS = 1_000_000  # of an integer as text; CPython's own limit of 4300 is met by ordinary answers
 
 _HINTS = {
@@ -86,7 +89,18 @@ class Notebook:
             # An interrupt, or what a signal handler of the block raised, between the block and the line above; the
             # host's clock has the last word either way.
             self._interruptible = False
-        self._quiet()
+        try:
+            # Blocks them first and then runs the handlers that are due: no more of them comes.
+            pthread_sigmask(SIG_BLOCK, _GUARDED)
+        except BaseException:
+            pass
+        handlers: dict[int, Any] = {}
+        for _ in range(_QUIET_ATTEMPTS):
+            try:
+                self._quiet(handlers)
+                break
+            except BaseException:  # raised by one that was due
+                continue
         text, dropped = self.transcript.finish()
         return code, dropped, text
 
@@ -94,25 +108,26 @@ class Notebook:
         if self._interruptible:
             raise KeyboardInterrupt
 
-    def _quiet(self) -> None:
+    def _quiet(self, handlers: dict[int, Any]) -> None:
         """Take back what a block left armed, or it would hit a later block: alarms, blocked signals, its own handler
-        of the interrupt. Handlers of alarms stay for the next block, as variables do."""
-        handlers: dict[int, Any] = {}
-        for _ in range(_QUIET_ATTEMPTS):
-            try:
-                signal(SIGINT, self._on_interrupt)
-                for timer, number in _ALARMS:
-                    handlers.setdefault(number, getsignal(number) or SIG_DFL)
-                    signal(number, _nothing)
-                    setitimer(timer, 0)
-                    signal(number, SIG_IGN)  # forgets one that waits behind a mask
-                for number, handler in handlers.items():
-                    signal(number, handler)
-                faulthandler.cancel_dump_traceback_later()
-                pthread_sigmask(SIG_SETMASK, ())
-                return
-            except BaseException:  # raised by a handler of the block's
-                continue
+        of the interrupt. Handlers of alarms stay for the next block, as variables do.
+
+        Raises whatever a handler of the block's raises that was due; is called again then, with the same `handlers`.
+        """
+        for timer, number in _ALARMS:
+            setitimer(timer, 0)
+            handlers.setdefault(number, getsignal(number) or SIG_DFL)
+        faulthandler.cancel_dump_traceback_later()
+        if sigpending() or any(handler != SIG_DFL for handler in handlers.values()):
+            for timer, number in _ALARMS:
+                signal(number, _nothing)
+                setitimer(timer, 0)  # a handler may have armed it again
+                signal(number, SIG_IGN)  # forgets one that waits behind a mask
+            for number, handler in handlers.items():
+                signal(number, handler)
+        if getsignal(SIGINT) != self._on_interrupt:
+            signal(SIGINT, self._on_interrupt)
+        pthread_sigmask(SIG_SETMASK, ())
 
     def _execute(self, source: str, name: str) -> int:
         # Tracebacks find the source text of the block here.
@@ -123,6 +138,7 @@ class Notebook:
             if last is not None:
                 self._show(eval(last, self.module.__dict__))
         except KeyboardInterrupt as error:
+            self._interruptible = False  # a second one is for blocks that the first did not reach
             self._report(error)
             return protocol.INTERRUPTED
         except MemoryError as error:

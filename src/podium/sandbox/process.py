@@ -310,7 +310,13 @@ class _BlockClock:
         else:
             self.interrupted = True
             self._process.interrupt()
-            self._timer = self._loop.call_later(GRACE_SECONDS, self._kill)
+            self._timer = self._loop.call_later(GRACE_SECONDS / 2, self._interrupt_again)
+
+    def _interrupt_again(self) -> None:
+        # On a busy machine the first may have come before the block had begun, where it must be ignored: it could as
+        # well have been late for the block before.
+        self._process.interrupt()
+        self._timer = self._loop.call_later(GRACE_SECONDS / 2, self._kill)
 
     def _kill(self) -> None:
         self._process.end(Ending("timeout", "did not answer the interrupt"))
