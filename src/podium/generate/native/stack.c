@@ -472,14 +472,16 @@ static int reserve(Stack *s, size_t spans, size_t rows) {
 
 struct turn {
     struct phase *phase;
-    int pieces;
+    int pieces, onlooker;
 };
 
 static struct turn begin(struct worker *w, int pieces) {
-    return (struct turn){&w->stack->phase[w->phase++], pieces};
+    /* A single piece is the calling thread's: nothing goes on without it anyhow. */
+    return (struct turn){&w->stack->phase[w->phase++], pieces, pieces == 1 && w != w->stack->worker};
 }
 
 static int grab(struct turn *t) {
+    if (t->onlooker) return -1;
     /* Looking first keeps late threads from pulling the line away from those that work. */
     if (atomic_load_explicit(&t->phase->next, memory_order_relaxed) >= t->pieces) return -1;
     int piece = atomic_fetch_add_explicit(&t->phase->next, 1, memory_order_acquire);
