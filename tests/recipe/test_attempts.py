@@ -82,7 +82,7 @@ def folder(tmp_path_factory):
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=16,
-        max_position_embeddings=16384,
+        max_position_embeddings=262144,
         eos_token_id=(tokenizer.eos_id,),
     )
     folder = tmp_path_factory.mktemp("attempts") / "model"
@@ -108,7 +108,7 @@ def test_without_a_terminal_attempts_come_one_after_the_other(folder):
 
 def test_on_a_terminal_ctrl_c_shows_what_exists(folder):
     master, slave = pty.openpty()
-    command = generate(folder, "-n", "2", "--max-tokens", "15000", "--temperature", "0")
+    command = generate(folder, "-n", "2", "--max-tokens", "250000", "--temperature", "0")
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"})
     os.close(slave)
     output = b""

@@ -342,7 +342,7 @@ async def test_any_order_of_events_on_a_busy_machine(tier, mark, busy):
     for _ in range(6):
         opens: list[asyncio.Task] = []
         others: list[asyncio.Task] = []
-        kills = 2  # one fewer than a sandbox bears in a row
+        kills = 2  # fewer than a sandbox bears in a row
         async with Sandbox(WIDE, warm=(), tier=tier, ready=rng.randrange(4)) as sandbox:
             for _ in range(40):
                 await asyncio.sleep(rng.choice([0, 0, 0.001, 0.01]))

@@ -22,7 +22,7 @@ from podium.sandbox.session import Session, open_request
 _CLOSED = Ending("state-lost", "closed")
 _REFILL_SECONDS = 0.03
 _GONE_SECONDS = 5.0  # for killed processes; more than a busy machine takes
-_RESTARTS = 3  # of the zygote, in a row without one session in between
+_RESTARTS = 5  # of the zygote, in a row without one session in between
 
 
 class Sandbox:
