@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from rich.console import Console
 
 from podium.models import Transformer, TransformerConfig, save_model
@@ -86,7 +87,12 @@ def folder(tmp_path_factory):
         eos_token_id=(tokenizer.eos_id,),
     )
     folder = tmp_path_factory.mktemp("attempts") / "model"
-    save_model(folder, Transformer(config).initialise(0, std=0.15), tokenizer)
+    model = Transformer(config).initialise(0, std=0.15)
+    head = model.embedding if model.unembedding is None else model.unembedding
+    with torch.no_grad():
+        # A logit of 0 is never the largest: greedy answers have no end.
+        head.weight[sorted(tokenizer.stop_ids)] = 0.0
+    save_model(folder, model, tokenizer)
     return folder
 
 
