@@ -140,11 +140,13 @@ def exam_command(
     def told(result: ExamResult, finished: int, total: int) -> None:
         nonlocal right
         right += result.verdict == "correct"
-        answer = "no answer" if result.answer is None else result.answer
+        # An answer may go over several lines; a problem is one.
+        answer = "no answer" if result.answer is None else " ".join(result.answer.split())
         console.print(
             f"{finished:4}/{total}  {result.verdict.value:10}  {answer[:40]:40}  {result.used_seconds:6.1f} s  "
             f"correct so far {right}",
             markup=False,
+            soft_wrap=True,
         )
 
     async def sit() -> None:
