@@ -6,6 +6,7 @@ Knows fields and JSON; neither HTTP nor how completions are run.
 from __future__ import annotations
 
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -41,7 +42,7 @@ def drawn(increments: Sequence[Increment]) -> tuple[list[int], list[float], list
 AskT = TypeVar("AskT", bound=Ask)
 
 
-class Form(Generic[AskT]):
+class Form(ABC, Generic[AskT]):
     """How one endpoint reads its request and writes its answer."""
 
     object: str  # of whole answers …
@@ -70,12 +71,12 @@ class Form(Generic[AskT]):
     async def score(self, prompt: list[int]) -> None:
         """Have the prompt's own log-probabilities ready for `whole` and `opening`."""
 
-    def prompts(self) -> list[list[int]]:
-        raise NotImplementedError
+    @abstractmethod
+    def prompts(self) -> list[list[int]]: ...
 
+    @abstractmethod
     def room(self, prompt: Sequence[int]) -> int:
         """Tokens that may be written; 0 for none, when a prompt is only to be scored."""
-        raise NotImplementedError
 
     def check_room(self, prompt: Sequence[int], wanted: int | None) -> int:
         """`wanted` tokens, or all that fit when it is None.
@@ -94,11 +95,11 @@ class Form(Generic[AskT]):
             )
         return context - len(prompt) if wanted is None else wanted
 
-    def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]: ...
 
-    def part(self, index: int, increment: Increment) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def part(self, index: int, increment: Increment) -> dict[str, Any]: ...
 
     def opening(self, index: int, prompt: list[int]) -> dict[str, Any] | None:
         """What a streamed choice begins with before the model has written anything."""
