@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import inspect
 import json
 import os
 import random
@@ -40,7 +39,6 @@ import httpx
 from peers.models import VOCABULARY, build
 
 from podium.generate import Completer, Completion, CompletionUsage, Engine, Piece, Prompt, Sampling
-from podium.models import load_model
 from podium.text import Tokenizer
 
 PROBLEMS, ATTEMPTS, ENOUGH = 8, 12, 9
@@ -239,14 +237,7 @@ async def vllm(folder: Path, format: str, threads: int, seeded: bool) -> AsyncIt
 
 @asynccontextmanager
 async def podium(folder: Path, format: str, threads: int) -> AsyncIterator[Completer]:
-    model, tokenizer = load_model(folder)
-    assert tokenizer is not None
-    options: dict[str, Any] = {}
-    if "format" in inspect.signature(Engine).parameters:
-        options["format"] = format
-    elif format != "fp32":
-        raise RuntimeError(f"this engine has no format {format}")
-    engine = Engine(model, tokenizer, threads=threads, max_rows=PROBLEMS * ATTEMPTS, memory_bytes=KV_BYTES, **options)
+    engine = Engine.load(folder, threads=threads, max_rows=PROBLEMS * ATTEMPTS, memory_bytes=KV_BYTES, format=format)
     try:
         yield engine
     finally:

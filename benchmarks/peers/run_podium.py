@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from typing import Any
 
 from worker import Run, serve
 
 from podium.generate import Engine, Sampling
-from podium.models import load_model
+from podium.models import TransformerConfig
+from podium.models.folder import read_config
 
 
 def load(command: dict[str, Any]) -> tuple[Run, str]:
-    model, tokenizer = load_model(command["model"])
-    assert tokenizer is not None
-    offered = inspect.signature(Engine).parameters
-    options: dict[str, Any] = {}
-    if "format" in offered:
-        options["format"] = command["format"]
-    elif command["format"] != "fp32":
-        raise ValueError(f"this engine has no format {command['format']}")
-    shape = model.config
-    position = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * 4
-    engine = Engine(
-        model,
-        tokenizer,
+    config = TransformerConfig.from_hf(read_config(command["model"]))
+    position = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
+    engine = Engine.load(
+        command["model"],
         threads=command["threads"],
         max_rows=command["rows"],
         memory_bytes=2 * command["rows"] * command["context"] * position,
-        **options,
+        format=command["format"],
     )
-    del model
     loop = asyncio.new_event_loop()
 
     def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
@@ -44,7 +34,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
 
         return loop.run_until_complete(attempts())
 
-    return run, str(getattr(engine, "description", "torch"))
+    return run, engine.description
 
 
 if __name__ == "__main__":

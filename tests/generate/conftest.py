@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from podium.generate import Engine, Sampling
+from podium.generate.engine import shares
+from podium.generate.sampling import Settings, choose
 from podium.models import Transformer, TransformerConfig
 from podium.text import train_tokenizer
 
@@ -69,3 +71,16 @@ async def answer(engine, prompt, sampling=None, **settings):
     completion = await engine.start(prompt, replace(sampling or Sampling(max_tokens=40), **settings))
     _, tokens, _ = await read(completion)
     return tokens
+
+
+def memory_for(blocks, runner):
+    """The least memory_bytes that give an engine so many blocks."""
+    memory_bytes = blocks * runner.block_bytes
+    while shares(runner, memory_bytes)[0] < blocks:
+        memory_bytes += 1
+    return memory_bytes
+
+
+def choose_with_torch(self, logits, samplings, counters, adjusted=None):
+    """The `choose` of runners that tests make up."""
+    return choose(logits, Settings(samplings, logits.device), counters, adjusted)

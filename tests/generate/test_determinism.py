@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from podium.generate import Sampling
-from tests.generate.conftest import random_model
+from tests.generate.conftest import memory_for, random_model
 
 PROMPTS = ["What is 12 + 31?", "Die", "print(1)\n" * 30, "43" * 9, "The sum of the tens and the ones is" * 3, "?"]
 STYLES = [
@@ -121,7 +121,7 @@ async def test_pauses_and_scarce_memory_change_nothing(invariant_engine):
     assert [tokens for tokens, _ in found] == expected
     assert crowded.stats().preemptions == 0
     # Hardly more memory than one context needs: caches are given up and rebuilt all the time.
-    tight = invariant_engine(max_rows=24, memory_bytes=16 * roomy._core.runner.block_bytes, step_tokens=30)
+    tight = invariant_engine(max_rows=24, memory_bytes=memory_for(16, roomy._core.runner), step_tokens=30)
     found = await asyncio.gather(*[paused_answer(tight, PROMPTS[s % 6], s, 0.01) for s in range(16)])
     assert [tokens for tokens, _ in found] == expected
     needed = sum(usage.completion_tokens + usage.appended_tokens for _, usage in found)

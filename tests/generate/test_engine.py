@@ -9,7 +9,7 @@ import torch
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate import Completer, Completion, Engine, Sampling
 from podium.records import Message
-from tests.generate.conftest import answer, random_model, read
+from tests.generate.conftest import answer, memory_for, random_model, read
 
 
 async def test_logprobs_are_those_of_the_model(model, tokenizer, make_engine):
@@ -342,8 +342,7 @@ async def test_what_the_engine_does_is_counted(make_engine, tokenizer):
 
 
 async def test_a_paused_completion_keeps_its_blocks_until_they_are_needed(make_engine, tokenizer):
-    block_bytes = make_engine()._core.runner.block_bytes
-    engine = make_engine(memory_bytes=10 * block_bytes)
+    engine = make_engine(memory_bytes=memory_for(10, make_engine()._core.runner))
     prompt = tokenizer.encode("What is 12 + 31? " * 10)[:70]
     text, _, _ = await read(await engine.start(prompt, Sampling(max_tokens=60)))
 

@@ -9,7 +9,7 @@ import torch
 
 from podium.generate import Sampling
 from podium.models import save_model
-from tests.generate.conftest import random_model, read
+from tests.generate.conftest import memory_for, random_model, read
 
 KINDS = {
     "llama": {"attention_bias": True, "tie_word_embeddings": True},
@@ -141,8 +141,8 @@ async def test_paused_and_resumed(oracle, make_engine):
 
 
 async def test_preempted(oracle, make_engine):
-    block_bytes = make_engine(oracle.model, format="fp32")._core.runner.block_bytes
-    engine = make_engine(oracle.model, max_rows=8, memory_bytes=12 * block_bytes, format="fp32")
+    runner = make_engine(oracle.model, format="fp32")._core.runner
+    engine = make_engine(oracle.model, max_rows=8, memory_bytes=memory_for(12, runner), format="fp32")
     prompts = sorted(oracle.prompts, key=len)[:40]
     answers = oracle.generate(prompts, 100)
     sampling = Sampling(max_tokens=100)

@@ -15,6 +15,7 @@ from podium.generate import Sampling
 from podium.generate.cache import BlockPool
 from podium.generate.engine import Core
 from podium.generate.sequence import Scoring, Sequence
+from tests.generate.conftest import choose_with_torch, memory_for
 
 SIZE = 4  # positions per block
 LETTERS = 26
@@ -72,8 +73,10 @@ class Checksums:
     block_size = SIZE
     block_bytes = 100
     invariant = True
-    vocab_size = VOCABULARY
+    vocab_size, hidden_size = VOCABULARY, 1
     weight_bytes = 0
+
+    choose = choose_with_torch
 
     def allocate(self, blocks):
         self.blocks = [bytearray(SIZE) for _ in range(blocks)]
@@ -137,7 +140,7 @@ class Driver:
             Letters(),
             positions=120,
             max_rows=rows,
-            memory_bytes=blocks * Checksums.block_bytes + 99,
+            memory_bytes=memory_for(blocks, self.runner),
             step_tokens=budget,
             proposer=Guesser(self.rng) if speculate else None,
         )
@@ -308,7 +311,7 @@ def test_random_use(blocks, rows, budget, speculate, one_thread):
 
 
 def test_what_was_released_last_is_reused_last_and_what_is_kept_after_that():
-    pool = BlockPool(6, SIZE)
+    pool = BlockPool(6, SIZE, endings=16)
     first, second, third = [[pool.take(), pool.take()] for _ in range(3)]
     for i, table in enumerate((first, second, third)):
         for j, block in enumerate(table):

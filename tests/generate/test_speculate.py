@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 import torch
 
-from podium.generate import Sampling, engine, speculate
+from podium.generate import Sampling, speculate
 from podium.generate.engine import Core
 from podium.generate.sequence import Sequence
 from podium.generate.speculate import Adaptive, DraftRequest, Guess, NGramProposer, StepTimes, within
+from tests.generate.conftest import choose_with_torch
 
 
 def ask(proposer, key, tokens, prompt="a", limit=3, budget=100):
@@ -314,7 +315,9 @@ class Trigrams:
     """A runner whose logits depend on the last two tokens that its blocks show: invariant by construction, and with
     probabilities that can be worked out."""
 
-    block_size, block_bytes, invariant, vocab_size, weight_bytes = SIZE, 100, True, VOCABULARY, 0
+    block_size, block_bytes, invariant, weight_bytes = SIZE, 100, True, 0
+    vocab_size, hidden_size = VOCABULARY, 1
+    choose = choose_with_torch
 
     def __init__(self, seed=0, spread=1.5):
         self.table = torch.randn(VOCABULARY, VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(seed))
@@ -480,10 +483,10 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
         proposers.append(Likeliest(runner.table))
         return proposers[-1]
 
-    exact = engine.choose
+    exact = Trigrams.choose
 
-    def typical(logits, settings, counters, *rest):
-        tokens, logprobs, *tops = exact(logits, settings, counters, *rest)
+    def typical(self, logits, samplings, counters, *rest):
+        tokens, logprobs, *tops = exact(self, logits, samplings, counters, *rest)
         guesses = [guess for chain in proposers[0].last for guess in (*chain, None)]
         if len(guesses) == len(tokens):
             for row, guess in enumerate(guesses):
@@ -491,6 +494,6 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
                     tokens[row] = guess
         return tokens, logprobs, *tops
 
-    monkeypatch.setattr(engine, "choose", typical)
+    monkeypatch.setattr(Trigrams, "choose", typical)
     deviations, _ = draw_many(proposer_of)
     assert deviations > 10

@@ -49,7 +49,7 @@ class BlockPool(Generic[Payload]):
         endings: prompts whose ending is remembered at most, since payloads are not counted among the blocks.
     """
 
-    def __init__(self, count: int, block_size: int, endings: int = 16) -> None:
+    def __init__(self, count: int, block_size: int, endings: int) -> None:
         self.count = count
         self.block_size = block_size
         self._held = [0] * count

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,13 +24,13 @@ from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.cache import BlockPool
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.generate.runner import Runner, Span, load_runner
-from podium.generate.sampling import Settings, adjust, check_sampling, choose, likeliest
+from podium.generate.sampling import adjust, check_sampling, likeliest
 from podium.generate.scheduler import Plan, Said, Scheduler
 from podium.generate.sequence import Output, Scoring, Sequence
 from podium.generate.speculate import DraftRequest, Proposer
 
 if TYPE_CHECKING:
-    from podium.models.transformer import Transformer
+    from podium.models import StoredModel, Transformer
     from podium.text import Tokenizer
 
 STEP_TOKENS = 512
@@ -37,6 +38,10 @@ STEP_TOKENS = 512
 
 DELIVERY_SECONDS = 0.02
 """Readers are woken this often at most, except for an ending, which is told at once."""
+
+
+MOST_ENDINGS = 16
+"""Prompts at most whose last logits are kept."""
 
 
 @dataclass(slots=True)
@@ -59,6 +64,18 @@ class EngineStats:
     accepted_tokens: int = 0  # … and found right
 
 
+def said_bytes(runner: Runner) -> int:
+    """Of what the model said at the end of a prompt: see scheduler.Said."""
+    return 4 * (runner.vocab_size + runner.hidden_size)
+
+
+def shares(runner: Runner, memory_bytes: int) -> tuple[int, int]:
+    """The blocks, and the endings of prompts remembered beside them, that `memory_bytes` hold."""
+    # Endings are for attempts that begin when the first is already under way: a small part of the budget.
+    endings = min(max(1, memory_bytes // 32 // said_bytes(runner)), MOST_ENDINGS)
+    return (memory_bytes - endings * said_bytes(runner)) // runner.block_bytes, endings
+
+
 class Core:
     """What runs on the engine's thread. Others may call `post`, `shut` and `stats` and nothing else."""
 
@@ -73,11 +90,11 @@ class Core:
         step_tokens: int,
         proposer: Proposer | None,
     ) -> None:
-        blocks = memory_bytes // runner.block_bytes
-        if not blocks:
+        blocks, endings = shares(runner, memory_bytes)
+        if blocks < 1:
             raise CompleterError(
                 f"memory_bytes {memory_bytes} is too little for one completion",
-                f"give at least {runner.block_bytes}, which is {runner.block_size} tokens",
+                f"give at least {said_bytes(runner) + runner.block_bytes}, which holds {runner.block_size} tokens",
             )
         self.runner = runner
         self.tokenizer = tokenizer
@@ -85,7 +102,7 @@ class Core:
         self.context = min(positions, blocks * runner.block_size)
         self.failure: CompleterError | None = None
         runner.allocate(blocks)
-        self.pool: BlockPool[Said] = BlockPool(blocks, runner.block_size)
+        self.pool: BlockPool[Said] = BlockPool(blocks, runner.block_size, endings)
         self.scheduler = Scheduler(self.pool, runner.copy, max_rows, step_tokens)
         self._counts = EngineStats(blocks_total=blocks)
         self._commands: deque[Callable[[], None]] = deque()
@@ -95,7 +112,7 @@ class Core:
         self._untold: set[Sequence] = set()
         self._told = 0.0
         self._drawn: list[Sequence] = []
-        self._settings = Settings([], torch.device("cpu"))
+        self._samplings: list[Sampling] = []
 
     def post(self, command: Callable[[], None]) -> bool:
         """Have `command` run between two steps; False when the engine is no longer there to do it."""
@@ -302,8 +319,9 @@ class Core:
         counters = [s.usage.completion_tokens + i for s, guesses in drawing for i in range(1 + len(guesses))]
         if self._drawn != owners:
             self._drawn = owners
-            self._settings = Settings([sequence.sampling for sequence in owners], logits.device)
-        tokens, logprobs, tops = choose(logits, self._settings, counters, self._adjusted(drawing, logits))
+            self._samplings = [sequence.sampling for sequence in owners]
+        adjusted = self._adjusted(drawing, logits)
+        tokens, logprobs, tops = self.runner.choose(logits, self._samplings, counters, adjusted)
         row = 0
         for sequence, guesses in drawing:
             finish: Finish | None = None
@@ -423,6 +441,7 @@ class Engine:
     """Answers with a model, many completions at a time. Implements Completer.
 
     Args:
+        model: the C kernels pack their own copy of the weights. With a StoredModel that copy is the only one.
         max_rows: completions computed side by side; more wait in order of arrival.
         memory_bytes: for keys and values; with it, the longest context may be shorter than the model's.
         threads: of matrix products (None: one per core).
@@ -440,7 +459,7 @@ class Engine:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | StoredModel,
         tokenizer: Tokenizer,
         *,
         max_rows: int = 48,
@@ -477,6 +496,21 @@ class Engine:
         self._thread.start()
         # Also runs when the engine is dropped unclosed and when the interpreter ends.
         self._finalizer = weakref.finalize(self, _close, self._core, self._thread)
+
+    @classmethod
+    def load(cls, folder: Path | str, **options: Any) -> Engine:
+        """The engine of a model folder, with the arguments of Engine; never more than one layer in memory unpacked.
+
+        Raises:
+            InputError: a folder that holds no whole model with a tokenizer, and as Engine does.
+            CompleterError: as Engine does.
+        """
+        from podium.models import StoredModel
+
+        stored = StoredModel(folder)
+        if stored.tokenizer is None:
+            raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
+        return cls(stored, stored.tokenizer, **options)
 
     @property
     def context(self) -> int:

@@ -26,7 +26,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from podium.errors import CompleterError, InputError, PodiumError, PromptTooLong
+from podium.errors import CompleterError, PodiumError, PromptTooLong
 from podium.generate.protocol import Completion, Piece, Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -54,12 +54,8 @@ class EngineSpec:
     def load(self, threads: int | None) -> Engine:
         """Raises InputError for a folder that holds no model with a tokenizer, CompleterError as Engine does."""
         from podium.generate.engine import Engine
-        from podium.models import load_model
 
-        network, tokenizer = load_model(self.folder)
-        if tokenizer is None:
-            raise InputError(f"{self.folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
-        return Engine(network, tokenizer, threads=threads, name=self.name, **self.options)
+        return Engine.load(self.folder, threads=threads, name=self.name, **self.options)
 
 
 class EngineWorker:

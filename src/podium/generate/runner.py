@@ -16,9 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from podium.errors import CompleterError, InputError
+from podium.generate.sampling import Settings, choose
+from podium.models.transformer import Transformer
 
 if TYPE_CHECKING:
-    from podium.models.transformer import Transformer
+    from podium.generate.protocol import Sampling
+    from podium.generate.sampling import Chosen
+    from podium.models import StoredModel
 
 BLOCK_SIZE = 32
 FORMATS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -47,6 +51,7 @@ class Runner(Protocol):
     block_bytes: int
     invariant: bool
     vocab_size: int
+    hidden_size: int
     weight_bytes: int
 
     def allocate(self, blocks: int) -> None:
@@ -63,6 +68,20 @@ class Runner(Protocol):
 
         Returns:
             Logits [W, V] and states after the last norm [W, D], both fp32; W is the sum of `wanted`, in order.
+        """
+        ...
+
+    def choose(
+        self, logits: Tensor, samplings: Sequence[Sampling], counters: Sequence[int], adjusted: Tensor | None = None
+    ) -> Chosen:
+        """The next token of each row, as sampling.choose draws it: from the distribution of the row's settings, and
+        the same one whatever rows stand beside it.
+
+        Args:
+            logits: [R, V] fp32.
+            samplings: [R]; the same list as the last time where the rows are the same.
+            counters: [R], how many tokens each row has drawn before.
+            adjusted: the logits to draw from, where these are not `logits`.
         """
         ...
 
@@ -92,7 +111,7 @@ class TorchRunner:
         weight = model.embedding.weight
         self.model = model
         self.block_size = block_size
-        self.vocab_size = config.vocab_size
+        self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
         self.device, self.dtype = weight.device, weight.dtype
         self.layers, self.kv_heads, self.head_dim = (
             config.num_hidden_layers,
@@ -103,6 +122,8 @@ class TorchRunner:
         self.block_bytes = 2 * self.layers * self.kv_heads * block_size * self.head_dim * self.dtype.itemsize
         self.weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
         self._pool = torch.empty(0)
+        self._samplings: Sequence[Sampling] = ()
+        self._settings = Settings((), self.device)
 
     def allocate(self, blocks: int) -> None:
         shape = (self.layers, 2, self.kv_heads, blocks, self.block_size, self.head_dim)
@@ -161,6 +182,13 @@ class TorchRunner:
         hidden = hidden.index_select(0, self._on_device(wanted))
         return self.model.head(hidden).float(), hidden.float()
 
+    def choose(
+        self, logits: Tensor, samplings: Sequence[Sampling], counters: Sequence[int], adjusted: Tensor | None = None
+    ) -> Chosen:
+        if samplings is not self._samplings:
+            self._samplings, self._settings = samplings, Settings(samplings, logits.device)
+        return choose(logits, self._settings, counters, adjusted)
+
     def _groups(self, spans: Sequence[Span], positions: list[np.ndarray], ends: np.ndarray) -> list[_Group]:
         """Spans of equal length and similar context, so that little of what is gathered is padding."""
         size = self.block_size
@@ -192,7 +220,9 @@ class TorchRunner:
         return torch.from_numpy(numbers.astype(np.int64, copy=False)).to(self.device, non_blocking=True)
 
 
-def load_runner(model: Transformer, kernel: str, format: str | None, threads: int | None) -> tuple[Runner, str]:
+def load_runner(
+    model: Transformer | StoredModel, kernel: str, format: str | None, threads: int | None
+) -> tuple[Runner, str]:
     """The runner for `kernel`, and what it is, in words.
 
     Args:
@@ -200,36 +230,32 @@ def load_runner(model: Transformer, kernel: str, format: str | None, threads: in
         format: of the native kernel's weights; None: fp16. torch computes with the model's own.
 
     Raises:
-        InputError: an unknown kernel or format, or one that torch does not have here.
-        CompleterError: native was asked for and cannot be had.
+        InputError: an unknown kernel or format, one that torch does not have here, or a stored model's weights that
+            hold NaN.
+        CompleterError: native was asked for and cannot be had, or there is no memory for it.
     """
-    own = FORMATS.get(model.embedding.weight.dtype, str(model.embedding.weight.dtype))
-    device = model.embedding.weight.device.type
     if kernel not in ("auto", "torch", "native"):
         raise InputError(f"kernel is {kernel!r}", "it must be 'auto', 'torch' or 'native'")
-    if kernel == "torch":
-        if format not in (None, own):
-            raise InputError(
-                f"format is {format!r}, and the torch kernel computes with the model's own {own}",
-                "use the native kernel, or convert the model",
-            )
-        return TorchRunner(model), f"torch, {own} on {device}"
-    missing = f"the model is on {device}"
-    if device == "cpu":
-        chosen = format or "fp16"
-        try:
-            from podium.generate.native.runner import NativeRunner
+    why = ""
+    if kernel != "torch":
+        from podium.generate.native.runner import NativeRunner, missing
 
+        reason = missing(model)
+        if reason is None:
+            chosen = format or "fp16"
             # Exact weights are asked for by those who want exact numbers: keys and values are not rounded either.
-            runner = NativeRunner(
-                model,
-                format=chosen,
-                threads=threads or torch.get_num_threads(),
-                kv="fp32" if chosen == "fp32" else "fp16",
-            )
+            kv = "fp32" if chosen == "fp32" else "fp16"
+            runner = NativeRunner(model, format=chosen, threads=threads or torch.get_num_threads(), kv=kv)
             return runner, f"native, {chosen} weights"
-        except CompleterError as error:
-            missing = error.message
-    if kernel == "native":
-        raise CompleterError(f"the native kernel cannot be used: {missing}", "use kernel 'auto' or 'torch'")
-    return TorchRunner(model), f"torch, {own} on {device}, since the native kernel cannot be used: {missing}"
+        if kernel == "native":
+            raise CompleterError(f"the native kernel cannot be used: {reason}", "use kernel 'auto' or 'torch'")
+        why = f", since the native kernel cannot be used: {reason}"
+    network = model if isinstance(model, Transformer) else model.load()
+    weight = network.embedding.weight
+    own = FORMATS.get(weight.dtype, str(weight.dtype))
+    if kernel == "torch" and format not in (None, own):
+        raise InputError(
+            f"format is {format!r}, and the torch kernel computes with the model's own {own}",
+            "use the native kernel, or convert the model",
+        )
+    return TorchRunner(network), f"torch, {own} on {weight.device.type}{why}"

@@ -91,6 +91,12 @@ def adjust(
         logits[torch.tensor(list(forbidden), device=logits.device)] = float("-inf")
 
 
+Top: TypeAlias = tuple[tuple[int, float], ...]
+"""The likeliest tokens of a row with their log-probabilities, likeliest first."""
+
+Chosen: TypeAlias = tuple[list[int], list[float], list[Top]]
+"""Per row: a token, its log-probability, and the likeliest ones that were asked for."""
+
 _Draw: TypeAlias = "Callable[[Tensor, _Group, Sequence[int]], Tensor]"
 """weights [R, V], their settings, how many tokens each row has drawn -> tokens [R]"""
 
@@ -131,9 +137,7 @@ class _Group:
         self.min_p = column([s.min_p for s in rows])
 
 
-def choose(
-    logits: Tensor, settings: Settings, counters: Sequence[int], adjusted: Tensor | None = None
-) -> tuple[list[int], list[float], list[tuple[tuple[int, float], ...]]]:
+def choose(logits: Tensor, settings: Settings, counters: Sequence[int], adjusted: Tensor | None = None) -> Chosen:
     """The next token of each row of logits [R, V]; its log-probability under the unfiltered distribution at
     temperature 1, before penalties; and of as many of the likeliest tokens as the row asks for, likeliest first.
 
@@ -156,7 +160,7 @@ def choose(
     return tokens.tolist(), chosen.tolist(), likeliest(logprobs, settings.top)
 
 
-def likeliest(logprobs: Tensor, counts: Sequence[int]) -> list[tuple[tuple[int, float], ...]]:
+def likeliest(logprobs: Tensor, counts: Sequence[int]) -> list[Top]:
     """The `counts[i]` likeliest tokens of row i of logprobs [R, V], with their log-probabilities."""
     most = min(max(counts, default=0), logprobs.shape[-1])
     if not most:

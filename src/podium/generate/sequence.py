@@ -19,12 +19,12 @@ from podium.generate.stopping import StopWatch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from podium.generate.sampling import Top
     from podium.text import Decoder, Tokenizer
 
 _numbers = itertools.count()
 
 State = Literal["waiting", "running", "paused", "done"]
-Top = tuple[tuple[int, float], ...]
 
 
 class Output(NamedTuple):

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from podium.models.checkpoint import load_model, save_model
+    from podium.models.checkpoint import StoredModel, load_model, save_model
     from podium.models.config import RopeConfig, TransformerConfig
     from podium.models.transformer import Attend, Transformer
 
-__all__ = ["Attend", "RopeConfig", "Transformer", "TransformerConfig", "load_model", "save_model"]
+__all__ = ["Attend", "RopeConfig", "StoredModel", "Transformer", "TransformerConfig", "load_model", "save_model"]
 
 _HOMES = {
     "load_model": "checkpoint",
     "save_model": "checkpoint",
+    "StoredModel": "checkpoint",
     "RopeConfig": "config",
     "TransformerConfig": "config",
     "Attend": "transformer",

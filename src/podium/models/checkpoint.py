@@ -7,12 +7,14 @@ nothing of training state.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from podium.errors import InputError
 from podium.models.config import TransformerConfig
@@ -23,6 +25,64 @@ from podium.text import Tokenizer
 MAX_SHARD_BYTES = 5_000_000_000
 
 
+class StoredModel:
+    """A model folder whose weights stay on disk until a part of them is asked for.
+
+    `model` has shapes and no weights (it is on the meta device); `tokenizer` is None where the folder has none.
+
+    Raises:
+        InputError: no config.json or not JSON, unknown model_type, tensors missing or of the wrong shape, truncated
+            files, or a tokenizer with more entries than the embedding has rows.
+    """
+
+    def __init__(self, folder: Path | str, dtype: torch.dtype = torch.float32) -> None:
+        self.folder = Path(folder)
+        self.config = TransformerConfig.from_hf(read_config(self.folder))
+        weights = Weights(self.folder)
+        has_tokenizer = (self.folder / "tokenizer.json").exists()
+        self.tokenizer = Tokenizer.load(self.folder) if has_tokenizer else None
+        if self.tokenizer is not None:
+            check_vocabulary(self.tokenizer, self.config, self.folder)
+        with torch.device("meta"):
+            self.model = Transformer(self.config).to(dtype)
+        weights.check(tensor_shapes(self.config))
+
+    def load(self, device: torch.device | str = "cpu") -> Transformer:
+        """The whole model. Beside it, memory holds one tensor. Raises InputError for NaN or infinity."""
+        weights = Weights(self.folder)
+        model = self.model.to_empty(device=device)
+        _fill(slots(model), weights)
+        return model
+
+    @contextmanager
+    def layer(self, number: int) -> Iterator[Block]:
+        """One layer, on the CPU, with its weights until the context ends. Raises InputError as `load` does."""
+        block = self.model.layers[number]
+        assert isinstance(block, Block)
+        with self._held(block):
+            _fill(_layer_slots(self.config, number, block), Weights(self.folder))
+            yield block
+
+    @contextmanager
+    def ends(self) -> Iterator[Transformer]:
+        """The model with the weights before and behind its layers, and without theirs, until the context ends."""
+        model = self.model
+        with ExitStack() as held:
+            for part in (model.embedding, model.norm, model.unembedding):
+                if part is not None:
+                    held.enter_context(self._held(part))
+            _fill(chain(_first_slots(model), _last_slots(model)), Weights(self.folder))
+            yield model
+
+    @contextmanager
+    def _held(self, part: nn.Module) -> Iterator[None]:
+        part.to_empty(device="cpu")
+        try:
+            yield
+        finally:
+            part.to("meta")
+
+
 def load_model(
     folder: Path | str, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> tuple[Transformer, Tokenizer | None]:
@@ -31,23 +91,17 @@ def load_model(
     Weights are converted to `dtype` one tensor at a time: beside the model, memory holds one tensor.
 
     Raises:
-        InputError: no config.json or not JSON, unknown model_type, tensors missing, of the wrong shape or holding
-            NaN, truncated files, or a tokenizer with more entries than the embedding has rows.
+        InputError: as StoredModel does, or weights that hold NaN or infinity.
     """
-    folder = Path(folder)
-    config = TransformerConfig.from_hf(read_config(folder))
-    weights = Weights(folder)
-    tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").exists() else None
-    if tokenizer is not None:
-        check_vocabulary(tokenizer, config, folder)
-    with torch.device("meta"):
-        model = Transformer(config)
-    weights.check(tensor_shapes(config))
-    model = model.to(dtype).to_empty(device=device)
-    with torch.no_grad():
-        for slot in slots(model):
-            slot.load(weights[slot.name])
-    return model, tokenizer
+    stored = StoredModel(folder, dtype)
+    return stored.load(device), stored.tokenizer
+
+
+@torch.no_grad()
+def _fill(parts: Iterable[Slot], weights: Weights) -> None:
+    # `weights` is dropped by those who call: what was read of a mapped file counts as this process's memory until then.
+    for slot in parts:
+        slot.load(weights[slot.name])
 
 
 def save_model(
@@ -119,7 +173,24 @@ class Slot:
 
 def slots(model: Transformer) -> Iterator[Slot]:
     """Every Hugging Face tensor of the model, in file order."""
-    config = model.config
+    yield from _first_slots(model)
+    for number, block in enumerate(model.layers):
+        assert isinstance(block, Block)
+        yield from _layer_slots(model.config, number, block)
+    yield from _last_slots(model)
+
+
+def _first_slots(model: Transformer) -> Iterator[Slot]:
+    yield _whole("model.embed_tokens.weight", model.embedding.weight)
+
+
+def _last_slots(model: Transformer) -> Iterator[Slot]:
+    yield _whole("model.norm.weight", model.norm.weight)
+    if model.unembedding is not None:
+        yield _whole("lm_head.weight", model.unembedding.weight)
+
+
+def _layer_slots(config: TransformerConfig, number: int, block: Block) -> Iterator[Slot]:
     size = config.head_dim
     queries, keys = config.num_attention_heads * size, config.num_key_value_heads * size
     rows = {
@@ -131,31 +202,25 @@ def slots(model: Transformer) -> Iterator[Slot]:
         "up_proj": config.intermediate_size,
         "down_proj": config.hidden_size,
     }
-    yield _whole("model.embed_tokens.weight", model.embedding.weight)
-    for number, block in enumerate(model.layers):
-        assert isinstance(block, Block)
-        attention, feed_forward = block.attention, block.feed_forward
-        prefix = f"model.layers.{number}"
-        yield _whole(f"{prefix}.input_layernorm.weight", block.attention_norm.weight)
-        yield _whole(f"{prefix}.post_attention_layernorm.weight", block.feed_forward_norm.weight)
-        if attention.q_norm is not None and attention.k_norm is not None:
-            yield _paired(f"{prefix}.self_attn.q_norm.weight", attention.q_norm.weight, size)
-            yield _paired(f"{prefix}.self_attn.k_norm.weight", attention.k_norm.weight, size)
-        for linear, home, names in (
-            (attention.qkv, "self_attn", ("q_proj", "k_proj", "v_proj")),
-            (attention.output, "self_attn", ("o_proj",)),
-            (feed_forward.gate_up, "mlp", ("gate_proj", "up_proj")),
-            (feed_forward.down, "mlp", ("down_proj",)),
-        ):
-            for kind, parameter in (("weight", linear.weight), ("bias", linear.bias)):
-                if parameter is None:
-                    continue
-                for name, part in zip(names, parameter.split([rows[name] for name in names]), strict=True):
-                    full_name = f"{prefix}.{home}.{name}.{kind}"
-                    yield _paired(full_name, part, size) if name in ("q_proj", "k_proj") else _whole(full_name, part)
-    yield _whole("model.norm.weight", model.norm.weight)
-    if model.unembedding is not None:
-        yield _whole("lm_head.weight", model.unembedding.weight)
+    attention, feed_forward = block.attention, block.feed_forward
+    prefix = f"model.layers.{number}"
+    yield _whole(f"{prefix}.input_layernorm.weight", block.attention_norm.weight)
+    yield _whole(f"{prefix}.post_attention_layernorm.weight", block.feed_forward_norm.weight)
+    if attention.q_norm is not None and attention.k_norm is not None:
+        yield _paired(f"{prefix}.self_attn.q_norm.weight", attention.q_norm.weight, size)
+        yield _paired(f"{prefix}.self_attn.k_norm.weight", attention.k_norm.weight, size)
+    for linear, home, names in (
+        (attention.qkv, "self_attn", ("q_proj", "k_proj", "v_proj")),
+        (attention.output, "self_attn", ("o_proj",)),
+        (feed_forward.gate_up, "mlp", ("gate_proj", "up_proj")),
+        (feed_forward.down, "mlp", ("down_proj",)),
+    ):
+        for kind, parameter in (("weight", linear.weight), ("bias", linear.bias)):
+            if parameter is None:
+                continue
+            for name, part in zip(names, parameter.split([rows[name] for name in names]), strict=True):
+                full_name = f"{prefix}.{home}.{name}.{kind}"
+                yield _paired(full_name, part, size) if name in ("q_proj", "k_proj") else _whole(full_name, part)
 
 
 def _whole(name: str, tensor: Tensor) -> Slot:

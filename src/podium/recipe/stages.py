@@ -513,12 +513,8 @@ def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estima
 def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> StageReport:
     """An exam sat by a model: results.jsonl, attempts.jsonl, summary.json."""
     from podium.generate.engine import Engine
-    from podium.models import load_model
     from podium.solve import ExamConfig
 
-    model, text = load_model(_folder(inputs[MODEL], MODEL))
-    if text is None:
-        raise InputError(f"{inputs[MODEL]}: no tokenizer in this folder", "save the model with its tokenizer")
     rows = read_rows(_file(inputs["problems"], "exam.jsonl"), Problem)[: params.take]
     config = ExamConfig.model_validate(
         {
@@ -530,9 +526,8 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
             "seed": context.seed,
         }
     )
-    engine = Engine(
-        model,
-        text,
+    engine = Engine.load(
+        _folder(inputs[MODEL], MODEL),
         max_rows=params.attempts,
         memory_bytes=int(params.memory_gb * 2**30),
         threads=params.threads,

@@ -20,7 +20,7 @@ from podium.generate.native.build import native_library
 from podium.generate.native.linear import PackedLinear, available_isas, isa, set_isa
 from podium.generate.native.runner import BLOCK_SIZE, FORMATS, NativeRunner
 from podium.generate.runner import Span
-from podium.models import Transformer, TransformerConfig
+from podium.models import StoredModel, Transformer, TransformerConfig, save_model
 from podium.models.config import RopeConfig
 
 pytestmark = pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
@@ -385,14 +385,16 @@ def test_dynamic_rope_is_refused_beyond_its_context() -> None:
         whole(runner, words(65))
 
 
-def test_released_weights_are_gone_and_the_runner_goes_on() -> None:
-    model = tiny(tie_word_embeddings=True)
-    tokens = words(40)
-    want = whole(runner_of(model), tokens)
-    runner = NativeRunner(model, format="fp32", threads=1, kv="fp32", release=True)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 0
+@pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("qwen2", False), ("qwen3", False)])
+def test_a_stored_model_is_packed_layer_by_layer_and_computes_the_same(kind: str, tied: bool, tmp_path: Path) -> None:
+    model = tiny(kind, tie_word_embeddings=tied)
+    save_model(tmp_path / "model", model)
+    stored = StoredModel(tmp_path / "model")
+    runner = NativeRunner(stored, format="fp32", threads=1, kv="fp32")
+    assert all(parameter.is_meta for parameter in stored.model.parameters())
     runner.allocate(POOL)
-    assert torch.equal(whole(runner, tokens), want)
+    tokens = words(40)
+    assert torch.equal(whole(runner, tokens), whole(runner_of(model), tokens))
 
 
 def test_sizes_are_reported() -> None:

@@ -275,8 +275,59 @@ TARGET static void NAMED(finish)(const float *totals, const float *mixed, int si
     for (int i = 0; i < size; i++) out[i] = mixed[i] * scale;
 }
 
+/* The passes over a row of logits that draw.h asks for. */
+TARGET static float NAMED(largest)(const float *x, int n, int *part) {
+    float best = -INFINITY;
+    *part = 0;
+    for (int begin = 0; begin < n; begin += DRAW_PART) {
+        int end = begin + DRAW_PART < n ? begin + DRAW_PART : n, i = begin;
+        V top = V_SET(-INFINITY);
+        for (; i + LANES <= end; i += LANES) top = V_MAX(V_LOAD(x + i), top);
+        float most = NAMED(maximum)(top);
+        for (; i < end; i++) most = x[i] > most ? x[i] : most;
+        if (most > best) {
+            best = most;
+            *part = begin / DRAW_PART;
+        }
+    }
+    return best;
+}
+
+TARGET static void NAMED(weigh)(const float *x, int n, float largest, float scale, float *weights, double *ends) {
+    V top = V_SET(largest), times = V_SET(scale), tiny = V_SET(1e-37f);
+    double sum = 0.0;
+    for (int begin = 0; begin < n; begin += DRAW_PART) {
+        V total = V_SET(0.0f);
+        for (int i = begin; i < begin + DRAW_PART; i += LANES) {
+            V value;
+            if (i + LANES <= n) {
+                value = V_LOAD(x + i);
+            } else {
+                float rest[LANES];
+                for (int j = 0; j < LANES; j++) rest[j] = i + j < n ? x[i + j] : -INFINITY;
+                value = V_LOAD(rest);
+            }
+            value = V_ABOVE(NAMED(exponential)(V_MUL(V_SUB(value, top), times)), tiny);
+            V_STORE(weights + i, value);
+            total = V_ADD(total, value);
+        }
+        ends[begin / DRAW_PART] = sum += (double)NAMED(sum)(total);
+    }
+}
+
+TARGET static double NAMED(above)(const float *weights, int n, float least) {
+    V limit = V_SET(least);
+    double sum = 0.0;
+    for (int begin = 0; begin < n; begin += DRAW_PART) {
+        V total = V_SET(0.0f);
+        for (int i = begin; i < begin + DRAW_PART; i += LANES) total = V_ADD(total, V_ABOVE(V_LOAD(weights + i), limit));
+        sum += (double)NAMED(sum)(total);
+    }
+    return sum;
+}
+
 static const struct lanes NAMED(table) = {
-    LANES, NAMED(rms_norm), NAMED(rotate), NAMED(gate), NAMED(add), NAMED(widen), NAMED(remember),
+    LANES, {NAMED(largest), NAMED(weigh), NAMED(above)}, NAMED(rms_norm), NAMED(rotate), NAMED(gate), NAMED(add), NAMED(widen), NAMED(remember),
     NAMED(attend_single), NAMED(attend_half), NAMED(finish),
 };
 
@@ -304,3 +355,4 @@ static const struct lanes NAMED(table) = {
 #undef V_MAX
 #undef V_MIN
 #undef V_SCALE
+#undef V_ABOVE

@@ -10,19 +10,24 @@ import ctypes
 import os
 import weakref
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from podium.errors import CompleterError, InputError, nearest
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import CLinear
+from podium.generate.sampling import Settings, choose
+from podium.models import StoredModel
 
 if TYPE_CHECKING:
+    from podium.generate.protocol import Sampling
     from podium.generate.runner import Span
+    from podium.generate.sampling import Chosen, Top
     from podium.models.transformer import Block, Transformer
 
 FORMATS: dict[str, int] = {"fp32": 0, "fp16": 1, "int8": 2, "w8a16": 3, "w4a16": 4, "fp8": 5, "bf16": 6}  # LinearFormat
@@ -63,21 +68,68 @@ class _Step(ctypes.Structure):
     )
 
 
-def unsupported(model: Transformer) -> str | None:
-    """Why this model cannot be run here, or None."""
-    config, device = model.config, model.embedding.weight.device
-    if device.type != "cpu":
-        return f"it is on {device}"
-    if config.head_dim % 8 or not 8 <= config.head_dim <= _MAX_HEAD_DIM:
-        return f"head_dim {config.head_dim} is not a multiple of 8 up to {_MAX_HEAD_DIM}"
-    return None
+class _Held:
+    """A model in memory, as StoredModel shows one on disk."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model, self.config = model, model.config
+
+    @contextmanager
+    def layer(self, number: int) -> Iterator[Block]:
+        yield cast("Block", self.model.layers[number])
+
+    @contextmanager
+    def ends(self) -> Iterator[Transformer]:
+        yield self.model
+
+
+class _Draw(ctypes.Structure):
+    _fields_ = (
+        ("rows", ctypes.c_int),
+        ("row", ctypes.c_void_p),
+        ("ask", ctypes.c_void_p),
+        ("logits", ctypes.c_void_p),
+        ("plain", ctypes.c_void_p),
+        ("token", ctypes.c_void_p),
+        ("logprob", ctypes.c_void_p),
+        ("logsum", ctypes.c_void_p),
+    )
+
+
+_ASK = np.dtype(  # DrawAsk
+    [("temperature", "f4"), ("top_p", "f4"), ("min_p", "f4"), ("seed", "u8"), ("number", "u8")], align=True
+)
+
+
+class _Asks:
+    """The settings of some rows as the C code reads them; rows with top-k, which it does not know, are left out."""
+
+    def __init__(self, samplings: Sequence[Sampling]) -> None:
+        self.rows = np.array([i for i, s in enumerate(samplings) if not s.top_k or not s.temperature], np.int32)
+        self.others = [i for i, s in enumerate(samplings) if s.top_k and s.temperature]
+        self.settings = Settings([samplings[i] for i in self.others], torch.device("cpu"))
+        self.asks = np.array(
+            [(s.temperature, s.top_p, s.min_p, s.seed & (1 << 64) - 1, 0) for s in (samplings[i] for i in self.rows)],
+            _ASK,
+        )
+
+
+def missing(model: Transformer | StoredModel) -> str | None:
+    """Why this model cannot be run by C kernels here, or None."""
+    size = model.config.head_dim
+    if not isinstance(model, StoredModel) and model.embedding.weight.device.type != "cpu":
+        return f"the model is on {model.embedding.weight.device}"
+    if size % 8 or not 8 <= size <= _MAX_HEAD_DIM:
+        return f"head_dim {size} is not a multiple of 8 up to {_MAX_HEAD_DIM}"
+    native = native_library()
+    return native.reason if native.library is None else None
 
 
 class NativeRunner:
     """Steps of `model` computed in C by `threads` threads (the caller's own and sleepers woken for each step).
 
     Weights are rounded to `format` (all matrices, the head too; embedding lookups are fp16, in fp32 fp32; norms and
-    sums fp32), keys and values to `kv`. With `release` each parameter of the model is emptied as soon as it is packed.
+    sums fp32), keys and values to `kv`. Of a StoredModel one layer at a time is in memory beside what is packed.
 
     Raises:
         CompleterError: no C library here, or a shape that it does not know.
@@ -89,12 +141,11 @@ class NativeRunner:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | StoredModel,
         *,
         format: str = "fp16",
         threads: int,
         kv: Literal["fp32", "fp16"] = "fp16",
-        release: bool = False,
     ) -> None:
         if format not in FORMATS:
             raise InputError(f"unknown weight format {format!r}", nearest(format, FORMATS))
@@ -103,15 +154,14 @@ class NativeRunner:
         if threads < 1:
             raise InputError(f"threads is {threads}", "it must be at least 1")
         config = model.config
-        if reason := unsupported(model):
-            raise CompleterError(f"the native engine cannot run this model: {reason}", "use the torch engine")
+        if reason := missing(model):
+            raise CompleterError(f"the native engine cannot be had: {reason}", "use the torch engine")
         self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
         self.threads = threads
-        native = native_library()
-        if native.library is None:
-            raise CompleterError(f"the native engine cannot be had: {native.reason}", "use the torch engine")
-        self._library = _declare(native.library)
-        self._config, self._format, self._release = config, FORMATS[format], release
+        library = native_library().library
+        assert library is not None
+        self._library = _declare(library)
+        self._config, self._format = config, FORMATS[format]
         half = format != "fp32"
         shape = _Shape(
             config.num_hidden_layers,
@@ -134,13 +184,16 @@ class NativeRunner:
         self._process = os.getpid()
         weakref.finalize(self, _free, self._library, stack, self._process)
         self._linear_bytes = 0
-        self._pack(model, np.float16 if half else np.float32)
+        stored = model if isinstance(model, StoredModel) else _Held(model)
+        self._pack(stored, np.float16 if half else np.float32)
         self.weight_bytes = self._linear_bytes + sum(kept.nbytes for kept in self._kept)
         self.block_bytes: int = self._library.stack_block_bytes(self._stack)
-        self._rope = model.rope
+        self._rope = stored.model.rope
         self._positions = 0
         self._angles: tuple[np.ndarray, ...] = ()
         self._pool = np.zeros(0, np.uint8)
+        self._samplings: Sequence[Sampling] = ()
+        self._asks = _Asks(())
         self._start_threads()
 
     def allocate(self, blocks: int) -> None:
@@ -180,10 +233,7 @@ class NativeRunner:
             end = max(end, start + count)
         if end > self._positions:
             self._extend_angles(end)
-        if os.getpid() != self._process:
-            # A fork copies the memory of the threads, not the threads.
-            self._process = os.getpid()
-            self._start_threads()
+        self._own_threads()
         logits, hidden = torch.empty(rows, self.vocab_size), torch.empty(rows, self.hidden_size)
         step = _Step(len(spans), *(a.buffer_info()[0] for a in (tokens, starts, counts, wanted, lengths, tables)))
         result = self._library.stack_step(self._stack, ctypes.byref(step), logits.data_ptr(), hidden.data_ptr())
@@ -197,11 +247,62 @@ class NativeRunner:
             )
         return logits, hidden
 
+    def choose(
+        self, logits: Tensor, samplings: Sequence[Sampling], counters: Sequence[int], adjusted: Tensor | None = None
+    ) -> Chosen:
+        """See Runner. In C but for rows with top-k."""
+        if samplings is not self._samplings:
+            self._samplings, self._asks = samplings, _Asks(samplings)
+        asks = self._asks
+        logits = logits.contiguous()
+        drawn_from = logits if adjusted is None else adjusted.contiguous()
+        rows = len(asks.rows)
+        asks.asks["number"] = np.asarray(counters, np.uint64)[asks.rows]
+        tokens, logprobs, logsums = np.empty(rows, np.int32), np.empty(rows, np.float32), np.empty(rows, np.float32)
+        draw = _Draw(
+            rows,
+            asks.rows.ctypes.data,
+            asks.asks.ctypes.data,
+            drawn_from.data_ptr(),
+            logits.data_ptr(),
+            tokens.ctypes.data,
+            logprobs.ctypes.data,
+            logsums.ctypes.data,
+        )
+        self._own_threads()
+        if self._library.stack_draw(self._stack, ctypes.byref(draw)):
+            raise CompleterError("no memory to draw a token", "free some, or use a smaller model")
+        if not asks.others and not any(s.top_logprobs for s in samplings):
+            return tokens.tolist(), logprobs.tolist(), [()] * rows
+        found, shown = np.empty(len(samplings), np.int64), np.empty(len(samplings))
+        tops: list[Top] = [()] * len(samplings)
+        found[asks.rows], shown[asks.rows] = tokens, logprobs
+        for row, logsum in zip(asks.rows.tolist(), logsums, strict=True):
+            if count := samplings[row].top_logprobs:
+                values, ids = logits[row].topk(min(count, self.vocab_size))
+                best = values.numpy()
+                # The same roundings as in C: a token has one log-probability, wherever it is told.
+                tops[row] = tuple(zip(ids.tolist(), (best - best[0] - logsum).tolist(), strict=True))
+        if asks.others:
+            at = torch.tensor(asks.others)
+            mine = None if adjusted is None else adjusted[at]
+            others = choose(logits[at], asks.settings, [counters[i] for i in asks.others], mine)
+            found[asks.others], shown[asks.others] = others[:2]
+            for row, top in zip(asks.others, others[2], strict=True):
+                tops[row] = top
+        return found.tolist(), shown.tolist(), tops
+
     def seconds(self) -> dict[str, float]:
         """Wall seconds so far by part of the steps."""
         seconds = (ctypes.c_double * 3)()
         self._library.stack_seconds(self._stack, seconds)
         return dict(zip(("linear", "attention", "rest"), seconds, strict=True))
+
+    def _own_threads(self) -> None:
+        if os.getpid() != self._process:
+            # A fork copies the memory of the threads, not the threads.
+            self._process = os.getpid()
+            self._start_threads()
 
     def _start_threads(self) -> None:
         if self._library.stack_start_threads(self._stack, self.threads):
@@ -223,42 +324,41 @@ class NativeRunner:
         self._positions = room
 
     @torch.no_grad()
-    def _pack(self, model: Transformer, embedding_type: type[np.floating]) -> None:
+    def _pack(self, stored: StoredModel | _Held, embedding_type: type[np.floating]) -> None:
+        # The largest matrices first, while little else is in memory.
+        with stored.ends() as model:
+            self._norm(_LAST_NORM, 0, model.norm.weight)
+            embedding = model.embedding.weight
+            table = self._keep(np.empty(embedding.shape, embedding_type))
+            for part, to in zip(embedding.split(_ROWS_AT_ONCE), _split(table), strict=True):
+                to[:] = part.float().numpy().astype(embedding_type)
+            self._library.stack_set_embedding(self._stack, table.ctypes.data)
+            self._matrix(_HEAD, 0, embedding if model.unembedding is None else model.unembedding.weight, None, None)
+        for number in range(self._config.num_hidden_layers):
+            with stored.layer(number) as block:
+                self._pack_layer(number, block)
+
+    def _pack_layer(self, number: int, block: Block) -> None:
         config = self._config
         heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        for number, block in enumerate(cast("Iterable[Block]", model.layers)):
-            attention, feed_forward = block.attention, block.feed_forward
-            turned = (heads + kv_heads) * size
-            rows = torch.arange(turned + kv_heads * size)
-            # The model keeps the two halves of a head that rotate against each other interleaved.
-            rows[:turned] = rows[:turned].view(-1, size // 2, 2).transpose(1, 2).reshape(-1)
-            self._linear(_QKV, number, attention.qkv, rows)
-            self._linear(_OUTPUT, number, attention.output)
-            self._linear(_GATE_UP, number, feed_forward.gate_up, _gate_up_rows(config.intermediate_size))
-            self._linear(_DOWN, number, feed_forward.down)
-            self._norm(_ATTENTION_NORM, number, block.attention_norm.weight)
-            self._norm(_MLP_NORM, number, block.feed_forward_norm.weight)
-            if attention.q_norm is not None and attention.k_norm is not None:
-                halves = torch.arange(size).view(-1, 2).t().reshape(-1)
-                self._norm(_QUERY_NORM, number, attention.q_norm.weight, halves)
-                self._norm(_KEY_NORM, number, attention.k_norm.weight, halves)
-        self._norm(_LAST_NORM, 0, model.norm.weight)
-        embedding = model.embedding.weight
-        table = self._keep(np.empty(embedding.shape, embedding_type))
-        for part, to in zip(embedding.split(_ROWS_AT_ONCE), _split(table), strict=True):
-            to[:] = part.float().numpy().astype(embedding_type)
-        self._library.stack_set_embedding(self._stack, table.ctypes.data)
-        if model.unembedding is None:
-            self._matrix(_HEAD, 0, embedding, None, None)
-        else:
-            self._linear(_HEAD, 0, model.unembedding)
-        self._drop(embedding)
-
-    def _linear(self, part: int, layer: int, linear: nn.Linear, rows: Tensor | None = None) -> None:
-        self._matrix(part, layer, linear.weight, linear.bias, rows)
-        self._drop(linear.weight)
-        if linear.bias is not None:
-            self._drop(linear.bias)
+        attention, feed_forward = block.attention, block.feed_forward
+        turned = (heads + kv_heads) * size
+        rows = torch.arange(turned + kv_heads * size)
+        # The model keeps the two halves of a head that rotate against each other interleaved.
+        rows[:turned] = rows[:turned].view(-1, size // 2, 2).transpose(1, 2).reshape(-1)
+        for part, linear, order in (
+            (_QKV, attention.qkv, rows),
+            (_OUTPUT, attention.output, None),
+            (_GATE_UP, feed_forward.gate_up, _gate_up_rows(config.intermediate_size)),
+            (_DOWN, feed_forward.down, None),
+        ):
+            self._matrix(part, number, linear.weight, linear.bias, order)
+        self._norm(_ATTENTION_NORM, number, block.attention_norm.weight)
+        self._norm(_MLP_NORM, number, block.feed_forward_norm.weight)
+        if attention.q_norm is not None and attention.k_norm is not None:
+            halves = torch.arange(size).view(-1, 2).t().reshape(-1)
+            self._norm(_QUERY_NORM, number, attention.q_norm.weight, halves)
+            self._norm(_KEY_NORM, number, attention.k_norm.weight, halves)
 
     def _matrix(self, part: int, layer: int, weight: Tensor, bias: Tensor | None, rows: Tensor | None) -> None:
         """Pack weight[rows] and bias[rows]; row -1 stands for zeros."""
@@ -281,15 +381,10 @@ class NativeRunner:
     def _norm(self, norm: int, layer: int, weight: Tensor, rows: Tensor | None = None) -> None:
         kept = self._keep(_rows(weight, slice(None) if rows is None else rows).copy())
         self._library.stack_set_norm(self._stack, norm, layer, kept.ctypes.data)
-        self._drop(weight)
 
     def _keep(self, values: np.ndarray) -> np.ndarray:
         self._kept.append(values)
         return values
-
-    def _drop(self, weight: Tensor) -> None:
-        if self._release:
-            weight.data = torch.empty(0, dtype=weight.dtype)
 
 
 def _rows(values: Tensor, some: slice | Tensor) -> np.ndarray:
@@ -325,6 +420,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("stack_copy_block", (pointer, whole, whole), None),
         ("stack_start_threads", (pointer, whole), whole),
         ("stack_step", (pointer, pointer, pointer, pointer), whole),
+        ("stack_draw", (pointer, pointer), whole),
         ("stack_seconds", (pointer, pointer), None),
         ("linear_new", (pointer, whole, whole, whole, whole), whole),
         ("linear_fill", (pointer, whole, whole, pointer, pointer), None),

@@ -1,6 +1,7 @@
 /* See stack.h. The step is one program that every thread runs from the top to the bottom; its phases are handed out
    piece by piece. */
 #define _GNU_SOURCE
+#include "draw.h"
 #include "stack.h"
 
 #include <math.h>
@@ -33,6 +34,7 @@
 
 struct lanes {
     int lanes;
+    DrawKernels draw;
     void (*rms_norm)(const float *x, const float *weight, float eps, int n, float *out);
     void (*rotate)(float *x, const float *cosine, const float *sine, int half);
     void (*gate)(const float *gate, const float *up, int n, float *out);
@@ -124,6 +126,7 @@ static inline float maximum_portable(Four v) {
 #define V_MAX(a, b) four_pick((FourInts)((a) > (b)), a, b)
 #define V_MIN(a, b) four_pick((FourInts)((a) < (b)), a, b)
 #define V_SCALE(y, shifted) ((Four)((FourInts)(y) + ((FourInts)(shifted) << 23)))
+#define V_ABOVE(a, b) four_pick((FourInts)((a) <= (b)), V_SET(0.0f), a) /* a where it is above b or NaN, else 0 */
 #include "lanes.h"
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -161,6 +164,7 @@ TARGET static inline float maximum_avx2(__m256 v) {
 #define V_SCALE(y, shifted)                                                                                          \
     _mm256_castsi256_ps(                                                                                             \
         _mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)))
+#define V_ABOVE(a, b) _mm256_and_ps(a, _mm256_cmp_ps(a, b, _CMP_NLE_UQ))
 #include "lanes.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
@@ -188,6 +192,7 @@ TARGET static inline float maximum_avx512(__m512 v) { return _mm512_reduce_max_p
 #define V_SCALE(y, shifted)                                                                                          \
     _mm512_castsi512_ps(                                                                                             \
         _mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)))
+#define V_ABOVE(a, b) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ), a)
 #include "lanes.h"
 
 #endif
@@ -228,6 +233,7 @@ struct worker {
     char *own;   /* memory of this thread alone, see reserve() */
     float *normed, *part, *queries, *scores, *largest, *totals, *mixed;
     void *scratch;
+    float *weights; /* of a row that is drawn from, with the sums of its parts behind them; NULL before the first one */
 };
 
 struct Stack {
@@ -250,6 +256,9 @@ struct Stack {
     pthread_cond_t started;
     _Atomic int generation, open, inside, leaving;
     int sleepers;
+    void (*job)(struct worker *); /* what an open stack's threads run */
+
+    const StackDraw *draw;
 
     /* the step */
     const StackStep *step;
@@ -898,15 +907,36 @@ static void lay_out(Stack *s) {
     }
 }
 
+/* A late thread may still read phases and sizes of the job before. */
+static void await_late(Stack *s) {
+    for (int spins = 0; atomic_load(&s->inside); spins++) {
+        if (spins < SPINS) RELAX();
+        else sched_yield();
+    }
+}
+
+static void run_job(Stack *s, void (*job)(struct worker *), int phases) {
+    for (int i = 0; i < phases; i++) {
+        atomic_store_explicit(&s->phase[i].next, 0, memory_order_relaxed);
+        atomic_store_explicit(&s->phase[i].done, 0, memory_order_relaxed);
+    }
+    s->job = job;
+    if (s->threads > 1) {
+        atomic_store(&s->open, 1);
+        pthread_mutex_lock(&s->lock);
+        atomic_fetch_add(&s->generation, 1);
+        if (s->sleepers) pthread_cond_broadcast(&s->started);
+        pthread_mutex_unlock(&s->lock);
+    }
+    job(s->worker);
+    atomic_store(&s->open, 0);
+}
+
 int stack_step(Stack *s, const StackStep *step, float *logits, float *hidden) {
     size_t rows;
     int result = check(s, step, &rows);
     if (result == STACK_DONE) {
-        /* A late thread may still read phases and sizes of the step before. */
-        for (int spins = 0; atomic_load(&s->inside); spins++) {
-            if (spins < SPINS) RELAX();
-            else sched_yield();
-        }
+        await_late(s);
         result = reserve(s, (size_t)step->spans, rows);
     }
     if (result != STACK_DONE || !rows) return result;
@@ -915,20 +945,41 @@ int stack_step(Stack *s, const StackStep *step, float *logits, float *hidden) {
     s->logits = logits;
     s->hidden = hidden;
     lay_out(s);
-    int phases = s->shape.layers * 12 + 8;
-    for (int i = 0; i < phases; i++) {
-        atomic_store_explicit(&s->phase[i].next, 0, memory_order_relaxed);
-        atomic_store_explicit(&s->phase[i].done, 0, memory_order_relaxed);
+    run_job(s, program, s->shape.layers * 12 + 8);
+    return STACK_DONE;
+}
+
+static void draw_rows(struct worker *w) {
+    Stack *s = w->stack;
+    const StackDraw *d = s->draw;
+    size_t n = (size_t)s->shape.vocabulary;
+    double *ends = (double *)(w->weights + (size_t)draw_parts((int)n) * DRAW_PART);
+    int piece;
+    w->phase = 0;
+    struct turn turn = begin(w, d->rows);
+    while ((piece = grab(&turn)) >= 0) {
+        size_t row = (size_t)d->row[piece];
+        d->token[piece] = draw_row(&s->lanes->draw, &d->ask[piece], d->logits + row * n, d->plain + row * n, (int)n,
+                                   w->weights, ends, &d->logprob[piece], &d->logsum[piece]);
+        finish(&turn);
     }
-    if (s->threads > 1) {
-        atomic_store(&s->open, 1);
-        pthread_mutex_lock(&s->lock);
-        atomic_fetch_add(&s->generation, 1);
-        if (s->sleepers) pthread_cond_broadcast(&s->started);
-        pthread_mutex_unlock(&s->lock);
+    settle(&turn);
+}
+
+int stack_draw(Stack *s, const StackDraw *draw) {
+    size_t parts = (size_t)draw_parts(s->shape.vocabulary);
+    if (!draw->rows) return STACK_DONE;
+    await_late(s);
+    for (int i = 0; i < s->threads; i++) {
+        struct worker *w = &s->worker[i];
+        if (!w->weights &&
+            posix_memalign((void **)&w->weights, 64, parts * (DRAW_PART * sizeof(float) + sizeof(double)))) {
+            w->weights = NULL;
+            return STACK_NO_MEMORY;
+        }
     }
-    program(s->worker);
-    atomic_store(&s->open, 0);
+    s->draw = draw;
+    run_job(s, draw_rows, 1);
     return STACK_DONE;
 }
 
@@ -952,13 +1003,16 @@ static void *work(void *argument) {
         if (atomic_load(&s->leaving)) return NULL;
         /* Whoever is inside keeps the next step from beginning; who finds the step over stays out. */
         atomic_fetch_add(&s->inside, 1);
-        if (atomic_load(&s->open)) program(w);
+        if (atomic_load(&s->open)) s->job(w);
         atomic_fetch_sub(&s->inside, 1);
     }
 }
 
 static void forget_threads(Stack *s) {
-    for (int i = 0; i < s->threads; i++) free(s->worker[i].own);
+    for (int i = 0; i < s->threads; i++) {
+        free(s->worker[i].own);
+        free(s->worker[i].weights);
+    }
     free(s->worker);
     s->worker = NULL;
     s->threads = 0;

@@ -13,6 +13,7 @@
 #ifndef PODIUM_STACK_H
 #define PODIUM_STACK_H
 
+#include "draw.h"
 #include "linear.h"
 
 #define BLOCK 32         /* positions per cache block */
@@ -72,6 +73,18 @@ typedef struct {
 /* Fills logits [W, vocabulary] and hidden [W, hidden] (after the last norm). Returns a StackResult; nothing was
  * computed unless it is STACK_DONE. */
 int stack_step(Stack *, const StackStep *step, float *logits, float *hidden);
+
+typedef struct {
+    int rows;
+    const int32_t *row; /* [rows] which row of the logits */
+    const DrawAsk *ask; /* [rows] */
+    const float *logits, *plain; /* [., vocabulary]: see draw_row */
+    int32_t *token;     /* [rows], filled */
+    float *logprob, *logsum; /* [rows], filled */
+} StackDraw;
+
+/* Draws from rows of logits, on the same threads. STACK_DONE or STACK_NO_MEMORY. */
+int stack_draw(Stack *, const StackDraw *draw);
 
 /* Wall seconds of the calling thread since the start: linear layers, attention, all else. */
 void stack_seconds(const Stack *, double seconds[3]);
