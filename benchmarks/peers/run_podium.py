@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from worker import Run, serve
+from worker import Run, peak_rss, serve
 
 from podium.generate import Engine, Sampling
 from podium.models import TransformerConfig
@@ -13,6 +13,7 @@ from podium.models.folder import read_config
 
 
 def load(command: dict[str, Any]) -> tuple[Run, str]:
+    started = peak_rss()
     config = TransformerConfig.from_hf(read_config(command["model"]))
     position = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
     engine = Engine.load(
@@ -23,6 +24,8 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
         format=command["format"],
     )
     loop = asyncio.new_event_loop()
+    stats = engine.stats()
+    held = f"weights {stats.weight_bytes / 1e6:.0f} MB, keys and values {stats.cache_bytes / 1e6:.0f} MB"
 
     def run(batch: int, prompt: list[int], tokens: int) -> list[list[int]]:
         async def attempt() -> list[int]:
@@ -34,7 +37,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
 
         return loop.run_until_complete(attempts())
 
-    return run, engine.description
+    return run, f"{engine.description}: {held}; {started / 1e6:.0f} MB before the model was loaded"
 
 
 if __name__ == "__main__":

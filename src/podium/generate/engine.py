@@ -53,6 +53,8 @@ class EngineStats:
     paused: int = 0
     blocks_used: int = 0  # of running, paused and interrupted completions
     blocks_total: int = 0
+    weight_bytes: int = 0
+    cache_bytes: int = 0  # of keys and values, of all blocks
     steps: int = 0
     prompt_tokens: int = 0
     appended_tokens: int = 0
@@ -104,7 +106,9 @@ class Core:
         runner.allocate(blocks)
         self.pool: BlockPool[Said] = BlockPool(blocks, runner.block_size, endings)
         self.scheduler = Scheduler(self.pool, runner.copy, max_rows, step_tokens)
-        self._counts = EngineStats(blocks_total=blocks)
+        self._counts = EngineStats(
+            blocks_total=blocks, weight_bytes=runner.weight_bytes, cache_bytes=blocks * runner.block_bytes
+        )
         self._commands: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closing = False

@@ -67,7 +67,8 @@ class Runner(Protocol):
         up to its own. Two spans may share blocks as long as neither writes to them.
 
         Returns:
-            Logits [W, V] and states after the last norm [W, D], both fp32; W is the sum of `wanted`, in order.
+            Logits [W, V] and states after the last norm [W, D], both fp32; W is the sum of `wanted`, in order. The
+            next step may write over both.
         """
         ...
 

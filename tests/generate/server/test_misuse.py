@@ -19,6 +19,7 @@ import pytest
 from podium.errors import InputError
 from podium.generate.server import bind
 from podium.models import save_model
+from tests.generate.conftest import random_model
 from tests.generate.server.conftest import serving, wait_for
 from tests.generate.server.test_api import CHAT, PROMPT, Spelling
 
@@ -182,9 +183,10 @@ def test_many_at_once_get_their_own_answers(server, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def folder(model, tokenizer, tmp_path_factory):
+def folder(tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "tiny"
-    save_model(folder, model, tokenizer)
+    # Large enough that an answer is under way for a second or so.
+    save_model(folder, random_model(tokenizer, hidden_size=512, intermediate_size=1024, num_hidden_layers=6), tokenizer)
     return folder
 
 

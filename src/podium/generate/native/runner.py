@@ -192,6 +192,7 @@ class NativeRunner:
         self._positions = 0
         self._angles: tuple[np.ndarray, ...] = ()
         self._pool = np.zeros(0, np.uint8)
+        self._logits, self._hidden = torch.empty(0, self.vocab_size), torch.empty(0, self.hidden_size)
         self._samplings: Sequence[Sampling] = ()
         self._asks = _Asks(())
         self._start_threads()
@@ -213,7 +214,7 @@ class NativeRunner:
 
     def step(self, spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
         """Write keys and values of all tokens of the spans; logits [W, V] and last hidden states [W, D] in fp32 of the
-        wanted ones, in order of spans.
+        wanted ones, in order of spans; they hold until the next step.
 
         Raises:
             IndexError: a token outside the vocabulary, a block outside the pool, or a table too short for its span.
@@ -234,7 +235,11 @@ class NativeRunner:
         if end > self._positions:
             self._extend_angles(end)
         self._own_threads()
-        logits, hidden = torch.empty(rows, self.vocab_size), torch.empty(rows, self.hidden_size)
+        if rows > len(self._logits):
+            # Kept from step to step: the system would have to find and clear these pages anew each time.
+            self._logits = torch.empty(rows, self.vocab_size)
+            self._hidden = torch.empty(rows, self.hidden_size)
+        logits, hidden = self._logits[:rows], self._hidden[:rows]
         step = _Step(len(spans), *(a.buffer_info()[0] for a in (tokens, starts, counts, wanted, lengths, tables)))
         result = self._library.stack_step(self._stack, ctypes.byref(step), logits.data_ptr(), hidden.data_ptr())
         if result == -1:

@@ -684,6 +684,10 @@ static int block_at(const struct tile *t, int i, int block) {
     return t->worker->stack->tables[t->plan->span[row]][block];
 }
 
+static void fetch(const char *from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
+}
+
 /* Let rows [from, to) of the tile, which share all blocks before `block`, see that block and what comes after. Blocks
    common to all of them are read once. */
 static void walk(const struct tile *t, int from, int to, int block) {
@@ -702,6 +706,12 @@ static void walk(const struct tile *t, int from, int to, int block) {
         if (id < 0) return;
         const char *keys = keys_of(s, t->layer, id) + (size_t)t->head * s->key_bytes;
         const char *values = values_of(s, t->layer, id) + (size_t)t->head * s->value_bytes;
+        /* A block's keys fill about a page, and the processor's own prefetching ends at those. */
+        int next = block_at(t, from, block + 1);
+        if (next >= 0) {
+            fetch(keys_of(s, t->layer, next) + (size_t)t->head * s->key_bytes, s->key_bytes);
+            fetch(values_of(s, t->layer, next) + (size_t)t->head * s->value_bytes, s->value_bytes);
+        }
         for (int i = from; i < to;) {
             int seen = least(plan->limit[t->order[i]] - block * BLOCK, BLOCK), end = i + 1;
             while (end < to && least(plan->limit[t->order[end]] - block * BLOCK, BLOCK) == seen) end++;
