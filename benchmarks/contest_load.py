@@ -285,7 +285,7 @@ def show(load: Load) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--systems", default="podium-fp32,podium-fp16,podium-int8,vllm-fp32,vllm-bf16")
+    parser.add_argument("--systems", default="podium-fp32,podium-fp16,podium-bf16,podium-int8,vllm-fp32,vllm-bf16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer-seeds", action="store_true", help="send seeds to vLLM too")
     parser.add_argument("--json", type=Path, help="also write the loads there")

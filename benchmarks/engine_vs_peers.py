@@ -58,6 +58,7 @@ class Spec:
 SPECS = [
     Spec("podium-fp32", "run_podium.py", "fp32", 4),
     Spec("podium-fp16", "run_podium.py", "fp16", 2),
+    Spec("podium-bf16", "run_podium.py", "bf16", 2, needs="avx512_bf16"),
     Spec("podium-int8", "run_podium.py", "int8", 1),
     Spec("hf-fp32", "run_hf.py", "fp32", 4),
     Spec("hf-bf16", "run_hf.py", "bf16", 2, needs="avx512_bf16"),

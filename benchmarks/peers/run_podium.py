@@ -1,4 +1,4 @@
-"""Podium's engine behind benchmarks/peers/worker.py. Formats: fp32, fp16, int8, with speculation off."""
+"""Podium's engine behind benchmarks/peers/worker.py. Formats: those of the native kernels, with speculation off."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 from worker import Run, peak_rss, serve
 
 from podium.generate import Engine, Sampling
-from podium.models import TransformerConfig
-from podium.models.folder import read_config
+from podium.models import StoredModel
 
 
 def load(command: dict[str, Any]) -> tuple[Run, str]:
+    stored = StoredModel(command["model"])
+    assert stored.tokenizer is not None
     started = peak_rss()
-    config = TransformerConfig.from_hf(read_config(command["model"]))
+    config = stored.config
     position = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
-    engine = Engine.load(
-        command["model"],
+    engine = Engine(
+        stored,
+        stored.tokenizer,
         threads=command["threads"],
         max_rows=command["rows"],
         memory_bytes=2 * command["rows"] * command["context"] * position,
@@ -37,7 +39,7 @@ def load(command: dict[str, Any]) -> tuple[Run, str]:
 
         return loop.run_until_complete(attempts())
 
-    return run, f"{engine.description}: {held}; {started / 1e6:.0f} MB before the model was loaded"
+    return run, f"{engine.description}: {held}; {started / 1e6:.0f} MB before weights were read"
 
 
 if __name__ == "__main__":

@@ -196,6 +196,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for every network.")] = "127.0.0.1",
     name: Annotated[str | None, typer.Option(help="What requests call the model (default: as given).")] = None,
     rows: Annotated[int, typer.Option(help="Completions computed side by side.")] = 48,
+    replicas: ReplicasOption = 1,
     max_queue: Annotated[int, typer.Option(help="Completions that may wait; more are refused with 429.")] = 1024,
     max_body: Annotated[int, typer.Option(help="Bytes of a request; larger ones are refused with 413.")] = 16 << 20,
     grace: Annotated[float, typer.Option(help="Seconds that running answers may take to finish at the end.")] = 30.0,
@@ -207,7 +208,15 @@ def serve(
     from podium.recipe.serving import serve_command
 
     serve_command(
-        model, host=host, port=port, name=name, rows=rows, max_queue=max_queue, max_body=max_body, grace=grace
+        model,
+        host=host,
+        port=port,
+        name=name,
+        rows=rows,
+        replicas=replicas,
+        max_queue=max_queue,
+        max_body=max_body,
+        grace=grace,
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from podium.errors import CompleterError, InputError, PodiumError
 from podium.generate.links import Link, LostReplica, ProcessLink, RayLink, join_cluster, leave_cluster
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
+from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.generate.replica import EngineSpec, Note
 
 Backend = Literal["process", "ray"]
@@ -62,13 +62,14 @@ class Line:
 
     number: int
     prompt: Prompt
-    sampling: Sampling
+    asks: Sampling | int  # a number: the prompt itself is scored, with so many of the likeliest tokens
     replica: Replica | None = None
     tries: int = 0
     started: bool = False
     over: bool = False  # nothing is held for it elsewhere any more
     failure: PodiumError | None = None
     inbox: deque[Piece] = field(default_factory=deque)
+    scored: PromptScore | None = None
     usage: CompletionUsage = field(default_factory=CompletionUsage)
     waiters: list[Waiter] = field(default_factory=list)
 
@@ -133,6 +134,10 @@ class Switchboard:
 
     def shut(self) -> None:
         self.post(self._stopping.set)
+
+    @property
+    def failure(self) -> PodiumError | None:
+        return self._none_left() if all(each.state == "down" for each in self.replicas) else None
 
     def run(self) -> None:
         try:
@@ -266,6 +271,9 @@ class Switchboard:
         elif kind == "usage":
             line.usage = content
             self._end(line)
+        elif kind == "scored":
+            line.scored = content
+            self._end(line)
         elif kind == "cancelled":
             self._end(line)
         else:
@@ -315,7 +323,7 @@ class Switchboard:
         line.replica = replica
         line.tries += 1
         replica.lines[line.number] = line
-        replica.post("start", line.number, (line.prompt, line.sampling))
+        replica.post("score" if isinstance(line.asks, int) else "start", line.number, (line.prompt, line.asks))
 
     def extend(self, line: Line, text: str) -> None:
         if line.replica is not None:
@@ -444,6 +452,21 @@ class ParallelCompleter:
         if line.failure is not None and not line.started:
             raise line.failure
         return completion
+
+    async def score(self, tokens: Sequence[int], top_logprobs: int = 0) -> PromptScore:
+        """As Engine.score, in one of the replicas."""
+        line = Line(next(self._numbers), list(tokens), top_logprobs)
+        if not self._board.post(partial(self._board.start, line)):
+            raise _closed()
+        await line.until(lambda: line.over)
+        if line.scored is None:
+            raise _told_again(line.failure or _closed())
+        return line.scored
+
+    @property
+    def failure(self) -> PodiumError | None:
+        """Why nothing is answered any more, if that is so: no replica is left."""
+        return self._board.failure
 
     async def stats(self) -> list[dict[str, float]]:
         """What each replica has done since its start, and its restarts; without figures while it is not ready."""

@@ -2,9 +2,9 @@
 
 Knows neither the other replicas nor how messages travel. Both ways they go in batches of (kind, completion, content):
 
-    to the replica      start (prompt, sampling) · extend text · cancel None · stats None
+    to the replica      start (prompt, sampling) · extend text · cancel None · score (tokens, top) · stats None
     from the replica    ready context · broken error · started None · refused error · piece fields
-                        usage usage · failed error · cancelled None · stats figures
+                        usage usage · failed error · cancelled None · scored score · stats figures
 
 A completion is a number that the other side chose. What one pass of the event loop brings together leaves as one
 batch, so that the engine's deliveries, and not tokens, set the number of messages.
@@ -94,6 +94,8 @@ class EngineWorker:
                 self._spawn(self._in_turn(number, self._extend(number, content)))
             elif kind == "cancel":
                 self._spawn(self._in_turn(number, self._cancel(number)))
+            elif kind == "score":
+                self._spawn(self._score(number, *content))
             else:
                 self._tell("stats", number, self._stats())
 
@@ -133,6 +135,14 @@ class EngineWorker:
         self._completions[number] = completion
         self._readers[number] = self._spawn(self._read(number, completion))
         self._tell("started", number)
+
+    async def _score(self, number: int, tokens: Sequence[int], top_logprobs: int) -> None:
+        try:
+            if self._engine is None:
+                raise CompleterError("the replica has no engine yet", "wait until it is ready")
+            self._tell("scored", number, await self._engine.score(tokens, top_logprobs))
+        except Exception as error:
+            self._fail("refused", number, error)
 
     async def _read(self, number: int, completion: Completion) -> None:
         """Pass on the pieces of a stretch, and what was used if it is the last one."""

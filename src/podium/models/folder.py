@@ -187,7 +187,8 @@ class Weights:
             InputError: it holds NaN or infinity.
         """
         tensor = self._files[self._homes[name]].get_tensor(name)
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        # In parts: the check of a whole embedding would take as much memory again.
+        if tensor.is_floating_point() and not all(part.isfinite().all() for part in tensor.flatten().split(1 << 20)):
             raise InputError(
                 f"{self.folder / self._homes[name]}: tensor {name} holds NaN or infinity",
                 "the training that wrote it diverged or the file is damaged: use an earlier checkpoint",

@@ -15,6 +15,7 @@ def serve_command(
     port: int,
     name: str | None,
     rows: int,
+    replicas: int,
     max_queue: int,
     max_body: int,
     grace: float,
@@ -26,6 +27,7 @@ def serve_command(
     """
     for option, value, least in (
         ("rows", rows, 1),
+        ("replicas", replicas, 1),
         ("max-queue", max_queue, 0),
         ("max-body", max_body, 1),
         ("grace", grace, 0),
@@ -39,11 +41,12 @@ def serve_command(
     bound = bind(host, port)  # before the model is loaded: a taken port is told at once
 
     from podium.generate.engine import Engine
+    from podium.generate.parallel import ParallelCompleter
     from podium.recipe.single import open_model
     from podium.text import Tokenizer
 
-    engine = open_model(str(model), rows)
-    assert isinstance(engine, Engine)
+    engine = open_model(str(model), rows, replicas)
+    assert isinstance(engine, Engine | ParallelCompleter)
     folder = model if (model / "tokenizer.json").exists() else model / "model"
     served = Served(
         engine,

@@ -15,8 +15,10 @@ import time
 import httpx
 import openai
 import pytest
+import torch
 
 from podium.errors import InputError
+from podium.generate import EngineSpec, ParallelCompleter
 from podium.generate.server import bind
 from podium.models import save_model
 from tests.generate.conftest import random_model
@@ -257,3 +259,59 @@ def test_bad_command_lines_end_with_exit_code_2(folder, tmp_path):
             assert done.returncode == 2
             assert said in done.stderr
             assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def replicated(folder, tokenizer):
+    """A server whose one engine is a process of its own."""
+    completer = ParallelCompleter(
+        EngineSpec(folder, "tiny", {"max_rows": 8, "memory_bytes": 64 << 20, "format": "fp32"}), 1, 1
+    )
+    with serving(completer, tokenizer, context=completer.context) as server:
+        yield server
+    asyncio.run(completer.close())
+
+
+def engine_process(server):
+    return int(server.metric('podium_engine_process{replica="0"}'))
+
+
+def test_a_killed_engine_process_fails_what_it_was_computing_and_comes_back(replicated):
+    server, client = replicated, replicated.client()
+    settings = {"model": "tiny", "prompt": PROMPT, "seed": 3, "temperature": 0.8, "extra_body": {"ignore_eos": True}}
+    before = client.completions.create(**settings, max_tokens=20).choices[0].text
+    killed = engine_process(server)
+    chunks = iter(client.completions.create(**settings, max_tokens=900, stream=True))
+    assert next(chunks).choices[0].text
+    os.kill(killed, signal.SIGKILL)
+    with pytest.raises(openai.APIError, match="engine failed"):
+        for _ in chunks:
+            pass
+    # The next one waits for the engine that takes its place.
+    assert client.completions.create(**settings, max_tokens=20).choices[0].text == before
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    assert engine_process(server) != killed
+    assert server.metric('podium_engine_restarts{replica="0"}') == 1
+    assert server.metric("podium_completions_running") == 0
+
+
+def test_a_prompt_is_scored_by_an_engine_process_as_by_transformers(replicated, folder, tokenizer):
+    transformers = pytest.importorskip("transformers")
+    ask = {"model": "tiny", "prompt": PROMPT, "max_tokens": 0, "echo": True, "logprobs": 2}
+    told = replicated.post("/v1/completions", ask).json()["choices"][0]["logprobs"]
+    tokens = torch.tensor([tokenizer.encode(PROMPT)])
+    oracle = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        wanted = oracle(tokens).logits.log_softmax(-1)[0, :-1]
+    assert told["token_logprobs"][0] is None
+    assert told["token_logprobs"][1:] == pytest.approx(wanted.gather(1, tokens[0, 1:, None])[:, 0].tolist(), abs=1e-4)
+    best = [max(places.values()) for places in told["top_logprobs"][1:]]
+    assert best == pytest.approx(wanted.max(-1).values.tolist(), abs=1e-4)
+
+
+def test_a_server_whose_engine_keeps_dying_says_so(replicated, monkeypatch):
+    monkeypatch.setattr("podium.generate.parallel.RESTARTS", 0)
+    os.kill(engine_process(replicated), signal.SIGKILL)
+    wait_for(lambda: httpx.get(f"{replicated.url}/health").status_code == 503)
+    answer = replicated.post("/v1/completions", {"model": "tiny", "prompt": "x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_failed")

@@ -35,7 +35,7 @@ BLOCK_SIZE = 32  # BLOCK
 _GROUP = 32  # inputs per scale in w4a16
 _GATE_ROWS = 16
 _MAX_HEAD_DIM = 256
-_ROWS_AT_ONCE = 4096  # of a matrix while it is packed
+_ROWS_AT_ONCE = 1024  # of a matrix while it is packed
 _QKV, _OUTPUT, _GATE_UP, _DOWN, _HEAD = range(5)  # StackPart
 _ATTENTION_NORM, _MLP_NORM, _QUERY_NORM, _KEY_NORM, _LAST_NORM = range(5)  # StackNorm
 
@@ -332,16 +332,23 @@ class NativeRunner:
     def _pack(self, stored: StoredModel | _Held, embedding_type: type[np.floating]) -> None:
         # The largest matrices first, while little else is in memory.
         with stored.ends() as model:
-            self._norm(_LAST_NORM, 0, model.norm.weight)
-            embedding = model.embedding.weight
-            table = self._keep(np.empty(embedding.shape, embedding_type))
-            for part, to in zip(embedding.split(_ROWS_AT_ONCE), _split(table), strict=True):
-                to[:] = part.float().numpy().astype(embedding_type)
-            self._library.stack_set_embedding(self._stack, table.ctypes.data)
-            self._matrix(_HEAD, 0, embedding if model.unembedding is None else model.unembedding.weight, None, None)
+            self._pack_ends(model, embedding_type)
         for number in range(self._config.num_hidden_layers):
+            self._library.stack_packed()
             with stored.layer(number) as block:
                 self._pack_layer(number, block)
+        self._library.stack_packed()
+
+    # In methods of their own: a name for a weight that was left behind would keep it in memory.
+
+    def _pack_ends(self, model: Transformer, embedding_type: type[np.floating]) -> None:
+        self._norm(_LAST_NORM, 0, model.norm.weight)
+        embedding = model.embedding.weight
+        table = self._keep(np.empty(embedding.shape, embedding_type))
+        for part, to in zip(embedding.split(_ROWS_AT_ONCE), _split(table), strict=True):
+            to[:] = part.float().numpy().astype(embedding_type)
+        self._library.stack_set_embedding(self._stack, table.ctypes.data)
+        self._matrix(_HEAD, 0, embedding if model.unembedding is None else model.unembedding.weight, None, None)
 
     def _pack_layer(self, number: int, block: Block) -> None:
         config = self._config
@@ -421,6 +428,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("stack_set_embedding", (pointer, pointer), None),
         ("stack_set_angles", (pointer, pointer, pointer, whole), None),
         ("stack_set_pool", (pointer, pointer, whole), None),
+        ("stack_packed", (), None),
         ("stack_block_bytes", (pointer,), ctypes.c_size_t),
         ("stack_copy_block", (pointer, whole, whole), None),
         ("stack_start_threads", (pointer, whole), whole),

@@ -5,6 +5,9 @@
 #include "stack.h"
 
 #include <math.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -348,6 +351,12 @@ size_t stack_block_bytes(const Stack *s) {
 void stack_set_pool(Stack *s, void *pool, int blocks) {
     s->pool = pool;
     s->blocks = blocks;
+}
+
+void stack_packed(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 static char *keys_of(const Stack *s, int layer, int block) {

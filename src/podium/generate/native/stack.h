@@ -53,6 +53,8 @@ Linear *stack_linear(Stack *, StackPart part, int layer);
 void stack_set_norm(Stack *, StackNorm norm, int layer, const float *weight);
 void stack_set_embedding(Stack *, const void *table); /* [vocabulary, hidden], fp16 or fp32 */
 void stack_set_angles(Stack *, const float *cosine, const float *sine, int positions); /* [positions, head_dim / 2] */
+/* Gives memory that held unpacked weights back to the system, which the C library may keep otherwise. */
+void stack_packed(void);
 void stack_set_pool(Stack *, void *pool, int blocks); /* zeroed, stack_block_bytes each, 64-byte aligned */
 size_t stack_block_bytes(const Stack *);
 void stack_copy_block(Stack *, int source, int target);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,11 +12,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from podium.generate.engine import Engine
+from podium.generate.parallel import ParallelCompleter
+from podium.generate.protocol import Completer
 from podium.generate.server.asks import DetokenizeAsk, TokenizeAsk, read_ask
 from podium.generate.server.forms import Chat, Completions
 from podium.generate.server.generating import Generating
 from podium.generate.server.http import as_json, read_body, refused
-from podium.generate.server.metrics import CONTENT_TYPE, gauge
+from podium.generate.server.metrics import CONTENT_TYPE, gauge, gauges
 from podium.generate.server.refusal import Refusal
 from podium.generate.server.served import Served
 
@@ -47,7 +50,8 @@ def create_app(served: Served) -> Starlette:
         return as_json({"status": "ok"})
 
     async def metrics(request: Request) -> Response:
-        return PlainTextResponse("\n".join([*metric_lines(served), ""]), headers={"Content-Type": CONTENT_TYPE})
+        lines = metric_lines(served, await engine_counts(served.completer))
+        return PlainTextResponse("\n".join([*lines, ""]), headers={"Content-Type": CONTENT_TYPE})
 
     async def tokenize(request: Request) -> Response:
         ask = read_ask(TokenizeAsk, await read_body(request, served.max_body))
@@ -94,11 +98,19 @@ def _no_such_page(request: Request, error: Exception) -> Response:
     return refused(Refusal(error.status_code, message, code="unknown_url", headers=error.headers))
 
 
-def metric_lines(served: Served) -> Iterator[str]:
+def metric_lines(served: Served, replicas: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    """`replicas`: what each engine counts; one that is in this process, or several that are not."""
     yield from served.metrics.lines()
     yield from gauge("podium_completions_running", "Completions being computed.", served.gate.running)
     yield from gauge("podium_completions_waiting", "Completions waiting for a place.", served.gate.waiting)
-    stats = getattr(served.completer, "stats", None)
-    if stats is not None:
-        for name, value in asdict(stats()).items():
-            yield from gauge(f"podium_engine_{name}", "As the engine counts it.", value)
+    names = dict.fromkeys(name for figures in replicas for name in figures)
+    for name in names:
+        told = {str(i): figures[name] for i, figures in enumerate(replicas) if name in figures}
+        yield from gauges(f"podium_engine_{name}", "As the engine counts it.", "replica", told)
+
+
+async def engine_counts(completer: Completer) -> list[Mapping[str, float]]:
+    """Of a completer that counts."""
+    if isinstance(completer, ParallelCompleter):
+        return [*await completer.stats()]
+    return [asdict(completer.stats())] if isinstance(completer, Engine) else []

@@ -6,7 +6,7 @@ One event loop writes and reads them: no locks.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -61,6 +61,14 @@ def gauge(name: str, meaning: str, value: float) -> Iterator[str]:
     yield f"# HELP {name} {meaning}"
     yield f"# TYPE {name} gauge"
     yield f"{name} {value:.17g}"
+
+
+def gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Iterator[str]:
+    """The lines of a value that several have, each under its own label."""
+    yield f"# HELP {name} {meaning}"
+    yield f"# TYPE {name} gauge"
+    for own, value in values.items():
+        yield f'{name}{{{label}="{own}"}} {value:.17g}'
 
 
 class Metrics:

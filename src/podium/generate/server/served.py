@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from podium.errors import CompleterError, InputError
+from podium.errors import InputError, PodiumError
 from podium.generate.protocol import Completer
 from podium.generate.server.asks import Turn
 from podium.generate.server.gate import Gate
@@ -63,6 +63,6 @@ class Served:
             raise Refusal(400, f"messages: {error.message}", param="messages", code="invalid_value") from error
 
     @property
-    def broken(self) -> CompleterError | None:
+    def broken(self) -> PodiumError | None:
         """Why no request can be answered any more, if that is so."""
         return getattr(self.completer, "failure", None)
