@@ -47,6 +47,16 @@ class Counting:
     def needs_hidden(self) -> bool:
         return self.proposer.needs_hidden
 
+    def rests(self, rows: int) -> bool:
+        resting = self.proposer.rests(rows)
+        # Such a step gives every completion one token.
+        self.steps += rows * resting
+        self.tokens += rows * resting
+        return resting
+
+    def expect(self, seconds: Sequence[float]) -> None:
+        self.proposer.expect(seconds)
+
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         chains = self.proposer.propose(requests, budget)
         self.open = {request.key: len(chain) for request, chain in zip(requests, chains, strict=True)}

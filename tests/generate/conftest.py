@@ -6,7 +6,7 @@ import torch
 
 from podium.generate import Engine, Sampling
 from podium.generate.engine import shares
-from podium.generate.sampling import Settings, choose
+from podium.generate.sampling import Settings, choose, repeated
 from podium.models import Transformer, TransformerConfig
 from podium.text import train_tokenizer
 
@@ -81,6 +81,6 @@ def memory_for(blocks, runner):
     return memory_bytes
 
 
-def choose_with_torch(self, logits, samplings, counters, adjusted=None):
+def choose_with_torch(self, logits, samplings, counts, counters, adjusted=None):
     """The `choose` of runners that tests make up."""
-    return choose(logits, Settings(samplings, logits.device), counters, adjusted)
+    return choose(logits, Settings(repeated(samplings, counts), logits.device), counters, adjusted)

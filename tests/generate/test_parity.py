@@ -182,6 +182,12 @@ class Prompter:
             budget -= len(drafts[-1])
         return drafts
 
+    def rests(self, rows):
+        return False
+
+    def expect(self, seconds):
+        pass
+
     def observe(self, request, new_tokens):
         assert list(request.tokens[-len(new_tokens) :]) == list(new_tokens)
         self.observed.setdefault(request.key, []).extend(new_tokens)

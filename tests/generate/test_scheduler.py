@@ -122,6 +122,12 @@ class Guesser:
             budget -= len(chain)
         return guesses
 
+    def rests(self, rows):
+        return False
+
+    def expect(self, seconds):
+        pass
+
     def observe(self, request, new_tokens):
         pass
 

@@ -185,6 +185,12 @@ class Machine:
         # A right guess is a 1: completions consist of these alone.
         return [[Guess(int(self.draw.random() < self.right), depth) for depth in range(3)] for _ in requests]
 
+    def rests(self, rows):
+        return False
+
+    def expect(self, seconds):
+        pass
+
     def observe(self, request, new_tokens):
         pass
 
@@ -193,7 +199,7 @@ class Machine:
         began, tokens, guessing = self.now, 0, 0
         requests = [DraftRequest(key, [1], "", None, 3) for key in range(rows)]
         for _ in range(steps):
-            chains = proposer.propose(requests, 100)
+            chains = [[] for _ in requests] if proposer.rests(rows) else proposer.propose(requests, 100)
             seconds = self.cost(rows + sum(map(len, chains))) * self.draw.uniform(0.85, 1.15)
             self.now += seconds
             for request, chain in zip(requests, chains, strict=True):
@@ -282,7 +288,7 @@ def test_a_completion_that_is_hard_to_guess_gets_fewer_rows(monkeypatch):
     requests = [DraftRequest(key, [1], "", None, 3) for key in range(4)]
     given = Counter()
     for step in range(400):
-        chains = adaptive.propose(requests, 100)
+        chains = [[] for _ in requests] if adaptive.rests(4) else adaptive.propose(requests, 100)
         for request, chain in zip(requests, chains, strict=True):
             adaptive.observe(request, [0] if request.key == 3 else [1] * (len(chain) + 1))
             given[request.key] += len(chain) * (step >= 100)
@@ -419,6 +425,12 @@ class Likeliest:
         self.last = chains
         return chains
 
+    def rests(self, rows):
+        return False
+
+    def expect(self, seconds):
+        pass
+
     def observe(self, request, new_tokens):
         pass
 
@@ -485,8 +497,8 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
 
     exact = Trigrams.choose
 
-    def typical(self, logits, samplings, counters, *rest):
-        tokens, logprobs, *tops = exact(self, logits, samplings, counters, *rest)
+    def typical(self, logits, *rest):
+        tokens, logprobs, *tops = exact(self, logits, *rest)
         guesses = [guess for chain in proposers[0].last for guess in (*chain, None)]
         if len(guesses) == len(tokens):
             for row, guess in enumerate(guesses):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,10 @@ STEP_TOKENS = 512
 DELIVERY_SECONDS = 0.02
 """Readers are woken this often at most, except for an ending, which is told at once."""
 
+
+TRIED_ROWS = 32
+TRIED_SECONDS = 0.05
+"""Steps of up to so many rows are timed at the start where guesses are to be made, unless one takes longer."""
 
 MOST_ENDINGS = 16
 """Prompts at most whose last logits are kept."""
@@ -117,6 +122,7 @@ class Core:
         self._told = 0.0
         self._drawn: list[Sequence] = []
         self._samplings: list[Sampling] = []
+        self._resting = False
 
     def post(self, command: Callable[[], None]) -> bool:
         """Have `command` run between two steps; False when the engine is no longer there to do it."""
@@ -151,6 +157,8 @@ class Core:
             with torch.inference_mode():
                 if threads is not None:
                     torch.set_num_threads(threads)
+                if self.proposer is not None:
+                    self.proposer.expect(self._try_rows())
                 while self._attend_to_commands():
                     self._step()
                     self._tell()
@@ -162,6 +170,24 @@ class Core:
             failure = CompleterError(f"the engine stopped: {type(error).__name__}: {error}", _cure(error))
             failure.__cause__ = error
         self._end(failure)
+
+    def _try_rows(self) -> list[float]:
+        """Seconds of a step of 1, 2, … rows, on blocks that nobody has yet; empty where that would take long."""
+        size = self.runner.block_size
+        most = min(TRIED_ROWS, self.context, self.pool.count * size)
+        at = sorted({rows for rows in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, most) if rows <= most})
+        took: list[float] = []
+        for rows in at:
+            span = Span([0] * rows, 0, range(-(-rows // size)), rows)
+            seconds = []
+            for _ in range(4):  # the first warms up
+                began = time.perf_counter()
+                self.runner.step([span])
+                seconds.append(time.perf_counter() - began)
+                if seconds[0] > TRIED_SECONDS:
+                    return []
+            took.append(min(seconds))
+        return np.interp(range(1, most + 1), at, np.maximum.accumulate(took)).tolist()
 
     def _attend_to_commands(self) -> bool:
         """Run the commands, waiting for one when there is nothing else to do; False when it is time to end."""
@@ -298,14 +324,15 @@ class Core:
             for work in plan.work
             if work.count == 1 == work.sequence.remaining and work.sequence.usage.completion_tokens
         ]
+        self._resting = self.proposer.rests(len(guessing))
+        if self._resting or not guessing:
+            return []
         requests: list[DraftRequest] = []
         for work in guessing:
             sequence = work.sequence
             left = sequence.sampling.max_tokens - sequence.usage.completion_tokens
             limit = max(0, min(left, self.context - len(sequence.tokens)) - 1)
             requests.append(DraftRequest(sequence.number, sequence.tokens, sequence.key, sequence.hidden, limit))
-        if not requests:
-            return []
         budget = max(0, plan.budget)
         for work, request, guesses in zip(guessing, requests, self.proposer.propose(requests, budget), strict=True):
             room = self.scheduler.room_for_guesses(work.sequence, min(len(guesses), request.limit, budget))
@@ -319,13 +346,14 @@ class Core:
     def _draw(self, drawing: list[tuple[Sequence, list[int]]], logits: Tensor, hidden: Tensor) -> None:
         """Draw the token after the last one of each sequence, and after each of its guesses. A guess is kept if it is
         the very token that is drawn in its place: what is said does not depend on what was guessed."""
-        owners = [sequence for sequence, guesses in drawing for _ in range(1 + len(guesses))]
+        owners = [sequence for sequence, _ in drawing]
+        counts = [1 + len(guesses) for _, guesses in drawing]
         counters = [s.usage.completion_tokens + i for s, guesses in drawing for i in range(1 + len(guesses))]
         if self._drawn != owners:
             self._drawn = owners
             self._samplings = [sequence.sampling for sequence in owners]
         adjusted = self._adjusted(drawing, logits)
-        tokens, logprobs, tops = self.runner.choose(logits, self._samplings, counters, adjusted)
+        tokens, logprobs, tops = self.runner.choose(logits, self._samplings, counts, counters, adjusted)
         row = 0
         for sequence, guesses in drawing:
             finish: Finish | None = None
@@ -342,7 +370,7 @@ class Core:
                 sequence.computed += 1
             drawn = sequence.usage.completion_tokens - before
             if self.proposer is not None and self.proposer.needs_hidden:
-                sequence.hidden = hidden[row + drawn - 1].clone()
+                sequence.hidden = None if self._resting else hidden[row + drawn - 1].clone()
             row += 1 + len(guesses)
             self._counts.generated_tokens += drawn
             if guesses:

@@ -69,6 +69,9 @@ class RedraftProposer:
         self.head = head.eval()
         self._array = ArrayHead(head) if head.embeddings.device.type == "cpu" else None
 
+    def rests(self, rows: int) -> bool:
+        return False
+
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         return within(self.draft(requests), budget)
 
@@ -77,6 +80,9 @@ class RedraftProposer:
 
     def timed(self, rows: int, seconds: float) -> None:
         """Guesses cost what they cost: see Adaptive."""
+
+    def expect(self, seconds: Sequence[float]) -> None:
+        """As `timed`."""
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]:
         chains: list[list[Guess]] = [[] for _ in requests]

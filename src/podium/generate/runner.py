@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from podium.errors import CompleterError, InputError
-from podium.generate.sampling import Settings, choose
+from podium.generate.sampling import Settings, choose, repeated
 from podium.models.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -73,14 +73,20 @@ class Runner(Protocol):
         ...
 
     def choose(
-        self, logits: Tensor, samplings: Sequence[Sampling], counters: Sequence[int], adjusted: Tensor | None = None
+        self,
+        logits: Tensor,
+        samplings: Sequence[Sampling],
+        counts: Sequence[int],
+        counters: Sequence[int],
+        adjusted: Tensor | None = None,
     ) -> Chosen:
         """The next token of each row, as sampling.choose draws it: from the distribution of the row's settings, and
         the same one whatever rows stand beside it.
 
         Args:
             logits: [R, V] fp32.
-            samplings: [R]; the same list as the last time where the rows are the same.
+            samplings: of each completion; the same list as the last time where the completions are the same.
+            counts: of each completion, how many rows it has, one after the other; R in all.
             counters: [R], how many tokens each row has drawn before.
             adjusted: the logits to draw from, where these are not `logits`.
         """
@@ -124,6 +130,7 @@ class TorchRunner:
         self.weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
         self._pool = torch.empty(0)
         self._samplings: Sequence[Sampling] = ()
+        self._counts: Sequence[int] = ()
         self._settings = Settings((), self.device)
 
     def allocate(self, blocks: int) -> None:
@@ -184,10 +191,16 @@ class TorchRunner:
         return self.model.head(hidden).float(), hidden.float()
 
     def choose(
-        self, logits: Tensor, samplings: Sequence[Sampling], counters: Sequence[int], adjusted: Tensor | None = None
+        self,
+        logits: Tensor,
+        samplings: Sequence[Sampling],
+        counts: Sequence[int],
+        counters: Sequence[int],
+        adjusted: Tensor | None = None,
     ) -> Chosen:
-        if samplings is not self._samplings:
-            self._samplings, self._settings = samplings, Settings(samplings, logits.device)
+        if samplings is not self._samplings or counts != self._counts:
+            self._samplings, self._counts = samplings, counts
+            self._settings = Settings(repeated(samplings, counts), logits.device)
         return choose(logits, self._settings, counters, adjusted)
 
     def _groups(self, spans: Sequence[Span], positions: list[np.ndarray], ends: np.ndarray) -> list[_Group]:

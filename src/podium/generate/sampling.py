@@ -137,6 +137,11 @@ class _Group:
         self.min_p = column([s.min_p for s in rows])
 
 
+def repeated(rows: Sequence[Sampling], counts: Sequence[int]) -> list[Sampling]:
+    """Each of `rows` as often as `counts` says."""
+    return [sampling for sampling, count in zip(rows, counts, strict=True) for _ in range(count)]
+
+
 def choose(logits: Tensor, settings: Settings, counters: Sequence[int], adjusted: Tensor | None = None) -> Chosen:
     """The next token of each row of logits [R, V]; its log-probability under the unfiltered distribution at
     temperature 1, before penalties; and of as many of the likeliest tokens as the row asks for, likeliest first.

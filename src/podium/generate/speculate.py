@@ -49,6 +49,11 @@ class Proposer(Protocol):
     @property
     def needs_hidden(self) -> bool: ...
 
+    def rests(self, rows: int) -> bool:
+        """Whether it would not guess for so many completions in the coming step: then nothing else is asked of it or
+        told to it but how long the step took."""
+        ...
+
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         """Guesses for each request, at most `budget` in all."""
         ...
@@ -59,6 +64,10 @@ class Proposer(Protocol):
 
     def timed(self, rows: int, seconds: float) -> None:
         """A step that computed one token per row, guesses being rows too, took so long (without `propose`)."""
+        ...
+
+    def expect(self, seconds: Sequence[float]) -> None:
+        """What the model takes for a step of 1, 2, … rows, tried before the first completion."""
         ...
 
 
@@ -171,6 +180,9 @@ class NGramProposer:
         """n-grams remembered."""
         return sum(len(table.young) + len(table.old) for table in self._tables)
 
+    def rests(self, rows: int) -> bool:
+        return False
+
     def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
         return within(self.draft(requests), budget)
 
@@ -182,6 +194,9 @@ class NGramProposer:
 
     def timed(self, rows: int, seconds: float) -> None:
         """Guesses cost what they cost: see Adaptive."""
+
+    def expect(self, seconds: Sequence[float]) -> None:
+        """As `timed`."""
 
     def draft(self, requests: Sequence[DraftRequest]) -> list[list[Guess]]:
         contexts = []
@@ -283,11 +298,13 @@ class StepTimes:
     """Seconds of a step by its number of rows, as measured; estimated where it was not.
 
     Between two measured numbers of rows the time is interpolated. Beyond them it is taken to grow with the fourth root
-    of the rows: too little, so that what may pay is tried, and then known.
+    of the rows: too little, so that what may pay is tried, and then known. Where it was said what the model alone
+    takes, it is what comes on top of that which is interpolated.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
+        self._expected: list[float] | None = None
         self._steps = 0
         self._mean = [0.0] * (most + 1)
         self._count = [0] * (most + 1)
@@ -312,8 +329,16 @@ class StepTimes:
         if self._steps % 16 == 0:
             self._table = None
 
+    def expect(self, seconds: Sequence[float]) -> None:
+        """Of the model alone, for 1, 2, … rows."""
+        if len(seconds) >= self.most:
+            self._expected = [0.0, *seconds[: self.most]]
+            self._table = None
+
     def is_sure(self, rows: int) -> bool:
-        """Whether steps of so many rows were measured often, and not long ago."""
+        """Whether steps of so many rows were measured often, and not long ago; or could be worked out."""
+        if self._expected is not None:
+            return any(self._count)
         return self._count[rows] >= SURE and self._steps - self._last[rows] <= REPEAT
 
     def table(self) -> list[float]:
@@ -338,6 +363,9 @@ class StepTimes:
                 pools.append((seconds, weight, members))
         known = {rows: seconds for seconds, _, members in pools for rows in members}
         table = [0.0] * (self.most + 1)
+        model = self._expected
+        if model is not None:
+            known = {rows: max(0.0, seconds - model[rows]) for rows, seconds in known.items()}
         for rows in range(1, self.most + 1):
             below = max((n for n in known if n <= rows), default=None)
             above = min((n for n in known if n >= rows), default=None)
@@ -346,6 +374,8 @@ class StepTimes:
                 table[rows] = known[below] + share * (known[above] - known[below])
             elif (nearest := above or below) is not None:
                 table[rows] = known[nearest] * (rows / nearest) ** 0.25
+            if model is not None:
+                table[rows] += model[rows]
         return table
 
 
@@ -356,8 +386,8 @@ class Adaptive:
     completion tells a step later), how far each completion is from that, how long steps of each number of rows take,
     and how long the drafter does. The guesses that are likeliest to be kept are added for as long as that raises the
     expected tokens per second. Where not even good guesses could pay for their rows the drafter is not asked. What
-    the last steps gained is counted too: where it is less than nothing, for whatever reason, the drafter rests for so
-    long that the loss is 1 % of the time.
+    the last steps gained is counted too, from a credit of a few steps: where it is spent, for whatever reason, the
+    drafter rests, the longer the more often that happens, so that the loss tends to 1 % of the time.
 
     Args:
         most_rows: no step is made larger than this by guesses.
@@ -366,6 +396,7 @@ class Adaptive:
     MARGIN = 1.03  # a step must promise this much more per second: estimates are noisy
     GOOD = 0.9  # share of right guesses that is thought possible before the drafter is asked
     LOSS = 0.01  # share of the time that may be lost
+    CREDIT = 4.0  # steps that a drafter may cost before it has gained any: it has to learn prompts first
     LONGEST_REST = 256  # steps
 
     def __init__(self, drafter: Drafter, *, most_rows: int = 32) -> None:
@@ -380,25 +411,32 @@ class Adaptive:
         # how many steps the drafter is not asked.
         self._balance: dict[int, float] = {}
         self._rest: dict[int, int] = {}
+        self._rested = 0  # rests so far
         self._asked = 0.0  # seconds that the drafter takes for a completion
         self._step: tuple[int, float, float] | None = None  # of the step under way: see `timed`
         self._gained = 0
         self._hopeless: tuple[list[float], int, bool] | None = None
 
-    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
-        rows = len(requests)
-        kept: list[list[int]] = [[] for _ in requests]
+    def expect(self, seconds: Sequence[float]) -> None:
+        self.times.expect(seconds)
+
+    def rests(self, rows: int) -> bool:
         self._step = None
-        room = min(budget, self.most_rows - rows)
         rest = self._rest.get(rows.bit_length(), 0)
         if rest:
             self._rest[rows.bit_length()] = rest - 1
-            return kept
-        if not rows or room <= 0 or not self.times.is_sure(rows):
+            return True
+        if not rows or rows >= self.most_rows or not self.times.is_sure(rows):
+            return True
+        return self._is_hopeless(self.times.table(), rows, self.most_rows - rows)
+
+    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
+        rows = len(requests)
+        kept: list[list[int]] = [[] for _ in requests]
+        room = min(budget, self.most_rows - rows)
+        if room <= 0:
             return kept
         times = self.times.table()
-        if self._is_hopeless(times, rows, room):
-            return kept
         # Of this thread's own CPU time: what else the machine did meanwhile is not held against the drafter.
         began = time.thread_time()
         chains = self.drafter.draft(requests)
@@ -457,11 +495,12 @@ class Adaptive:
         # A step that was held up says nothing of its rows.
         took = plain if rows == completions else min(seconds, 1.5 * self.times.table()[min(rows, self.most_rows)])
         regime = completions.bit_length()
-        balance = 0.9 * self._balance.get(regime, 0.0) + self._gained / completions - (took + asked) / plain
+        balance = self._balance.get(regime, self.CREDIT) + self._gained / completions - (took + asked) / plain
         if balance < 0:
-            self._rest[regime] = min(ceil(-balance / self.LOSS), self.LONGEST_REST)
-            balance = 0.0  # paid for by the rest
-        self._balance[regime] = balance
+            self._rested += 1
+            self._rest[regime] = min(ceil(self.CREDIT / self.LOSS) >> max(0, 4 - self._rested), self.LONGEST_REST)
+            balance = self.CREDIT / 4
+        self._balance[regime] = min(balance, 2 * self.CREDIT)
 
     def _share(self, guess: Guess) -> float:
         known = self._right.get(guess.grade)

@@ -64,7 +64,7 @@ def test_tokens_are_drawn_as_often_as_transformers_would(sampling: dict[str, flo
     wanted = wanted_distribution(logits, sampling)
     count = 20_000
     rows = [Sampling(**sampling, seed=seed) for seed in range(count)]  # pyright: ignore[reportArgumentType]
-    drawn, logprobs, _ = runner_of(200).choose(logits.expand(count, -1), rows, [0] * count)
+    drawn, logprobs, _ = runner_of(200).choose(logits.expand(count, -1), rows, [1] * count, [0] * count)
     found = torch.bincount(torch.tensor(drawn), minlength=200)
     assert not found[wanted == 0].any(), "a filtered token was drawn"
     expected = wanted * count
@@ -99,7 +99,7 @@ def test_it_draws_what_torch_draws(vocabulary: int) -> None:
     adjusted = logits.clone()
     adjusted[:, : vocabulary // 3] = float("-inf")
     for drawn_from in (None, adjusted):
-        found = runner.choose(logits, rows, counters, drawn_from)
+        found = runner.choose(logits, rows, [1] * count, counters, drawn_from)
         wanted = choose(logits, Settings(rows, CPU), counters, drawn_from)
         same = [i for i in range(count) if found[0][i] == wanted[0][i]]
         assert len(same) >= count - 1
@@ -128,9 +128,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(data: st.DataObject) -> Non
     scale = data.draw(st.sampled_from([0.1, 3.0, 40.0]))
     logits = torch.randn(number, vocabulary, generator=torch.Generator().manual_seed(number)) * scale
     counters = data.draw(st.lists(st.integers(0, 10**6), min_size=number, max_size=number))
-    together = runner_of(vocabulary, threads=2).choose(logits, rows, counters)
+    together = runner_of(vocabulary, threads=2).choose(logits, rows, [1] * number, counters)
     for i in range(number):
-        alone = runner_of(vocabulary).choose(logits[i : i + 1], rows[i : i + 1], counters[i : i + 1])
+        alone = runner_of(vocabulary).choose(logits[i : i + 1], rows[i : i + 1], [1], counters[i : i + 1])
         assert (together[0][i], together[1][i]) == (alone[0][0], alone[1][0])
         if rows[i].temperature < 1e-30 or rows[i].top_k == 1 or rows[i].top_p == 1e-9:
             assert logits[i, together[0][i]] == logits[i].max()
@@ -141,5 +141,15 @@ def test_logits_that_are_not_numbers_show_in_the_log_probability() -> None:
     logits[0, 299] = logits[1, 5] = float("nan")
     logits[2, 7] = float("inf")
     for temperature in (0.0, 0.8):
-        _, logprobs, _ = runner_of(300).choose(logits, [Sampling(temperature=temperature)] * 3, [0] * 3)
+        _, logprobs, _ = runner_of(300).choose(logits, [Sampling(temperature=temperature)] * 3, [1] * 3, [0] * 3)
         assert all(logprob != logprob for logprob in logprobs)
+
+
+def test_a_completion_may_have_several_rows() -> None:
+    runner = runner_of(300)
+    logits = torch.randn(6, 300, generator=torch.Generator().manual_seed(0))
+    rows = [Sampling(temperature=1.0, seed=1), Sampling(temperature=0.8, seed=2, top_k=9), Sampling(seed=3)]
+    spread = [rows[0], rows[0], rows[0], rows[1], rows[1], rows[2]]
+    counters = [4, 5, 6, 0, 1, 9]
+    together = runner.choose(logits, rows, [3, 2, 1], counters)
+    assert together == runner.choose(logits, spread, [1] * 6, counters)

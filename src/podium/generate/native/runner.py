@@ -21,7 +21,7 @@ from torch import Tensor
 from podium.errors import CompleterError, InputError, nearest
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import CLinear
-from podium.generate.sampling import Settings, choose
+from podium.generate.sampling import Settings, choose, repeated
 from podium.models import StoredModel
 
 if TYPE_CHECKING:
@@ -105,13 +105,10 @@ class _Asks:
     """The settings of some rows as the C code reads them; rows with top-k, which it does not know, are left out."""
 
     def __init__(self, samplings: Sequence[Sampling]) -> None:
-        self.rows = np.array([i for i, s in enumerate(samplings) if not s.top_k or not s.temperature], np.int32)
-        self.others = [i for i, s in enumerate(samplings) if s.top_k and s.temperature]
-        self.settings = Settings([samplings[i] for i in self.others], torch.device("cpu"))
-        self.asks = np.array(
-            [(s.temperature, s.top_p, s.min_p, s.seed & (1 << 64) - 1, 0) for s in (samplings[i] for i in self.rows)],
-            _ASK,
-        )
+        self.known = np.array([not s.top_k or not s.temperature for s in samplings], bool)
+        self.asks = np.array([(s.temperature, s.top_p, s.min_p, s.seed & (1 << 64) - 1, 0) for s in samplings], _ASK)
+        self.tops = any(s.top_logprobs for s in samplings)
+        self.simple = bool(self.known.all())
 
 
 def missing(model: Transformer | StoredModel) -> str | None:
@@ -253,49 +250,68 @@ class NativeRunner:
         return logits, hidden
 
     def choose(
-        self, logits: Tensor, samplings: Sequence[Sampling], counters: Sequence[int], adjusted: Tensor | None = None
+        self,
+        logits: Tensor,
+        samplings: Sequence[Sampling],
+        counts: Sequence[int],
+        counters: Sequence[int],
+        adjusted: Tensor | None = None,
     ) -> Chosen:
         """See Runner. In C but for rows with top-k."""
         if samplings is not self._samplings:
             self._samplings, self._asks = samplings, _Asks(samplings)
-        asks = self._asks
         logits = logits.contiguous()
         drawn_from = logits if adjusted is None else adjusted.contiguous()
-        rows = len(asks.rows)
-        asks.asks["number"] = np.asarray(counters, np.uint64)[asks.rows]
-        tokens, logprobs, logsums = np.empty(rows, np.int32), np.empty(rows, np.float32), np.empty(rows, np.float32)
-        draw = _Draw(
-            rows,
-            asks.rows.ctypes.data,
-            asks.asks.ctypes.data,
-            drawn_from.data_ptr(),
-            logits.data_ptr(),
-            tokens.ctypes.data,
-            logprobs.ctypes.data,
-            logsums.ctypes.data,
-        )
-        self._own_threads()
-        if self._library.stack_draw(self._stack, ctypes.byref(draw)):
-            raise CompleterError("no memory to draw a token", "free some, or use a smaller model")
-        if not asks.others and not any(s.top_logprobs for s in samplings):
-            return tokens.tolist(), logprobs.tolist(), [()] * rows
+        of_row = np.repeat(np.arange(len(samplings)), counts)
+        if not self._asks.simple or self._asks.tops:
+            return self._choose_all(logits, drawn_from, repeated(samplings, counts), of_row, counters)
+        rows = np.arange(len(of_row), dtype=np.int32)
+        tokens, logprobs, _ = self._draw(logits, drawn_from, rows, self._asks.asks[of_row], counters)
+        return tokens.tolist(), logprobs.tolist(), [()] * len(rows)
+
+    def _choose_all(
+        self,
+        logits: Tensor,
+        drawn_from: Tensor,
+        samplings: Sequence[Sampling],
+        of_row: np.ndarray,
+        counters: Sequence[int],
+    ) -> Chosen:
+        """With rows that C does not know, or likeliest tokens to tell."""
         found, shown = np.empty(len(samplings), np.int64), np.empty(len(samplings))
         tops: list[Top] = [()] * len(samplings)
-        found[asks.rows], shown[asks.rows] = tokens, logprobs
-        for row, logsum in zip(asks.rows.tolist(), logsums, strict=True):
+        known = self._asks.known[of_row]
+        rows, others = np.flatnonzero(known).astype(np.int32), np.flatnonzero(~known).tolist()
+        numbers = [counters[i] for i in rows.tolist()]
+        found[rows], shown[rows], logsums = self._draw(logits, drawn_from, rows, self._asks.asks[of_row[rows]], numbers)
+        for row, logsum in zip(rows.tolist(), logsums, strict=True):
             if count := samplings[row].top_logprobs:
                 values, ids = logits[row].topk(min(count, self.vocab_size))
                 best = values.numpy()
                 # The same roundings as in C: a token has one log-probability, wherever it is told.
                 tops[row] = tuple(zip(ids.tolist(), (best - best[0] - logsum).tolist(), strict=True))
-        if asks.others:
-            at = torch.tensor(asks.others)
-            mine = None if adjusted is None else adjusted[at]
-            others = choose(logits[at], asks.settings, [counters[i] for i in asks.others], mine)
-            found[asks.others], shown[asks.others] = others[:2]
-            for row, top in zip(asks.others, others[2], strict=True):
+        if others:
+            settings = Settings([samplings[i] for i in others], torch.device("cpu"))
+            chosen = choose(logits[others], settings, [counters[i] for i in others], drawn_from[others])
+            found[others], shown[others] = chosen[:2]
+            for row, top in zip(others, chosen[2], strict=True):
                 tops[row] = top
         return found.tolist(), shown.tolist(), tops
+
+    def _draw(
+        self, logits: Tensor, drawn_from: Tensor, rows: np.ndarray, asks: np.ndarray, counters: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Tokens, log-probabilities, and the logarithms of the sums of exp(logit - largest)."""
+        asks["number"] = counters
+        tokens = np.empty(len(rows), np.int32)
+        logprobs, logsums = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
+        arrays = (rows, asks), (tokens, logprobs, logsums)
+        before, behind = ([array.ctypes.data for array in group] for group in arrays)
+        draw = _Draw(len(rows), *before, drawn_from.data_ptr(), logits.data_ptr(), *behind)
+        self._own_threads()
+        if self._library.stack_draw(self._stack, ctypes.byref(draw)):
+            raise CompleterError("no memory to draw a token", "free some, or use a smaller model")
+        return tokens, logprobs, logsums
 
     def seconds(self) -> dict[str, float]:
         """Wall seconds so far by part of the steps."""
