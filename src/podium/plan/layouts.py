@@ -209,9 +209,9 @@ def _impossible(
 def _inner(shape: Shape, tp: int, pp: int, dp: int, cp: int, domain: int, batch: int, choices: Choices) -> Array:
     """The choices left once the big degrees are known, as columns of `Layouts`."""
     stage = -(-shape.layers // pp)
-    interleave = choices.interleave or (
-        tuple(v for v in (1, 2, 3, 4, 6, 8) if pp > 1 and shape.layers % (pp * v) == 0 and v <= stage) or (1,)
-    )
+    # Chunks of equal size; where the layers leave a remainder, the last chunk is the shorter one.
+    wanted = choices.interleave or (1, 2, 3, 4, 6, 8)
+    interleave = tuple(v for v in wanted if pp > 1 and stage % v == 0) or (1,)
     if shape.experts:
         ranks = dp * cp
         # Expert ranks lie inside the data-parallel ones; beyond 64 the exchange only gets slower.
@@ -224,7 +224,7 @@ def _inner(shape: Shape, tp: int, pp: int, dp: int, cp: int, domain: int, batch:
         zero = tuple(z for z in zero if z < 2)  # gathering weights anew for every micro-batch defeats a pipeline
     grid = np.meshgrid(
         np.array(experts, dtype=float),
-        np.array([b for b in choices.micro_batch], dtype=float),
+        np.array(choices.micro_batch, dtype=float),
         np.array(interleave, dtype=float),
         np.array(zero or (0,), dtype=float),
         np.array([float(p and tp > 1) for p in parallel]),

@@ -87,28 +87,42 @@ def held_parameters(shape: Shape, layouts: Layouts) -> tuple[Held, Held]:
 
 
 def activation_bytes(shape: Shape, layouts: Layouts, recipe: Recipe, sequence: int) -> tuple[Array, Array, Array]:
-    """Per layer and micro-batch: what is kept, what is kept under recomputation, and the attention scores' part."""
-    number, h = recipe.number_bytes, shape.hidden
+    """Per layer and micro-batch, bytes: what is kept, of it what full and what selective recomputation still keep.
+
+    Selective recomputation drops the attention scores (arXiv 2205.05198 section 5); where a fused kernel keeps none,
+    it drops what a pass over memory brings back: normalised inputs and the activation function's result.
+    """
+    number, kept_number, h = recipe.number_bytes, recipe.kept_bytes, shape.hidden
     tokens = layouts.micro_batch * sequence / layouts.cp
     mask = 1.0 if recipe.dropout else 0.0
-    same = number * h * (shape.norms + 2) + 2 * mask * h  # norm inputs, inputs of attention and feed-forward, masks
+    normalised = 2 * kept_number * h  # what attention and feed-forward read
+    same = number * h * shape.norms + normalised + 2 * mask * h
     if latent := shape.latent:
-        width = latent.nope + latent.rope
-        attention = shape.heads * (2 * width + 2 * latent.value) + latent.q_rank + latent.kv_rank
+        projected = number * shape.heads * (2 * (latent.nope + latent.rope) + latent.value)
+        compressed = number * (latent.q_rank + latent.kv_rank)
+        attention = projected + compressed + kept_number * shape.heads * latent.value
     else:
-        attention = 2 * shape.q_width + 2 * shape.kv_width  # q, k, v and what the output projection reads
-    inner = 3 if shape.gated else 2  # before and after the activation function
+        projected = 0.0  # q, k and v are kept by either kind of recomputation but the full one
+        attention = number * (shape.q_width + 2 * shape.kv_width) + kept_number * shape.q_width
+    # Gate and up (or up alone) before the activation function, and its result, which the last product reads.
+    before = number * (2 if shape.gated else 1)
     if experts := shape.experts:
         share = shape.moe_layers / shape.layers
-        routed = experts.active * (inner * experts.ffn + 2 * h)  # each choice is a copy of the token, there and back
-        feed_forward = share * (routed + inner * experts.shared_width) + (1 - share) * inner * shape.ffn
+        width = share * (experts.active * experts.ffn + experts.shared_width) + (1 - share) * shape.ffn
+        copies = share * experts.active * kept_number * h  # each choice is a copy of the token
     else:
-        feed_forward = inner * shape.ffn
+        width, copies = float(shape.ffn), 0.0
+    feed_forward = (before + kept_number) * width + copies
     seen = min(sequence, recipe.attended or sequence)
     scores = shape.heads * (4.0 if recipe.flash else (number + mask * (1 + number)) * seen)
     split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
-    kept = tokens * (same / split + number * (attention + feed_forward) / layouts.tp)
-    return kept, tokens * number * h / split, tokens * scores / layouts.tp
+    kept = tokens * (same / split + (attention + feed_forward + scores) / layouts.tp)
+    if recipe.flash:
+        # Latent attention expands its keys and values again as well (arXiv 2412.19437 section 3.2.3).
+        dropped = tokens * (normalised / split + (kept_number * width + projected) / layouts.tp)
+    else:
+        dropped = tokens * scores / layouts.tp
+    return kept, tokens * number * h / split, kept - dropped
 
 
 def in_flight(layouts: Layouts) -> Array:
@@ -122,12 +136,11 @@ def training_memory(shape: Shape, layouts: Layouts, recipe: Recipe, sequence: in
     """Bytes per device of the stage that needs most; all arrays [N]."""
     first, last = held_parameters(shape, layouts)
     ranks = layouts.dp * layouts.cp
-    kept, inputs, scores = activation_bytes(shape, layouts, recipe, sequence)
+    whole, inputs, selected = activation_bytes(shape, layouts, recipe, sequence)
     stage = layers_per_stage(shape, layouts)
-    per_layer = np.choose(layouts.recompute.astype(int), [kept + scores, kept, inputs])
-    whole = kept + scores
+    per_layer = np.choose(layouts.recompute.astype(int), [whole, selected, inputs])
     # What one layer needs again while it is recomputed, beyond what is kept of it anyway.
-    again = np.choose(layouts.recompute.astype(int), [np.zeros_like(kept), scores, whole])
+    again = np.choose(layouts.recompute.astype(int), [np.zeros_like(whole), whole - selected, whole])
     tokens = layouts.micro_batch * sequence / layouts.cp
     split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
     embedded = tokens * shape.hidden * (1.0 if recipe.dropout else recipe.number_bytes) / split

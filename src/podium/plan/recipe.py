@@ -44,6 +44,11 @@ class Recipe:
         return 4.0 if self.precision == "fp32" else 2.0
 
     @property
+    def kept_bytes(self) -> float:
+        """Of a number kept only to be multiplied again in the backward pass."""
+        return 1.0 if self.precision == "fp8" else self.number_bytes
+
+    @property
     def optimizer_bytes(self) -> float:
         """Per parameter: states, and the fp32 weights where the model itself is narrower."""
         return _STATES[self.optimizer] + (0.0 if self.precision == "fp32" else 4.0)
