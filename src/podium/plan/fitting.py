@@ -33,14 +33,18 @@ class Prepared:
     devices: int
     fits: bool  # whether the model of memory agrees that it ran
 
-    def predict(self, coefficients: Coefficients) -> tuple[float, int]:
-        """Seconds per step of the fastest open layout, and which that is."""
+    def times(self, coefficients: Coefficients) -> Array:
+        """Seconds per step of every open layout."""
         run = self.run
         assert run.device
         cluster = Cluster(run.device, self.devices, coefficients.link, coefficients.network)
-        total = step_time(
+        return step_time(
             run.shape, self.layouts, cluster, run.software.recipe, run.sequence, coefficients, run.software.schedule
         ).total
+
+    def predict(self, coefficients: Coefficients) -> tuple[float, int]:
+        """Seconds per step of the fastest open layout, and which that is."""
+        total = self.times(coefficients)
         best = int(np.argmin(total))
         return float(total[best]), best
 
@@ -62,7 +66,10 @@ def prepare(run: Run) -> Prepared | None:
     fitting = memory <= run.device.memory
     # What ran, did fit: where the model of memory says otherwise the leanest layouts are kept.
     keep = fitting if fitting.any() else memory <= memory.min() * 1.02
-    return Prepared(run, layouts.take(keep), devices, bool(fitting.any()))
+    ready = Prepared(run, layouts.take(keep), devices, bool(fitting.any()))
+    # Those far behind the fastest stay behind whatever the coefficients are.
+    seconds = ready.times(_PRIOR)
+    return replace(ready, layouts=ready.layouts.take(seconds <= 1.3 * seconds.min()))
 
 
 def residuals(prepared: Sequence[Prepared], coefficients: Coefficients) -> Array:
@@ -99,7 +106,7 @@ def fit(prepared: Sequence[Prepared], start: Coefficients = _PRIOR) -> Coefficie
         after, _ = _cost(errors, theta + step, expected, spread)
         if after < cost:
             theta, gain, cost, damping = theta + step, cost - after, after, damping / 3
-            if gain < 1e-6 * max(1.0, cost):
+            if gain < 1e-4 * max(1.0, cost):
                 break
         else:
             damping *= 4

@@ -190,7 +190,7 @@ def _impossible(
     shape: Shape, tp: int, pp: int, cp: int, dp: int, rest: int, domain: int, batch: int, sequence: int
 ) -> str | None:
     if rest or dp < 1:
-        return f"tensor x pipeline x context does not divide the devices (T{tp} P{pp} C{cp})"
+        return "tensor x pipeline x context does not divide the devices"
     if tp > domain:
         return f"tensor parallelism leaves the fast links, which join {domain} devices"
     if shape.heads % tp:

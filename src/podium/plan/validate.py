@@ -173,10 +173,11 @@ def _leave_one_out(prepared: Sequence[Prepared]) -> dict[str, float]:
     if len(groups) < 2:
         return {}
     result: dict[str, float] = {}
+    everything = fit(prepared)
     for source, members in groups.items():
         others = [ready for ready in prepared if ready not in members]
         if len(others) >= 3:
-            coefficients = fit(others)
+            coefficients = fit(others, everything)
             result[source] = float(
                 np.median([abs(m.predict(coefficients)[0] / (m.run.seconds or 1) - 1) for m in members])
             )
