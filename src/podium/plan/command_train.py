@@ -62,8 +62,29 @@ def train(
     wanted = _deadline(plan, days) if days else None
     if json_:
         print_json(_to_json(plan, judged, wanted, top))
-        return
-    _show(plan, judged, wanted, top)
+    else:
+        _show(plan, judged, wanted, top)
+    if not plan.candidates:
+        raise InputError(f"no layout of {job.devices:,} x {job.device.name} works", _way_out(plan, choices))
+
+
+def _way_out(plan: Plan, choices: Choices) -> str:
+    """What would have to be different for anything to fit."""
+    job = plan.job
+    too_large = [failure for failure in plan.failures if failure.leanest]
+    if too_large:
+        cures = [f"give at least {too_large[0].leanest / 1e9:,.1f} GB per device"]
+        devices = job.devices
+        while devices < 65_536:
+            devices *= 2
+            batch = max(job.batch, devices)
+            if search(replace(job, devices=devices, batch=batch), choices, keep=1).candidates:
+                cures.append(f"or {devices:,} devices" + (f" with a batch of {batch:,}" if batch != job.batch else ""))
+                break
+        if choices.offload == (False,) and search(job, replace(choices, offload=(True,)), keep=1).candidates:
+            cures.append("or --offload")
+        return ", ".join(cures)
+    return f"change --batch ({job.batch:,} sequences) or the number of devices: {plan.failures[0].reason}"
 
 
 def _job(
@@ -137,7 +158,7 @@ def _batch(text: str | None, shape: Shape, sequence: int, devices: int) -> int:
 def _judge(job: Job, choices: Choices, plan: Plan, layout: str) -> dict[str, Any]:
     """Whether one layout fits, and where it stands among all."""
     given = parse_layout(layout)
-    named = Layout(**{name: value for name, value in given.items() if name in ("tp", "pp", "dp", "cp")})
+    named = Layout(*(given.get(name, 1) for name in ("tp", "pp", "dp", "cp")))
     if "dp" in given and named.devices != job.devices:
         raise InputError(
             f"layout {named} is for {named.devices} devices, not {job.devices}",
@@ -264,7 +285,8 @@ def _judgement(judged: dict[str, Any]) -> str:
     candidate: Candidate = judged["candidate"]
     return (
         f"{judged['layout']} fits: {show_bytes(candidate.memory_total)}, {show_seconds(candidate.step_seconds)} "
-        f"a step, MFU {candidate.mfu:.1%}, {show_seconds(candidate.days[1] * DAY)}; rank {judged['rank']} of {judged['of']}"
+        f"a step, MFU {candidate.mfu:.1%}, {show_seconds(candidate.days[1] * DAY)}; "
+        f"rank {judged['rank']} of {judged['of']}"
     )
 
 
