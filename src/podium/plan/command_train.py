@@ -131,13 +131,19 @@ def _job(
     room = parse_bytes(memory, "--memory") if memory else None
     if room is not None and not 1e8 <= room <= 1e14:
         raise InputError(f"--memory {memory}: no device has {show_bytes(room)}", "write for example 80GB")
+    rows = _batch(batch, shape, sequence, count)
+    if total < rows * sequence:
+        raise InputError(
+            f"{tokens!r} is less than one batch of {rows:,} rows of {sequence:,} tokens",
+            f"is a suffix missing ({tokens}B)? Or give a smaller --batch",
+        )
     recipe = Recipe(precision=precision, optimizer=optimizer, attended=attended)  # pyright: ignore[reportArgumentType]
     return Job(
         shape=shape,
         device=device,
         devices=count,
         tokens=total,
-        batch=_batch(batch, shape, sequence, count),
+        batch=rows,
         sequence=sequence,
         recipe=recipe,
         memory=room,
@@ -158,7 +164,7 @@ def _batch(text: str | None, shape: Shape, sequence: int, devices: int) -> int:
 def _judge(job: Job, choices: Choices, plan: Plan, layout: str) -> dict[str, Any]:
     """Whether one layout fits, and where it stands among all."""
     given = parse_layout(layout)
-    named = Layout(*(given.get(name, 1) for name in ("tp", "pp", "dp", "cp")))
+    named = Layout(given.get("tp", 1), given.get("pp", 1), given.get("dp", 1), given.get("cp", 1))
     if "dp" in given and named.devices != job.devices:
         raise InputError(
             f"layout {named} is for {named.devices} devices, not {job.devices}",
