@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from podium.plan.schedules import Pipeline, check_schedule
@@ -53,11 +53,10 @@ class PipelineRun:
 
 @dataclass(slots=True)
 class _Device:
-    """What one device still has to do: forward and backward passes in order, weight gradients when there is time."""
+    """What one device still has to do, in the order its schedule fixes."""
 
     order: Iterator[Task]
     next: Task | None = None
-    weights: list[Task] = field(default_factory=list)
     busy: bool = False
     kept: int = 0
     peak: int = 0
@@ -95,16 +94,10 @@ def run_pipeline(schedule: str, pipeline: Pipeline, micro_batches: int) -> Pipel
     def start(now: float, stage: int) -> None:
         nonlocal number
         device = devices[stage]
-        if device.busy:
-            return
         task = device.next
-        full = split and task is not None and task.kind == "F" and device.kept >= count
-        if task is not None and not full and (stage, task) in arrived:
-            device.advance()
-        elif device.weights:
-            task = device.weights.pop(0)
-        else:
+        if device.busy or task is None or (stage, task) not in arrived:
             return
+        device.advance()
         device.busy = True
         if task.kind == "F":
             device.kept += 1
@@ -116,7 +109,7 @@ def run_pipeline(schedule: str, pipeline: Pipeline, micro_batches: int) -> Pipel
 
     def hand_on(now: float, stage: int, task: Task) -> None:
         nonlocal number
-        for receiver, made in _successors(stage, task, count, chunks):
+        for receiver, made in _successors(stage, task, count, chunks, split):
             number += 1
             delay = 0.0 if receiver == stage else pipeline.hand_over
             heapq.heappush(events, (now + delay, number, receiver, made, False))
@@ -135,9 +128,7 @@ def run_pipeline(schedule: str, pipeline: Pipeline, micro_batches: int) -> Pipel
                 continue
             device = devices[stage]
             device.busy = False
-            if task.kind == "B" and split:
-                device.weights.append(Task("W", task.micro_batch, task.chunk))
-            elif task.kind != "F":
+            if task.kind == ("W" if split else "B"):
                 device.kept -= 1
             hand_on(now, stage, task)
         for stage in sorted(touched):
@@ -145,7 +136,7 @@ def run_pipeline(schedule: str, pipeline: Pipeline, micro_batches: int) -> Pipel
     return PipelineRun(spans, count, [device.peak for device in devices])
 
 
-def _successors(stage: int, task: Task, count: int, chunks: int) -> list[tuple[int, Task]]:
+def _successors(stage: int, task: Task, count: int, chunks: int, split: bool) -> list[tuple[int, Task]]:
     """Which tasks on which devices wait for this one's result."""
     kind, micro_batch, chunk = task
     if kind == "W":
@@ -156,15 +147,17 @@ def _successors(stage: int, task: Task, count: int, chunks: int) -> list[tuple[i
         if chunk < chunks - 1:
             return [(0, Task("F", micro_batch, chunk + 1))]
         return [(stage, Task("B", micro_batch, chunk))]
+    waiting = [(stage, Task("W", micro_batch, chunk))] if split else []
     if stage > 0:
-        return [(stage - 1, task)]
+        return [*waiting, (stage - 1, task)]
     if chunk > 0:
-        return [(count - 1, Task("B", micro_batch, chunk - 1))]
-    return []
+        return [*waiting, (count - 1, Task("B", micro_batch, chunk - 1))]
+    return waiting
 
 
 def _order(schedule: str, stage: int, count: int, m: int, chunks: int) -> Iterator[Task]:
-    """Forward and backward passes of one device, in the order the schedule fixes."""
+    """The passes of one device. ZB-H1 puts a weight gradient off for as many micro-batches as stages lie before it: then
+    every stage keeps as many as the first one does, and the last ones have them left when the rest runs out."""
     total = m * chunks
     if schedule == "gpipe":
         ahead = total
@@ -185,5 +178,12 @@ def _order(schedule: str, stage: int, count: int, m: int, chunks: int) -> Iterat
     for index in range(total - ahead):
         yield slot(ahead + index, "F")
         yield slot(index, "B")
+        if schedule == "zero-bubble" and index >= stage:
+            yield slot(index - stage, "W")
     for index in range(total - ahead, total):
         yield slot(index, "B")
+        if schedule == "zero-bubble" and index >= stage:
+            yield slot(index - stage, "W")
+    if schedule == "zero-bubble":
+        for index in range(max(0, total - stage), total):
+            yield slot(index, "W")

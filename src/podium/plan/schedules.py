@@ -113,21 +113,22 @@ def _gpipe(pipeline: Pipeline, m: int) -> float:
     return ends + (m - 1) * (max(pipeline.forward) + max(pipeline.backward))
 
 
-def _pace(times: Sequence[float], hand_over: float) -> list[float]:
+def _pace(times: Sequence[float], hand_over: float, weight: Sequence[float] = ()) -> list[float]:
     """Seconds per micro-batch in the steady state that each stage is held to.
 
     Stage a may start a forward pass only after the backward pass that frees its place, which has been to stage b and
     back: b - a + 1 places, the work of stages a to b and 2 (b - a) hand-overs. The slowest such round binds all its
-    stages. Even stages P of time t: t + 2 c (P - 1) / P.
+    stages. Even stages P of time t: t + 2 c (P - 1) / P. Weight gradients apart count once a round, where it begins.
     """
     count = len(times)
+    weight = weight or (0.0,) * count
     sums = [0.0, *accumulate(times)]
-    pace = list(times)
+    pace = [t + w for t, w in zip(times, weight, strict=True)]
     for first in range(count):
         best = 0.0
         for last in range(count - 1, first - 1, -1):
             places = last - first + 1
-            mean = (sums[last + 1] - sums[first] + 2 * hand_over * (places - 1)) / places
+            mean = (sums[last + 1] - sums[first] + weight[first] + 2 * hand_over * (places - 1)) / places
             best = max(best, mean)  # over all rounds that begin at `first` and reach `last`
             pace[last] = max(pace[last], best)
     return pace
@@ -184,19 +185,22 @@ def _zero_bubble(pipeline: Pipeline, m: int) -> float:
     weight = pipeline.weight or tuple(b / 2 for b in pipeline.backward)
     inputs = tuple(b - w for b, w in zip(pipeline.backward, weight, strict=True))
     passed = tuple(f + b for f, b in zip(pipeline.forward, inputs, strict=True))
-    pace = _pace(passed, c)
-    longest = before_forward = before = 0.0
+    early = _pace(passed, c)  # while weight gradients are put off
+    steady = _pace(passed, c, weight)
+    longest = before = 0.0
     after = sum(passed) + 2 * (count - 1) * c
+    out = 0.0  # from a stage's last input gradient to the end of the step
     for stage, forward in enumerate(pipeline.forward):
         behind = count - 1 - stage
-        waits = max(0.0, after - passed[stage] - behind * forward)
         rounds = m - 1 - behind
-        paced = max(0.0, pace[stage] - passed[stage] - weight[stage])
-        working = m * pipeline.both[stage] + waits + rounds * paced
-        # Either this stage's weight gradients end last, or the input gradients it hands down.
-        handing = before + m * passed[stage] + (m - count) * weight[stage] + weight[0] + waits + rounds * paced
-        longest = max(longest, before_forward + working, handing)
-        before_forward += forward + c
-        before += passed[stage] + 2 * c
+        put_off = min(stage, m - 1)
+        own = (put_off + 1) * weight[stage]
+        out = max(own, out + inputs[stage - 1] + c) if stage else own
+        fill, trip = behind * forward, after - passed[stage]
+        drain = behind * inputs[stage] + max(0, behind - max(0, put_off - rounds)) * weight[stage]
+        ends = max(fill, trip) + max(drain, trip) if rounds else max(fill + drain, fill + trip, drain + trip)
+        middle = min(rounds, put_off) * early[stage] + max(0, rounds - put_off) * steady[stage]
+        longest = max(longest, before + ends + passed[stage] + middle + out)
+        before += forward + c
         after -= passed[stage] + 2 * c
     return longest
