@@ -170,8 +170,9 @@ def _interleaved(pipeline: Pipeline, m: int) -> float:
         behind = count - 1 - stage
         trip = after - both[stage]
         wait = max(0.0, trip - 2 * behind * forward[stage]) + max(0.0, trip - 2 * behind * backward[stage])
-        late = max(0.0, sum(forward) + count * c - count * forward[stage])
-        late += max(0.0, sum(backward) + count * c - count * backward[stage])
+        round_trip = count * c if count > 1 else 0.0
+        late = max(0.0, sum(forward) + round_trip - count * forward[stage])
+        late += max(0.0, sum(backward) + round_trip - count * backward[stage])
         longest = max(longest, before + wait + (v - 1) * late + m * v * both[stage])
         before += both[stage] + 2 * c
         after -= both[stage] + 2 * c
