@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from podium.cli import app
 from podium.plan.command import COMMANDS
+from podium.plan.runs import PUBLISHED
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -114,10 +115,13 @@ def test_count_scale_fit_devices() -> None:
     assert all(row["source"] for row in json.loads(out))
 
 
-def test_validate() -> None:
-    code, out, _ = run("validate", "--json", "--fit")
+def test_validate(tmp_path) -> None:
+    few = tmp_path / "runs.csv"
+    few.write_text("\n".join(PUBLISHED.read_text().splitlines()[:9]) + "\n")
+    code, out, _ = run("validate", "--runs", str(few), "--json", "--fit")
     values = json.loads(out)
     assert code == 0
     assert {"median_error", "p90_error", "coverage", "rows"} <= set(values)
     assert all({"predicted_s", "published_s", "error"} <= set(row) for row in values["rows"])
     assert "product" in values["fit"]
+    assert "median error" in run("validate", "--runs", str(few))[1]

@@ -50,17 +50,20 @@ def test_errors_on_the_table_as_it_was_given() -> None:
     assert all(count.agrees for count in result.counts)
 
 
-def test_halves_are_fitted_on_the_other_rows_alone(published: Validation, tmp_path: Path) -> None:
+def test_halves_are_fitted_on_the_other_rows_alone(tmp_path: Path) -> None:
     """Changing one row's time moves the predictions of the other half only."""
-    rows = list(csv.DictReader(PUBLISHED.open()))
+    rows = list(csv.DictReader(PUBLISHED.open()))[:8]
+
+    def predictions(name: str) -> list[float]:
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return [row.predicted for row in validate(tmp_path / name).rows]
+
+    before = predictions("before.csv")
     rows[0]["tflops_per_gpu"] = "100"
-    changed = tmp_path / "runs.csv"
-    with changed.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    after = validate(changed)
-    moved = [abs(a.predicted / b.predicted - 1) > 1e-9 for a, b in zip(after.rows, published.rows, strict=True)]
+    moved = [abs(a / b - 1) > 1e-9 for a, b in zip(predictions("after.csv"), before, strict=True)]
     assert not any(moved[::2])
     assert any(moved[1::2])
 
@@ -121,15 +124,21 @@ def test_what_costs_time() -> None:
     again = step(Layout(8, 8, 24, recompute="full"))
     assert again["products"] / base["products"] == pytest.approx(4 / 3, rel=0.02)
     assert again["tensor"] / base["tensor"] == pytest.approx(3 / 2, rel=1e-6)
-    assert step(Layout(8, 8, 24), recipe=Recipe(flash=False))["traffic"] > 2 * base["traffic"]
+    assert step(Layout(8, 8, 24), recipe=Recipe(flash=False))["traffic"] > 1.3 * base["traffic"]
     fewer = step(Layout(8, 8, 24), batch=192)
-    assert fewer["data"] == pytest.approx(base["data"], rel=0.5)
+    assert fewer["data"] / sum(fewer.values()) > 3 * base["data"] / sum(base.values())
     assert fewer["products"] == pytest.approx(base["products"] / 8, rel=1e-6)
 
 
 def test_a_tensor_group_over_the_network_is_slow() -> None:
-    near, far = step(Layout(8, 1, 1), "llama-2-13b", 8), step(Layout(40, 1, 1), "llama-2-13b", 8)
-    assert far["tensor"] > 5 * near["tensor"]
+    one, near, far = (step(Layout(t, 1, 1), "llama-2-13b", 8) for t in (1, 8, 40))
+    assert one["tensor"] == 0
+    # Five machines talk through eight ports each, at 25 instead of 300 GB/s.
+    assert far["tensor"] > 1.3 * near["tensor"]
+    assert (
+        step(Layout(2, 1, 1), "llama-2-13b", 8, device="L4")["tensor"]
+        > 8 * step(Layout(2, 1, 1), "llama-2-13b", 8)["tensor"]
+    )
 
 
 def write(path: Path, text: str) -> Path:

@@ -216,7 +216,9 @@ def _once_per_step(
     """Seconds of data-parallel communication that are felt, and of the optimiser."""
     ranks = layouts.dp * layouts.cp
     span = layouts.tp
-    sizes = ((dense, ranks), (expert, np.maximum(1.0, ranks / layouts.ep)))
+    sizes = [(dense, ranks)]
+    if expert.any():
+        sizes.append((expert, np.maximum(1.0, ranks / layouts.ep)))
     reduced = gathered = np.zeros_like(dense)
     for held, group in sizes:
         reduced = reduced + np.where(group > 1, cluster.gather(recipe.gradient_bytes * held, group, span), 0.0)
