@@ -110,4 +110,3 @@ def run_failures(run: Reliability, seconds: float, seed: int) -> FailureRun:
         checkpoints=saved,
         longest_loss=longest,
     )
-
