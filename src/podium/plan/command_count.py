@@ -120,13 +120,15 @@ def scale(
 
     Example: podium plan scale --model yuan-1.0 --tokens 180B
     """
+    values: dict[str, Any] = {}
     if model:
         if not tokens:
             raise InputError("--model needs --tokens", "e.g. --model llama-3.1-8b --tokens 15T")
         judged = judge(parameters(find_model(model)).active, parse_count(tokens, "--tokens"))
-        budget, values = judged.flop, {"judgement": asdict(judged)}
+        budget = judged.flop
+        values["judgement"] = asdict(judged)
     elif flops:
-        budget, values = _budget(flops), {}
+        budget = _budget(flops)
     else:
         raise InputError("nothing to scale", "give --flops 1e24, or --model with --tokens")
     values |= {"flop": budget, "pflops_days": budget / PFLOPS_DAY}

@@ -62,8 +62,29 @@ def train(
     wanted = _deadline(plan, days) if days else None
     if json_:
         print_json(_to_json(plan, judged, wanted, top))
-        return
-    _show(plan, judged, wanted, top)
+    else:
+        _show(plan, judged, wanted, top)
+    if not plan.candidates:
+        raise InputError(f"no layout of {job.devices:,} x {job.device.name} works", _way_out(plan, choices))
+
+
+def _way_out(plan: Plan, choices: Choices) -> str:
+    """What would have to be different for anything to fit."""
+    job = plan.job
+    too_large = [failure for failure in plan.failures if failure.leanest]
+    if too_large:
+        cures = [f"give at least {too_large[0].leanest / 1e9:,.1f} GB per device"]
+        devices = job.devices
+        while devices < 65_536:
+            devices *= 2
+            batch = max(job.batch, devices)
+            if search(replace(job, devices=devices, batch=batch), choices, keep=1).candidates:
+                cures.append(f"or {devices:,} devices" + (f" with a batch of {batch:,}" if batch != job.batch else ""))
+                break
+        if choices.offload == (False,) and search(job, replace(choices, offload=(True,)), keep=1).candidates:
+            cures.append("or --offload")
+        return ", ".join(cures)
+    return f"change --batch ({job.batch:,} sequences) or the number of devices: {plan.failures[0].reason}"
 
 
 def _job(
@@ -110,13 +131,19 @@ def _job(
     room = parse_bytes(memory, "--memory") if memory else None
     if room is not None and not 1e8 <= room <= 1e14:
         raise InputError(f"--memory {memory}: no device has {show_bytes(room)}", "write for example 80GB")
+    rows = _batch(batch, shape, sequence, count)
+    if total < rows * sequence:
+        raise InputError(
+            f"{tokens!r} is less than one batch of {rows:,} rows of {sequence:,} tokens",
+            f"is a suffix missing ({tokens}B)? Or give a smaller --batch",
+        )
     recipe = Recipe(precision=precision, optimizer=optimizer, attended=attended)  # pyright: ignore[reportArgumentType]
     return Job(
         shape=shape,
         device=device,
         devices=count,
         tokens=total,
-        batch=_batch(batch, shape, sequence, count),
+        batch=rows,
         sequence=sequence,
         recipe=recipe,
         memory=room,
@@ -137,7 +164,7 @@ def _batch(text: str | None, shape: Shape, sequence: int, devices: int) -> int:
 def _judge(job: Job, choices: Choices, plan: Plan, layout: str) -> dict[str, Any]:
     """Whether one layout fits, and where it stands among all."""
     given = parse_layout(layout)
-    named = Layout(**{name: value for name, value in given.items() if name in ("tp", "pp", "dp", "cp")})
+    named = Layout(given.get("tp", 1), given.get("pp", 1), given.get("dp", 1), given.get("cp", 1))
     if "dp" in given and named.devices != job.devices:
         raise InputError(
             f"layout {named} is for {named.devices} devices, not {job.devices}",
@@ -264,7 +291,8 @@ def _judgement(judged: dict[str, Any]) -> str:
     candidate: Candidate = judged["candidate"]
     return (
         f"{judged['layout']} fits: {show_bytes(candidate.memory_total)}, {show_seconds(candidate.step_seconds)} "
-        f"a step, MFU {candidate.mfu:.1%}, {show_seconds(candidate.days[1] * DAY)}; rank {judged['rank']} of {judged['of']}"
+        f"a step, MFU {candidate.mfu:.1%}, {show_seconds(candidate.days[1] * DAY)}; "
+        f"rank {judged['rank']} of {judged['of']}"
     )
 
 

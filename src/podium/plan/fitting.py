@@ -57,13 +57,14 @@ def prepare(run: Run) -> Prepared | None:
     ranks = run.degrees.get("dp", 1)
     # A published batch is a round number; what the ranks really shared out is the nearest multiple of them.
     batch = max(1, round(run.batch / ranks)) * ranks
+    device = run.device
     run = replace(run, seconds=run.seconds * batch / run.batch, batch=batch)
     domain = max(8, run.degrees.get("tp", 8))
     layouts, _ = enumerate_layouts(run.shape, devices, domain, batch, run.sequence, run.choices())
     if not len(layouts):
         return None
     memory = training_memory(run.shape, layouts, run.software.recipe, run.sequence).total
-    fitting = memory <= run.device.memory
+    fitting = memory <= device.memory
     # What ran, did fit: where the model of memory says otherwise the leanest layouts are kept.
     keep = fitting if fitting.any() else memory <= memory.min() * 1.02
     ready = Prepared(run, layouts.take(keep), devices, bool(fitting.any()))

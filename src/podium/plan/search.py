@@ -91,6 +91,7 @@ class Failure:
     reason: str
     count: int
     nearest: str = ""
+    leanest: float = 0.0  # bytes per device of the layout that needs least, where memory is the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ def _too_large(
         )
     else:
         nearest = f"the nearest, {layout} micro-batch {layout.micro_batch}, needs {show_bytes(total[at])}"
-    return Failure(f"more than {show_bytes(limit)} per device", int(bad.sum()), nearest)
+    return Failure(f"more than {show_bytes(limit)} per device", int(bad.sum()), nearest, float(total.min()))
 
 
 def default_batch(parameters: float, sequence: int, devices: int) -> int:

@@ -155,5 +155,7 @@ def show_flop(value: float) -> str:
 def _significant(value: float, digits: int) -> str:
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)) + 1e-12))
-    return f"{value:,.{decimals}f}"
+    # Rounded first: 999.999 has as many digits before its point as 1,000.
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded)) + 1e-12))
+    return f"{rounded:,.{decimals}f}"
