@@ -156,8 +156,8 @@ def _successors(stage: int, task: Task, count: int, chunks: int, split: bool) ->
 
 
 def _order(schedule: str, stage: int, count: int, m: int, chunks: int) -> Iterator[Task]:
-    """The passes of one device. ZB-H1 puts a weight gradient off for as many micro-batches as stages lie before it: then
-    every stage keeps as many as the first one does, and the last ones have them left when the rest runs out."""
+    """The passes of one device. ZB-H1 puts a weight gradient off for as many micro-batches as stages lie before it:
+    then every stage keeps as many as the first one does, and the last ones have them left when the rest runs out."""
     total = m * chunks
     if schedule == "gpipe":
         ahead = total
