@@ -111,6 +111,10 @@ def test_count_scale_fit_devices() -> None:
     code, out, _ = run("fit", "--model", "qwen2.5-14b", "--gpus", "4xL4", "--weights", "int8", "--json")
     assert json.loads(out)[0]["sequences"] > 50
     assert "more devices" in run("fit", "--model", "qwen2.5-72b", "--gpus", "1xL4")[2]
+    code, out, _ = run("memory", "--model", "layers=4,hidden=256,heads=4,ffn=704,vocab=2048", "--json")
+    assert json.loads(out)["peak"] > json.loads(out)["weights"]
+    assert "peak" in run("memory", "--model", "llama-3.2-1b")[1]
+    assert "no such model" in run("memory", "--model", "resnet-50")[2]
     code, out, _ = run("devices", "--json")
     assert all(row["source"] for row in json.loads(out))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from podium.plan.layouts import Layout, Layouts
 from podium.plan.named import find_model
 from podium.plan.recipe import Recipe
 from podium.plan.runs import PUBLISHED, read_runs
+from podium.plan.schedules import Pipeline, step_seconds
 from podium.plan.shapes import Shape
 from podium.plan.step_time import Coefficients, step_time
 from podium.plan.topology import Cluster
@@ -78,8 +80,6 @@ def test_the_coefficients_in_use_are_those_of_the_table() -> None:
 
 def test_fitting_recovers_coefficients_it_is_given() -> None:
     """Times made with known coefficients are explained by nearly those."""
-    from dataclasses import replace
-
     truth = Coefficients(product=0.7, passes=7.0, link=0.6, network=0.6, exposed=0.5)
     made = []
     for run in read_runs(PUBLISHED)[:20]:
@@ -117,6 +117,45 @@ def test_bubbles() -> None:
     assert plain["bubble"] / working == pytest.approx(11 / 96, rel=1e-6)
     assert chunked["bubble"] / plain["bubble"] == pytest.approx(0.5, rel=0.02)
     assert step(Layout(8, 12, 16), schedule="zero-bubble")["bubble"] < 0.5 * plain["bubble"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "layout"),
+    [
+        ("gpipe", Layout(8, 12, 16)),
+        ("1f1b", Layout(8, 12, 16)),
+        ("1f1b", Layout(8, 35, 2)),
+        ("interleaved", Layout(8, 12, 16, interleave=2)),
+        ("zero-bubble", Layout(8, 12, 16)),
+    ],
+)
+def test_a_step_agrees_with_the_schedule_in_closed_form(schedule: str, layout: Layout) -> None:
+    """Uneven stages, the head on the last one: podium.plan.schedules takes each stage's own time."""
+    name = "megatron-530b" if layout.pp == 35 else "gpt3-175b"
+    batch = 1920 if layout.pp == 35 else 1536
+    found = step(layout, name, batch, schedule=schedule)
+    once = found["data"] + found["optimizer"]
+    m = batch // layout.dp
+    hand_over = found["pipeline"] / m / 2 / layout.interleave
+    working = sum(found[k] for k in ("products", "attention", "traffic", "tensor")) / m
+    # A stage's layers alone, from the same network without a vocabulary to speak of.
+    shape = find_model(name)
+    assert isinstance(shape, Shape)
+    bare = step_time(
+        replace(shape, vocab=1), Layouts.of([layout], batch), Cluster(find_device("A100"), layout.devices), Recipe(),
+        2048, FITTED, schedule,
+    ).at(0)  # fmt: skip
+    layers = sum(bare[k] for k in ("products", "attention", "traffic", "tensor")) / m
+    head = (working - layers) * layout.pp
+    both = [layers] * (layout.pp - 1) + [layers + head]
+    pipeline = Pipeline(
+        tuple(t / 3 for t in both),
+        tuple(2 * t / 3 for t in both),
+        tuple(t / 3 for t in both),
+        hand_over,
+        layout.interleave,
+    )
+    assert sum(found.values()) - once == pytest.approx(step_seconds(schedule, pipeline, m), rel=0.03)
 
 
 def test_what_costs_time() -> None:

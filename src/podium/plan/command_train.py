@@ -14,7 +14,7 @@ from podium.plan.hardware import find_device
 from podium.plan.layouts import Choices, Layout, parse_layout
 from podium.plan.named import find_model
 from podium.plan.recipe import Recipe
-from podium.plan.search import GOODPUT, Candidate, Job, Plan, default_batch, devices_for, search
+from podium.plan.search import Candidate, Job, Plan, default_batch, devices_for, goodput_range, search
 from podium.plan.shapes import Shape, with_sequence
 from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import (
@@ -23,6 +23,7 @@ from podium.plan.units import (
     parse_bytes,
     parse_count,
     parse_devices,
+    parse_seconds,
     parse_whole,
     show_bytes,
     show_count,
@@ -46,7 +47,8 @@ def train(
     optimizer: Annotated[str, typer.Option(help="adamw, adamw8bit, muon or sgd.")] = "adamw",
     offload: Annotated[bool, typer.Option("--offload", help="Optimiser states may live in host memory.")] = False,
     attention: Annotated[str, typer.Option(help="How MFU counts attention: full or causal.")] = "full",
-    schedule: Annotated[str, typer.Option(help="Pipeline schedule: gpipe, 1f1b or zero-bubble.")] = "1f1b",
+    schedule: Annotated[str, typer.Option(help="Pipeline schedule: gpipe, 1f1b, interleaved or zero-bubble.")] = "1f1b",
+    mtbf: Annotated[str | None, typer.Option(help="Time between failures of one device, e.g. 50000h.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="USD per device and hour.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Layouts to show.")] = 8,
     json_: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
@@ -56,6 +58,8 @@ def train(
     Example: podium plan train --model qwen2.5-14b --tokens 2.2M*9k --gpus 512xH100 --sft --days 2
     """
     job = _job(model, tokens, gpus, seq, batch, epochs, sft, memory, precision, optimizer, attention, schedule, price)
+    if mtbf:
+        job = replace(job, mtbf=parse_seconds(mtbf, "--mtbf"))
     choices = Choices(recompute=("none", "selective", "full"), offload=(False, True) if offload else (False,))
     plan = search(job, choices)
     judged = _judge(job, choices, plan, layout) if layout else None
@@ -238,12 +242,13 @@ def _show(plan: Plan, judged: dict[str, Any] | None, wanted: dict[str, Any] | No
     best = plan.best_of_each()
     if best:
         unit, scale = ("hours", 24.0) if best[0].days[1] < 1 else ("days", 1.0)
+        lost = 1 - goodput_range(job)[1]
         print_table(
             f"{plan.feasible:,} of {plan.considered:,} layouts fit; the fastest of each",
             ("layout", "batch", "recompute", "GB", "step s", "MFU", "HFU", unit, "range", "USD"),
             [_line(candidate, scale) for candidate in best[:top]],
-            note=f"batch: b micro-batch, v chunks per stage, z ZeRO stage; {unit} include {1 - GOODPUT[1]:.0%} lost to "
-            "interruptions; MFU counts nothing twice, HFU what is recomputed",
+            note=f"batch: b micro-batch, v chunks per stage, z ZeRO stage; {unit} include {lost:.0%} lost to "
+            "failures and evaluation; MFU counts nothing twice, HFU what is recomputed",
         )
         _breakdown(best[0])
     else:

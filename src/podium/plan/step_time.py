@@ -12,10 +12,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from podium.errors import InputError, nearest
 from podium.plan.counting import pairs
 from podium.plan.layouts import Array, Layouts
 from podium.plan.memory import activation_bytes, held_parameters
 from podium.plan.recipe import Recipe
+from podium.plan.schedules import SCHEDULES
 from podium.plan.shapes import Shape
 from podium.plan.topology import Cluster
 
@@ -65,7 +67,15 @@ class _Speeds:
 
 
 def bubble_share(schedule: str, pp: Array, m: Array, v: Array) -> Array:
-    """Idle time of a pipeline as a share of its working time."""
+    """Idle time of a pipeline of even stages as a share of its working time: podium.plan.schedules for many layouts.
+
+    Zero-bubble is ZB-H1 with forward, input and weight gradients taking the same time.
+
+    Raises:
+        InputError: unknown schedule.
+    """
+    if schedule not in SCHEDULES:
+        raise InputError(f"unknown pipeline schedule {schedule!r}", nearest(schedule, SCHEDULES))
     if schedule == "zero-bubble":
         return (pp - 1) / (3 * m)
     return (pp - 1) / (m * v)
