@@ -46,6 +46,6 @@ def memory(
     print_table(shape.name, ("part at its largest", "bytes"), [(name, show_bytes(v)) for name, v in parts.items()])
     print_lines(
         f"peak {show_bytes(found.peak)}, in: {found.moment}",
-        "beside the interpreter and PyTorch (about 300 MB); glibc's heap may keep freed pieces and hold up to 1.6 times "
-        "as much, unless MALLOC_MMAP_THRESHOLD_=65536 is set",
+        "beside the interpreter and PyTorch (about 300 MB); glibc's heap may keep freed pieces and hold up to 1.6 "
+        "times as much, unless MALLOC_MMAP_THRESHOLD_=65536 is set",
     )

@@ -245,10 +245,10 @@ def _show(plan: Plan, judged: dict[str, Any] | None, wanted: dict[str, Any] | No
         lost = 1 - goodput_range(job)[1]
         print_table(
             f"{plan.feasible:,} of {plan.considered:,} layouts fit; the fastest of each",
-            ("layout", "batch", "recompute", "GB", "step s", "MFU", "HFU", unit, "range", "USD"),
+            ("layout", "batch", "again", "GB", "step s", "MFU", "HFU", unit, "range", "USD"),
             [_line(candidate, scale) for candidate in best[:top]],
-            note=f"batch: b micro-batch, v chunks per stage, z ZeRO stage; {unit} include {lost:.0%} lost to "
-            "failures and evaluation; MFU counts nothing twice, HFU what is recomputed",
+            note=f"batch: b micro-batch, v chunks per stage, z ZeRO stage; again: what is recomputed; {unit} "
+            f"include {lost:.0%} lost to failures and evaluation; MFU counts nothing twice, HFU what is recomputed",
         )
         _breakdown(best[0])
     else:
@@ -268,7 +268,7 @@ def _line(candidate: Candidate, scale: float) -> tuple[str, ...]:
     return (
         str(layout),
         f"b{layout.micro_batch} v{layout.interleave} z{layout.zero}" + (" o" if layout.offload else ""),
-        layout.recompute,
+        {"none": "-", "selective": "part", "full": "all"}[layout.recompute],
         f"{candidate.memory_total / 1e9:.1f}",
         f"{candidate.step_seconds:.3g}",
         f"{candidate.mfu:.1%}",
