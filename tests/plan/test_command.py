@@ -72,6 +72,9 @@ def test_train_as_tables() -> None:
         (["--layout", "X3"], "T8P38D7"),
         (["--layout", "T8P8D8"], "512 devices"),
         (["--precision", "fp7"], "precision"),
+        (["--gpus", "8xA100", "--precision", "fp8"], "its formats"),
+        (["--mtbf", "5s"], "50000h"),
+        (["--gpus", "16384xH100"], "--batch 16384"),
         (["--optimizer", "adam"], "adamw"),
         (["--attention", "some"], "full or causal"),
         (["--schedule", "2f2b"], "schedule"),
@@ -81,7 +84,7 @@ def test_train_as_tables() -> None:
 )
 def test_bad_input_gets_two_lines_and_code_2(arguments: list[str], says: str) -> None:
     given = {"--model": "llama-7b", "--tokens": "1T", "--gpus": "8xH100"}
-    given.update(dict([arguments]))
+    given.update(zip(arguments[::2], arguments[1::2], strict=True))
     code, _, error = run("train", *[word for pair in given.items() for word in pair])
     assert code == 2, error
     assert says in error

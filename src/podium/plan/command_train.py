@@ -59,7 +59,7 @@ def train(
     """
     job = _job(model, tokens, gpus, seq, batch, epochs, sft, memory, precision, optimizer, attention, schedule, price)
     if mtbf:
-        job = replace(job, mtbf=parse_seconds(mtbf, "--mtbf"))
+        job = replace(job, mtbf=_mtbf(mtbf))
     choices = Choices(recompute=("none", "selective", "full"), offload=(False, True) if offload else (False,))
     plan = search(job, choices)
     judged = _judge(job, choices, plan, layout) if layout else None
@@ -88,7 +88,18 @@ def _way_out(plan: Plan, choices: Choices) -> str:
         if choices.offload == (False,) and search(job, replace(choices, offload=(True,)), keep=1).candidates:
             cures.append("or --offload")
         return ", ".join(cures)
+    for factor in (2, 3, 4, 6, 7, 8, 16, 32, 64):
+        batch = job.batch * factor
+        if search(replace(job, batch=batch), choices, keep=1).candidates:
+            return f"give --batch {batch} or fewer devices: {plan.failures[0].reason}"
     return f"change --batch ({job.batch:,} sequences) or the number of devices: {plan.failures[0].reason}"
+
+
+def _mtbf(text: str) -> float:
+    seconds = parse_seconds(text, "--mtbf")
+    if seconds < 3600:
+        raise InputError(f"--mtbf {text}: nothing trains on devices that fail that often", "write for example 50000h")
+    return seconds
 
 
 def _job(

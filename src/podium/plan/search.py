@@ -199,7 +199,7 @@ def goodput_range(job: Job) -> tuple[float, float, float]:
     stall = checkpoint_stall(count, job.devices)
     cases = ((3.0, 600.0, OTHER[0]), (1.0, 600.0, OTHER[1]), (1 / 3, 1800.0, OTHER[2]))
     shares = [
-        other * goodput(Reliability(job.devices, max(60.0, job.mtbf * factor), stall, restart)).training
+        other * goodput(Reliability(job.devices, job.mtbf * factor, stall, restart)).training
         for factor, restart, other in cases
     ]
     return shares[0], shares[1], shares[2]
