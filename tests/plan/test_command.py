@@ -74,7 +74,7 @@ def test_train_as_tables() -> None:
         (["--precision", "fp7"], "precision"),
         (["--gpus", "8xA100", "--precision", "fp8"], "its formats"),
         (["--mtbf", "5s"], "50000h"),
-        (["--gpus", "16384xH100"], "--batch 16384"),
+        (["--gpus", "16384xH100"], "--batch 2048"),
         (["--optimizer", "adam"], "adamw"),
         (["--attention", "some"], "full or causal"),
         (["--schedule", "2f2b"], "schedule"),
