@@ -46,7 +46,7 @@ def _tables(result: Validation) -> None:
             (
                 _short(row.run.name),
                 str(row.run.devices or "?"),
-                str(row.layout),
+                str(row.layout).replace(" ", ""),
                 f"b{row.layout.micro_batch} v{row.layout.interleave}",
                 f"{row.published:.2f}",
                 f"{row.predicted:.2f}",
