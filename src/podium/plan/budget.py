@@ -47,13 +47,13 @@ def purchases(flop: float) -> list[Purchase]:
     return bought
 
 
-# name, tokens; parameters and FLOPs follow from the shapes
-KNOWN_RUNS: tuple[tuple[str, float], ...] = (
+# name, tokens, and the published parameters where the shape lacks some (relative positions); else they are counted
+KNOWN_RUNS: tuple[tuple[str, float] | tuple[str, float, float], ...] = (
     ("gpt3-175b", 300e9),
-    ("gopher-280b", 300e9),
+    ("gopher-280b", 300e9, 280e9),
     ("mt-nlg-530b", 270e9),
     ("yuan-245b", 180e9),
-    ("chinchilla-70b", 1.4e12),
+    ("chinchilla-70b", 1.4e12, 70e9),
     ("palm-540b", 780e9),
     ("llama-65b", 1.4e12),
     ("llama-2-70b", 2e12),
@@ -80,11 +80,12 @@ class KnownRun:
 def known_runs() -> list[KnownRun]:
     """All of KNOWN_RUNS, smallest first."""
     runs: list[KnownRun] = []
-    for name, tokens in KNOWN_RUNS:
+    for name, tokens, *published in KNOWN_RUNS:
         shape = MODELS[name]
         assert isinstance(shape, Shape)
         counted = parameters(shape)
-        runs.append(KnownRun(name, counted.total, tokens, rule_of_thumb(counted.active, tokens)))
+        total = published[0] if published else counted.total
+        runs.append(KnownRun(name, total, tokens, rule_of_thumb(total - counted.total + counted.active, tokens)))
     return sorted(runs, key=lambda run: run.flop)
 
 

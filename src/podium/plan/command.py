@@ -18,6 +18,10 @@ COMMANDS: dict[str, str] = {
     "scale": "podium.plan.command_count:scale",
     "fit": "podium.plan.command_fit:fit",
     "devices": "podium.plan.command_count:devices",
+    "simulate": "podium.plan.command_simulate:simulate",
+    "serve": "podium.plan.command_serve:serve",
+    "budget": "podium.plan.command_budget:budget",
+    "centre": "podium.plan.command_centre:centre",
     "validate": "podium.plan.command_validate:validate",
 }
 

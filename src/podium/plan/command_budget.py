@@ -29,7 +29,9 @@ def budget(
     """
     if (pflops_days is None) == (flops is None):
         raise InputError("a budget is needed, once", "give --pflops-days 3640, or --flops 3.14e23")
-    flop = parse_count(pflops_days, "--pflops-days") * PFLOPS_DAY if pflops_days else parse_count(flops or "", "--flops")
+    flop = (
+        parse_count(pflops_days, "--pflops-days") * PFLOPS_DAY if pflops_days else parse_count(flops or "", "--flops")
+    )
     if not 1e15 <= flop <= 1e32:
         raise InputError(
             f"{flop:.3g} FLOP trains nothing" if flop < 1e15 else f"{flop:.3g} FLOP is more than all computers can do",

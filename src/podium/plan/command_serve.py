@@ -168,9 +168,7 @@ def _row(
     }
 
 
-def _show(
-    shape: Shape, weights: str, rows: list[dict[str, Any]], timing: Clock, attempts: int, length: int
-) -> None:
+def _show(shape: Shape, weights: str, rows: list[dict[str, Any]], timing: Clock, attempts: int, length: int) -> None:
     print_table(
         f"{shape.name} in {weights}: {attempts} attempts of {length:,} tokens, {show_seconds(timing.base)} a problem "
         f"(at most {show_seconds(timing.cap)})",
