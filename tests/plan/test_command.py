@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from podium.cli import app
 from podium.plan.command import COMMANDS
+from podium.plan.runs import PUBLISHED
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -71,6 +72,9 @@ def test_train_as_tables() -> None:
         (["--layout", "X3"], "T8P38D7"),
         (["--layout", "T8P8D8"], "512 devices"),
         (["--precision", "fp7"], "precision"),
+        (["--gpus", "8xA100", "--precision", "fp8"], "its formats"),
+        (["--mtbf", "5s"], "50000h"),
+        (["--gpus", "16384xH100"], "--batch 2048"),
         (["--optimizer", "adam"], "adamw"),
         (["--attention", "some"], "full or causal"),
         (["--schedule", "2f2b"], "schedule"),
@@ -80,7 +84,7 @@ def test_train_as_tables() -> None:
 )
 def test_bad_input_gets_two_lines_and_code_2(arguments: list[str], says: str) -> None:
     given = {"--model": "llama-7b", "--tokens": "1T", "--gpus": "8xH100"}
-    given.update(dict([arguments]))
+    given.update(zip(arguments[::2], arguments[1::2], strict=True))
     code, _, error = run("train", *[word for pair in given.items() for word in pair])
     assert code == 2, error
     assert says in error
@@ -110,14 +114,21 @@ def test_count_scale_fit_devices() -> None:
     code, out, _ = run("fit", "--model", "qwen2.5-14b", "--gpus", "4xL4", "--weights", "int8", "--json")
     assert json.loads(out)[0]["sequences"] > 50
     assert "more devices" in run("fit", "--model", "qwen2.5-72b", "--gpus", "1xL4")[2]
+    code, out, _ = run("memory", "--model", "layers=4,hidden=256,heads=4,ffn=704,vocab=2048", "--json")
+    assert json.loads(out)["peak"] > json.loads(out)["weights"]
+    assert "peak" in run("memory", "--model", "llama-3.2-1b")[1]
+    assert "no such model" in run("memory", "--model", "resnet-50")[2]
     code, out, _ = run("devices", "--json")
     assert all(row["source"] for row in json.loads(out))
 
 
-def test_validate() -> None:
-    code, out, _ = run("validate", "--json", "--fit")
+def test_validate(tmp_path) -> None:
+    few = tmp_path / "runs.csv"
+    few.write_text("\n".join(PUBLISHED.read_text().splitlines()[:9]) + "\n")
+    code, out, _ = run("validate", "--runs", str(few), "--json", "--fit")
     values = json.loads(out)
     assert code == 0
     assert {"median_error", "p90_error", "coverage", "rows"} <= set(values)
     assert all({"predicted_s", "published_s", "error"} <= set(row) for row in values["rows"])
     assert "product" in values["fit"]
+    assert "median error" in run("validate", "--runs", str(few))[1]

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "count": "podium.plan.command_count:count",
     "scale": "podium.plan.command_count:scale",
     "fit": "podium.plan.command_fit:fit",
+    "memory": "podium.plan.command_memory:memory",
     "devices": "podium.plan.command_count:devices",
     "simulate": "podium.plan.command_simulate:simulate",
     "serve": "podium.plan.command_serve:serve",

@@ -124,7 +124,10 @@ def scale(
     if model:
         if not tokens:
             raise InputError("--model needs --tokens", "e.g. --model llama-3.1-8b --tokens 15T")
-        judged = judge(parameters(find_model(model)).active, parse_count(tokens, "--tokens"))
+        shape = find_model(model)
+        if isinstance(shape, ConvNet) or shape.kind == "vision":
+            raise InputError(f"{shape.name} reads no tokens", "the laws are for language models, e.g. llama-3.1-8b")
+        judged = judge(parameters(shape).active, parse_count(tokens, "--tokens"))
         budget = judged.flop
         values["judgement"] = asdict(judged)
     elif flops:

@@ -15,7 +15,7 @@ from podium.plan.hardware import find_device
 from podium.plan.layouts import Choices, Layout, parse_layout
 from podium.plan.named import find_model
 from podium.plan.recipe import Recipe
-from podium.plan.search import GOODPUT, Candidate, Job, Plan, default_batch, devices_for, search
+from podium.plan.search import Candidate, Job, Plan, default_batch, devices_for, goodput_range, search
 from podium.plan.shapes import Shape, with_sequence
 from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import (
@@ -24,6 +24,7 @@ from podium.plan.units import (
     parse_bytes,
     parse_count,
     parse_devices,
+    parse_seconds,
     parse_whole,
     show_bytes,
     show_count,
@@ -47,7 +48,8 @@ def train(
     optimizer: Annotated[str, typer.Option(help="adamw, adamw8bit, muon or sgd.")] = "adamw",
     offload: Annotated[bool, typer.Option("--offload", help="Optimiser states may live in host memory.")] = False,
     attention: Annotated[str, typer.Option(help="How MFU counts attention: full or causal.")] = "full",
-    schedule: Annotated[str, typer.Option(help="Pipeline schedule: gpipe, 1f1b or zero-bubble.")] = "1f1b",
+    schedule: Annotated[str, typer.Option(help="Pipeline schedule: gpipe, 1f1b, interleaved or zero-bubble.")] = "1f1b",
+    mtbf: Annotated[str | None, typer.Option(help="Time between failures of one device, e.g. 50000h.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="USD per device and hour.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Layouts to show.")] = 8,
     page: Annotated[Path | None, typer.Option("--html", help="Also write a page with charts to this file.")] = None,
@@ -58,6 +60,8 @@ def train(
     Example: podium plan train --model qwen2.5-14b --tokens 2.2M*9k --gpus 512xH100 --sft --days 2
     """
     job = _job(model, tokens, gpus, seq, batch, epochs, sft, memory, precision, optimizer, attention, schedule, price)
+    if mtbf:
+        job = replace(job, mtbf=_mtbf(mtbf))
     choices = Choices(recompute=("none", "selective", "full"), offload=(False, True) if offload else (False,))
     plan = search(job, choices)
     judged = _judge(job, choices, plan, layout) if layout else None
@@ -90,7 +94,18 @@ def _way_out(plan: Plan, choices: Choices) -> str:
         if choices.offload == (False,) and search(job, replace(choices, offload=(True,)), keep=1).candidates:
             cures.append("or --offload")
         return ", ".join(cures)
+    for factor in (2, 3, 4, 6, 7, 8, 16, 32, 64):
+        batch = job.batch * factor
+        if search(replace(job, batch=batch), choices, keep=1).candidates:
+            return f"give --batch {batch} or fewer devices: {plan.failures[0].reason}"
     return f"change --batch ({job.batch:,} sequences) or the number of devices: {plan.failures[0].reason}"
+
+
+def _mtbf(text: str) -> float:
+    seconds = parse_seconds(text, "--mtbf")
+    if seconds < 3600:
+        raise InputError(f"--mtbf {text}: nothing trains on devices that fail that often", "write for example 50000h")
+    return seconds
 
 
 def _job(
@@ -244,12 +259,13 @@ def _show(plan: Plan, judged: dict[str, Any] | None, wanted: dict[str, Any] | No
     best = plan.best_of_each()
     if best:
         unit, scale = ("hours", 24.0) if best[0].days[1] < 1 else ("days", 1.0)
+        lost = 1 - goodput_range(job)[1]
         print_table(
             f"{plan.feasible:,} of {plan.considered:,} layouts fit; the fastest of each",
-            ("layout", "batch", "recompute", "GB", "step s", "MFU", "HFU", unit, "range", "USD"),
+            ("layout", "batch", "again", "GB", "step s", "MFU", "HFU", unit, "range", "USD"),
             [_line(candidate, scale) for candidate in best[:top]],
-            note=f"batch: b micro-batch, v chunks per stage, z ZeRO stage; {unit} include {1 - GOODPUT[1]:.0%} lost to "
-            "interruptions; MFU counts nothing twice, HFU what is recomputed",
+            note=f"batch: b micro-batch, v chunks per stage, z ZeRO stage; again: what is recomputed; {unit} "
+            f"include {lost:.0%} lost to failures and evaluation; MFU counts nothing twice, HFU what is recomputed",
         )
         _breakdown(best[0])
     else:
@@ -269,7 +285,7 @@ def _line(candidate: Candidate, scale: float) -> tuple[str, ...]:
     return (
         str(layout),
         f"b{layout.micro_batch} v{layout.interleave} z{layout.zero}" + (" o" if layout.offload else ""),
-        layout.recompute,
+        {"none": "-", "selective": "part", "full": "all"}[layout.recompute],
         f"{candidate.memory_total / 1e9:.1f}",
         f"{candidate.step_seconds:.3g}",
         f"{candidate.mfu:.1%}",

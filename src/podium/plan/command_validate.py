@@ -41,20 +41,23 @@ def validate(
 def _tables(result: Validation) -> None:
     print_table(
         "Seconds per step, each row predicted by the half it is not in",
-        ("run", "devices", "layout", "published", "predicted", "range", "error", "inside"),
+        ("run", "devices", "layout", "batch", "published", "predicted", "error", "in range"),
         [
             (
-                row.run.name[:40],
+                _short(row.run.name),
                 str(row.run.devices or "?"),
-                f"{row.layout} b{row.layout.micro_batch} v{row.layout.interleave}",
+                str(row.layout).replace(" ", ""),
+                f"b{row.layout.micro_batch} v{row.layout.interleave}",
                 f"{row.published:.2f}",
                 f"{row.predicted:.2f}",
-                f"{row.low:.2f}-{row.high:.2f}",
                 f"{row.error:+.1%}",
                 "yes" if row.covered else "no",
             )
             for row in result.rows
         ],
+        note="batch: b micro-batch, v chunks per stage; ranges: "
+        + ", ".join(f"x{row.low / row.predicted:.2f} to x{row.high / row.predicted:.2f}" for row in result.rows[:2])
+        + " in the two halves",
     )
     print_lines(
         "",
@@ -67,3 +70,8 @@ def _tables(result: Validation) -> None:
     )
     for run, why in result.skipped:
         print_lines(f"not compared: {run.name} ({why})")
+
+
+def _short(name: str) -> str:
+    """What tells runs of one family apart stands at the end of their names."""
+    return name if len(name) <= 24 else f"{name[:14]}…{name[-9:]}"

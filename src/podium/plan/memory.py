@@ -125,14 +125,19 @@ def activation_bytes(shape: Shape, layouts: Layouts, recipe: Recipe, sequence: i
     return kept, tokens * number * h / split, kept - dropped
 
 
-def in_flight(layouts: Layouts) -> Array:
-    """Micro-batches whose activations the first stage holds at once, under 1F1B (interleaved where it is)."""
+def in_flight(layouts: Layouts, schedule: str = "1f1b") -> Array:
+    """Micro-batches whose activations the first stage holds at once: all of them under GPipe, else as many as there
+    are stages (interleaved: some more; ZB-H1: as 1F1B)."""
+    if schedule == "gpipe":
+        return layouts.micro_batches
     pp, v = layouts.pp, layouts.interleave
     interleaved = pp * (1 + (pp - 1) / (pp * v))  # arXiv 2205.05198 section 4.2.3
     return np.minimum(np.where(v > 1, interleaved, pp), layouts.micro_batches)
 
 
-def training_memory(shape: Shape, layouts: Layouts, recipe: Recipe, sequence: int) -> TrainingMemory:
+def training_memory(
+    shape: Shape, layouts: Layouts, recipe: Recipe, sequence: int, schedule: str = "1f1b"
+) -> TrainingMemory:
     """Bytes per device of the stage that needs most; all arrays [N]."""
     first, last = held_parameters(shape, layouts)
     ranks = layouts.dp * layouts.cp
@@ -148,9 +153,10 @@ def training_memory(shape: Shape, layouts: Layouts, recipe: Recipe, sequence: in
     logits = (
         tokens * shape.vocab * (recipe.number_bytes + 4) / layouts.tp + 2 * recipe.number_bytes * tokens * shape.hidden
     )
-    flying = in_flight(layouts)
+    flying = in_flight(layouts, schedule)
     first_activations = flying * (stage * per_layer + embedded)
-    last_activations = np.minimum(np.where(layouts.interleave > 1, flying, 1.0), flying) * stage * per_layer
+    behind = flying if schedule == "gpipe" else np.minimum(np.where(layouts.interleave > 1, flying, 1.0), flying)
+    last_activations = behind * stage * per_layer
     alone = layouts.pp == 1
     parts: list[list[Array]] = []
     for held, activations, head in (

@@ -55,9 +55,9 @@ class Recipe:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """Of the products, the one asked for first."""
+        """Of the products, the one asked for first; what stands in where a device has other 16-bit arithmetic next."""
         return {
-            "fp8": ("fp8", "bf16", "fp16", "fp32"),
+            "fp8": ("fp8",),
             "fp32": ("tf32", "fp32"),
             "fp16": ("fp16", "bf16", "fp32"),
             "bf16": ("bf16", "fp16", "fp32"),

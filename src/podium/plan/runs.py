@@ -173,7 +173,7 @@ def _shape(where: str, row: dict[str, str], whole: Any, sequence: int, stated: f
     layers, hidden = whole("layers"), whole("hidden")
     if not layers or not hidden:
         raise InputError(f"{where}: layers or hidden is empty", "both are needed to know the network")
-    heads, vocab = whole("heads") or hidden // 128, whole("vocab") or 51200
+    heads, vocab = whole("heads") or max(1, hidden // 128), whole("vocab") or 51200
     # A row with the sizes of a named network is that network (its feed-forward and KV heads are in no column); of
     # several the one whose parameters fit.
     known = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from podium.errors import InputError
 from podium.plan.compute import sequence_flops
 from podium.plan.convnet import ConvNet
-from podium.plan.counting import Attention
+from podium.plan.counting import Attention, parameters
+from podium.plan.failures import DEVICE_MTBF, Reliability, checkpoint_stall, goodput
 from podium.plan.fitted import FITTED, SPREAD
 from podium.plan.hardware import Device
 from podium.plan.layouts import Choices, Layout, Layouts, enumerate_layouts
@@ -22,8 +23,9 @@ from podium.plan.step_time import Coefficients, step_time
 from podium.plan.topology import Cluster
 from podium.plan.units import show_bytes
 
-# Of the hours of a whole run, on steps that count: what published totals leave beside published step times.
-GOODPUT = (0.8, 0.9, 0.97)
+# What else a run's calendar holds beside steps and failures (evaluation, ramping up, steps taken twice after a spike):
+# low, likely, high share of steps. Published totals over published step times give 0.6-0.85, failures included.
+OTHER = (1.0, 0.9, 0.75)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Job:
     memory: float | None = None  # bytes per device; None: the device's
     attention: Attention = "full"  # how MFU counts it
     schedule: str = "1f1b"
+    mtbf: float = DEVICE_MTBF  # seconds between failures of one device
 
     @property
     def steps(self) -> float:
@@ -131,12 +134,14 @@ def search(
     if isinstance(job.shape, ConvNet):
         raise InputError(f"{job.shape.name} has no layers to lay out", "use `podium plan count` for its figures")
     choices = choices or Choices(recompute=("none", "selective", "full"))
+    if job.schedule in ("gpipe", "zero-bubble"):
+        choices = replace(choices, interleave=(1,))
     layouts, why = enumerate_layouts(job.shape, job.devices, job.device.domain, job.batch, job.sequence, choices)
     considered = len(layouts) + sum(why.values())
     failures = [Failure(reason, count) for reason, count in sorted(why.items(), key=lambda item: -item[1])]
     if not len(layouts):
         return Plan(job, [], failures, considered, 0)
-    memory = training_memory(job.shape, layouts, job.recipe, job.sequence)
+    memory = training_memory(job.shape, layouts, job.recipe, job.sequence, job.schedule)
     total = memory.total
     limit = job.memory or job.device.memory
     fits = total <= limit
@@ -167,11 +172,8 @@ def _candidate(
     rate = model / seconds / job.devices
     peak = job.device.best(*job.recipe.formats)
     steady = seconds * job.steps / 86_400
-    low, likely, high = (
-        steady * math.exp(-spread) / GOODPUT[2],
-        steady / GOODPUT[1],
-        steady * math.exp(spread) / GOODPUT[0],
-    )
+    shares = goodput_range(job)
+    low, likely, high = (steady * math.exp(sign * spread) / g for sign, g in zip((-1, 0, 1), shares, strict=True))
     hours = likely * 24 * job.devices
     return Candidate(
         layout=layout,
@@ -185,6 +187,22 @@ def _candidate(
         device_hours=hours,
         usd=hours * job.device.usd_per_hour,
     )
+
+
+def goodput_range(job: Job) -> tuple[float, float, float]:
+    """Share of the hours on steps that count: high, likely, low.
+
+    Devices fail three times less or more often than said, restarts take 10 or 30 minutes (podium.plan.failures), and
+    the calendar holds other things.
+    """
+    count = parameters(job.shape).total
+    stall = checkpoint_stall(count, job.devices)
+    cases = ((3.0, 600.0, OTHER[0]), (1.0, 600.0, OTHER[1]), (1 / 3, 1800.0, OTHER[2]))
+    shares = [
+        other * goodput(Reliability(job.devices, job.mtbf * factor, stall, restart)).training
+        for factor, restart, other in cases
+    ]
+    return shares[0], shares[1], shares[2]
 
 
 def _too_large(
@@ -216,6 +234,6 @@ def default_batch(parameters: float, sequence: int, devices: int) -> int:
 
 def devices_for(job: Job, rate: float, days: float) -> int:
     """How many devices would meet `days` at this rate each, goodput included, rounded up to whole domains."""
-    needed = job.model_flop / (rate * GOODPUT[1] * days * 86_400)
+    needed = job.model_flop / (rate * goodput_range(job)[1] * days * 86_400)
     domain = min(8, job.device.domain)
     return max(domain, math.ceil(needed / domain) * domain)

@@ -146,7 +146,7 @@ def gpt_shape(name: str, layers: int, hidden: int, heads: int, vocab: int, seque
         hidden=hidden,
         heads=heads,
         kv_heads=heads,
-        head_dim=max(1, hidden // heads),
+        head_dim=max(1, hidden // max(1, heads)),
         ffn=4 * hidden,
         vocab=vocab,
         sequence=sequence,

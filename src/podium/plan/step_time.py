@@ -12,10 +12,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from podium.errors import InputError, nearest
 from podium.plan.counting import pairs
 from podium.plan.layouts import Array, Layouts
 from podium.plan.memory import activation_bytes, held_parameters
 from podium.plan.recipe import Recipe
+from podium.plan.schedules import SCHEDULES
 from podium.plan.shapes import Shape
 from podium.plan.topology import Cluster
 
@@ -65,7 +67,15 @@ class _Speeds:
 
 
 def bubble_share(schedule: str, pp: Array, m: Array, v: Array) -> Array:
-    """Idle time of a pipeline as a share of its working time."""
+    """Idle time of a pipeline of even stages as a share of its working time: podium.plan.schedules for many layouts.
+
+    Zero-bubble is ZB-H1 with forward, input and weight gradients taking the same time.
+
+    Raises:
+        InputError: unknown schedule.
+    """
+    if schedule not in SCHEDULES:
+        raise InputError(f"unknown pipeline schedule {schedule!r}", nearest(schedule, SCHEDULES))
     if schedule == "zero-bubble":
         return (pp - 1) / (3 * m)
     return (pp - 1) / (m * v)
@@ -216,7 +226,9 @@ def _once_per_step(
     """Seconds of data-parallel communication that are felt, and of the optimiser."""
     ranks = layouts.dp * layouts.cp
     span = layouts.tp
-    sizes = ((dense, ranks), (expert, np.maximum(1.0, ranks / layouts.ep)))
+    sizes = [(dense, ranks)]
+    if expert.any():
+        sizes.append((expert, np.maximum(1.0, ranks / layouts.ep)))
     reduced = gathered = np.zeros_like(dense)
     for held, group in sizes:
         reduced = reduced + np.where(group > 1, cluster.gather(recipe.gradient_bytes * held, group, span), 0.0)
