@@ -19,6 +19,10 @@ COMMANDS: dict[str, str] = {
     "fit": "podium.plan.command_fit:fit",
     "memory": "podium.plan.command_memory:memory",
     "devices": "podium.plan.command_count:devices",
+    "simulate": "podium.plan.command_simulate:simulate",
+    "serve": "podium.plan.command_serve:serve",
+    "budget": "podium.plan.command_budget:budget",
+    "centre": "podium.plan.command_centre:centre",
     "validate": "podium.plan.command_validate:validate",
 }
 

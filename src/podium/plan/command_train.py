@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -54,6 +55,7 @@ def train(
     domain: Annotated[int | None, typer.Option(min=1, help="Devices the fast links join, e.g. 8 or 72.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="USD per device and hour.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Layouts to show.")] = 8,
+    page: Annotated[Path | None, typer.Option("--html", help="Also write a page with charts to this file.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
 ) -> None:
     """Lay out a training: what fits, how fast it is, what it costs, and why the rest fails.
@@ -71,6 +73,10 @@ def train(
     plan = search(job, choices)
     judged = _judge(job, choices, plan, layout) if layout else None
     wanted = _deadline(plan, days) if days else None
+    if page:
+        from podium.plan.page import write_page
+
+        write_page(plan, page, top)
     if json_:
         print_json(_to_json(plan, judged, wanted, top))
     else:
