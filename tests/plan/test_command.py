@@ -91,6 +91,16 @@ def test_bad_input_gets_two_lines_and_code_2(arguments: list[str], says: str) ->
     assert "cure:" in error
 
 
+def test_a_topology_of_ones_own() -> None:
+    def best(*more: str) -> dict:
+        arguments = ("--model", "llama-3.1-70b", "--tokens", "1T", "--gpus", "512xH100", "--json", *more)
+        return json.loads(run("train", *arguments)[1])["layouts"][0]
+
+    usual, slow, wide = best(), best("--network", "10Gb"), best("--domain", "64")
+    assert slow["step_seconds"] > 1.05 * usual["step_seconds"]
+    assert wide["step_seconds"] <= usual["step_seconds"]
+
+
 def test_a_way_out_is_named() -> None:
     code, out, error = run("train", "--model", "llama-2-70b", "--tokens", "1T", "--gpus", "8xH100")
     assert code == 2

@@ -12,6 +12,7 @@ from podium.plan.units import (
     parse_bytes,
     parse_count,
     parse_devices,
+    parse_rate,
     parse_seconds,
     show_bytes,
     show_count,
@@ -28,6 +29,7 @@ def test_quantities() -> None:
     assert parse_bytes("80GiB") == 80 * 2**30
     assert parse_seconds("2d") == 172_800
     assert parse_seconds("90min") == 5400
+    assert parse_rate("400Gb") == parse_rate("50GB/s") == parse_rate("400 Gbit/s") == 50e9
     assert parse_devices("512xH100") == (512, "H100")
     assert parse_devices("4,096 x A100-80GB") == (4096, "A100-80GB")
     assert parse_devices("2k×L4") == (2000, "L4")
@@ -47,6 +49,8 @@ def test_quantities() -> None:
         (parse_bytes, "0GB", "more than 0"),
         (parse_seconds, "2", "no unit"),
         (parse_seconds, "2 moons", "unknown unit"),
+        (parse_rate, "400", "no unit"),
+        (parse_rate, "0Gb", "more than 0"),
         (parse_devices, "0xH100", "0 devices"),
         (parse_devices, "H100", "8xH100"),
         (parse_devices, "512", "512xH100"),

@@ -6,6 +6,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from podium.errors import InputError
@@ -22,6 +23,7 @@ from podium.plan.step_time import Coefficients, step_time
 from podium.plan.topology import Cluster
 from podium.plan.validate import Validation, validate
 
+HELD_OUT = PUBLISHED.with_name("held_out_runs.csv")
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "published_runs.csv"
 
 
@@ -50,6 +52,16 @@ def test_errors_on_the_table_as_it_was_given() -> None:
     assert len(result.rows) >= 25
     within_claims(result)
     assert all(count.agrees for count in result.counts)
+
+
+def test_runs_that_were_never_fitted() -> None:
+    """Eight runs that are in no table the coefficients come from, predicted with the ones in use."""
+    prepared = [ready for run in read_runs(HELD_OUT) if (ready := prepare(run))]
+    errors = abs(np.exp(residuals(prepared, FITTED)) - 1)
+    assert len(errors) == 8
+    assert np.median(errors) <= 0.08
+    assert np.quantile(errors, 0.9) <= 0.20
+    assert np.mean(abs(residuals(prepared, FITTED)) <= SPREAD) >= 0.8
 
 
 def test_halves_are_fitted_on_the_other_rows_alone(tmp_path: Path) -> None:

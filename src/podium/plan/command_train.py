@@ -24,6 +24,7 @@ from podium.plan.units import (
     parse_bytes,
     parse_count,
     parse_devices,
+    parse_rate,
     parse_seconds,
     parse_whole,
     show_bytes,
@@ -50,6 +51,8 @@ def train(
     attention: Annotated[str, typer.Option(help="How MFU counts attention: full or causal.")] = "full",
     schedule: Annotated[str, typer.Option(help="Pipeline schedule: gpipe, 1f1b, interleaved or zero-bubble.")] = "1f1b",
     mtbf: Annotated[str | None, typer.Option(help="Time between failures of one device, e.g. 50000h.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network per device, e.g. 400Gb or 50GB (per second).")] = None,
+    domain: Annotated[int | None, typer.Option(min=1, help="Devices the fast links join, e.g. 8 or 72.")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="USD per device and hour.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Layouts to show.")] = 8,
     page: Annotated[Path | None, typer.Option("--html", help="Also write a page with charts to this file.")] = None,
@@ -60,6 +63,10 @@ def train(
     Example: podium plan train --model qwen2.5-14b --tokens 2.2M*9k --gpus 512xH100 --sft --days 2
     """
     job = _job(model, tokens, gpus, seq, batch, epochs, sft, memory, precision, optimizer, attention, schedule, price)
+    if network:
+        job = replace(job, device=replace(job.device, network=parse_rate(network, "--network")))
+    if domain:
+        job = replace(job, device=replace(job.device, domain=domain))
     if mtbf:
         job = replace(job, mtbf=_mtbf(mtbf))
     choices = Choices(recompute=("none", "selective", "full"), offload=(False, True) if offload else (False,))

@@ -40,8 +40,8 @@ def validate(
 
 def _tables(result: Validation) -> None:
     print_table(
-        "Seconds per step, each row predicted by the half it is not in",
-        ("run", "devices", "layout", "batch", "published", "predicted", "error", "in range"),
+        "Seconds per step as published, and as predicted by the half a row is not in",
+        ("run", "devices", "layout", "batch", "seconds", "foretold", "error", "in range"),
         [
             (
                 _short(row.run.name),

@@ -426,7 +426,7 @@ _BY_KEY = {_key(alias): device for device in _TABLE for alias in (device.name, *
 
 
 def find_device(name: str) -> Device:
-    """By name or alias (case, spaces and hyphens do not matter), or from a file made by `podium probe`.
+    """By name or alias (case, spaces and hyphens do not matter), or from a .json file of measured figures.
 
     Raises:
         InputError: unknown name; a file that does not describe a device.
@@ -438,20 +438,21 @@ def find_device(name: str) -> Device:
     raise InputError(f"unknown device {name!r}", nearest(name.upper(), DEVICES))
 
 
+_FILE = 'needed: {"peak": {"fp32": FLOP/s}, "memory": bytes, "bandwidth": bytes/s}; the other fields are optional'
+
+
 def _from_file(path: Path) -> Device:
     try:
         values: Any = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a device ({error})", "give a file made by `podium probe`"
-        ) from error
+        raise InputError(f"{path}: cannot be read as a device ({error})", _FILE) from error
     plan = values.get("device", values) if isinstance(values, dict) else {}
     needed = {"peak": dict, "memory": (int, float), "bandwidth": (int, float)}
     for key, kind in needed.items():
         if not isinstance(plan.get(key), kind) or not plan[key]:
             raise InputError(
                 f"{path}: {key} is missing or not a number",
-                'needed: {"peak": {"fp32": FLOP/s}, "memory": bytes, "bandwidth": bytes/s}; others are optional',
+                _FILE,
             )
     bandwidth = float(plan["bandwidth"])
     return Device(
@@ -465,7 +466,7 @@ def _from_file(path: Path) -> Device:
         domain=int(plan.get("domain", 1)),
         network=float(plan.get("network", 1.25e9)),
         power=float(plan.get("power", 0)),
-        # A probe measures what products reach; there is nothing left to take off.
+        # What was measured is what products reach; there is nothing left to take off.
         achievable=float(plan.get("achievable", 1.0)),
         usd_per_hour=float(plan.get("usd_per_hour", 0)),
         source=str(plan.get("source", f"measured: {path.name}")),

@@ -57,6 +57,9 @@ SOURCES: dict[str, Software] = {
     "2204.02311": Software(("full",), Recipe(flash=False), zero=(3,)),
     # section 2.4: memory-efficient attention, few activations recomputed, overlap
     "2302.13971": Software(("none", "selective"), Recipe()),
+    # section 3.1.2 (BLOOM) and section 3 (GLM): Megatron-DeepSpeed, 1F1B, ZeRO-1, fused softmax
+    "2211.05100": Software(("full",), _UNFUSED, sequence_parallel=False, interleave=(1,), zero=(1,)),
+    "2210.02414": Software(("full",), _UNFUSED, sequence_parallel=False, interleave=(1,), zero=(1,)),
     # section 3.3: gradients reduced in fp32, FSDP whose weights stay gathered for the backward pass
     "2407.21783": Software(("none", "selective"), Recipe(), zero=(1,), attention="causal"),
     # section 3: FP8, DualPipe, experts' exchange overlapped
@@ -197,7 +200,8 @@ def _device(text: str) -> Device | None:
 
 def _software(where: str, row: dict[str, str]) -> Software:
     found = re.search(r"\b([0-9]{4}\.[0-9]{5})\b", row.get("source", ""))
-    software = SOURCES.get(found[1], Software()) if found else Software()
+    number = found[1] if found else ""
+    software = SOURCES.get(number) or _usual(number, row.get("flops_convention", "") + row.get("util_kind", ""))
     if again := row.get("recompute"):
         if again not in RECOMPUTATIONS:
             raise InputError(f"{where}: recompute is {again!r}", "it is none, selective or full")
@@ -207,6 +211,14 @@ def _software(where: str, row: dict[str, str]) -> Software:
     if chunks := row.get("interleave"):
         software = replace(software, interleave=(int(chunks),))
     return software
+
+
+def _usual(number: str, convention: str) -> Software:
+    """Of a source that is not in SOURCES, by its date and by what it counts."""
+    recompute: tuple[Recomputation, ...] = ("full",) if "recompute" in convention.lower() else RECOMPUTATIONS
+    if number and number < "2301":  # before fused attention had reached the large training codes
+        return Software(recompute, _UNFUSED, sequence_parallel=False)
+    return Software(recompute)
 
 
 def _observed(run: Run, number: Any) -> tuple[float | None, str]:

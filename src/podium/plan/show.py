@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -26,15 +27,17 @@ def _finite(values: Any) -> Any:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
-    """A table whose first column is text and whose others are figures."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    table.collapse_padding = True
+    """A table whose first column is text and whose others are figures. Figures are never broken: a table too wide for
+    the terminal is left for it to wrap."""
+    table = Table(header_style="dim", box=None, pad_edge=False, collapse_padding=True)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0, overflow="fold")
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console(highlight=False)
-    console.print(table)
+    needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.print(Text(title, style="bold"))
+    Console(highlight=False, width=max(needed, console.width)).print(table)
     if note:
         console.print(Text(note, style="dim"))
 

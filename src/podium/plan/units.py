@@ -97,6 +97,21 @@ def parse_seconds(text: str, what: str = "time", bare: str | None = None) -> flo
     return value * _TIMES[unit.lower()]
 
 
+def parse_rate(text: str, what: str = "bandwidth") -> float:
+    """Bytes per second, "50GB" or "400Gb" (a small b: bits), with or without "/s".
+
+    Raises:
+        InputError: unit missing or unknown, zero.
+    """
+    plain = text.strip().removesuffix("/s").removesuffix("ps")
+    if re.fullmatch(r".*[kKMGTmgt]b(it)?", plain):
+        value, unit = _split(plain.removesuffix("it"), what, "400Gb or 50GB")
+        if value <= 0:
+            raise InputError(f"{what} is {text!r}", "it must be more than 0, for example 400Gb")
+        return value * _SCALES[unit[0].lower()] / 8
+    return parse_bytes(plain, what)
+
+
 def parse_devices(text: str) -> tuple[int, str]:
     """How many of which: "512xH100" -> (512, "H100").
 
