@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.console import Console
 
 from podium.errors import InputError
 from podium.plan.convnet import ConvNet
@@ -28,8 +29,6 @@ from podium.plan.pipeline_run import PipelineRun, run_pipeline
 from podium.plan.schedules import SCHEDULES, Pipeline, bubble_fraction, check_schedule, step_seconds
 from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import DAY, parse_devices, parse_seconds, show_seconds
-
-WIDTH = 100  # characters of a timeline
 
 
 def simulate(
@@ -237,12 +236,13 @@ def _show_steps(pipeline: Pipeline, steps: list[dict[str, Any]], micro_batches: 
             for step in steps
         ],
     )
+    width = min(100, Console().width)
     for step in steps:
         print_lines("", f"{step['schedule']} (# forward, o backward, w weight gradients, . waiting)")
-        print_lines(*timeline(step["run"]))
+        print_lines(*timeline(step["run"], width))
 
 
-def timeline(run: PipelineRun, width: int = WIDTH) -> list[str]:
+def timeline(run: PipelineRun, width: int) -> list[str]:
     """One line per device, `width` characters long: what it did most of each moment."""
     seconds = run.seconds
     lines: list[str] = []
