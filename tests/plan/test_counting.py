@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from podium.errors import InputError
 from podium.plan.compute import sequence_flops
@@ -274,6 +276,31 @@ def test_a_config_json_is_a_model(tmp_path) -> None:
     path.write_text('{"model_type": "llama", "hidden_size": "x"}')
     with pytest.raises(InputError, match="hidden_size"):
         find_model(str(path))
+
+
+COMMON = {
+    "vocab_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "hidden_size": 64,
+    "intermediate_size": 99,
+}
+VISION = {"vit": {"patch_size": 8, "image_size": 32}, "resnet": {"depths": [1, 1, 1, 1]}, "bert": {}}
+VALUES = st.one_of(st.integers(-2, 5), st.none(), st.text(max_size=2), st.lists(st.integers(0, 3), max_size=4))
+
+
+@settings(max_examples=300, deadline=None)
+@given(kind=st.sampled_from([*SMALL, *VISION]), data=st.data())
+def test_any_config_is_a_shape_or_an_input_error(kind: str, data: st.DataObject) -> None:
+    """A good config.json with one or two fields that are not."""
+    values = {**COMMON, **SMALL.get(kind, {}), **VISION.get(kind, {})}
+    bad = data.draw(st.dictionaries(st.sampled_from(sorted(values)), VALUES, max_size=2))
+    try:
+        shape = shape_from_hf({"model_type": kind, **values, **bad})
+    except InputError:
+        return
+    assert parameters(shape).total >= 0
+    assert forward_flops(shape).total >= 0
 
 
 def test_names_are_found_however_they_are_written() -> None:

@@ -49,6 +49,12 @@ class Patches:
     channels: int = 3
     classes: int = 1000
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.patch <= self.image:
+            raise InputError(
+                f"patches of {self.patch} in an image of {self.image}", "a patch is between 1 and the image's size"
+            )
+
     @property
     def tokens(self) -> int:
         return (self.image // self.patch) ** 2 + 1
