@@ -29,7 +29,6 @@ def plan() -> Plan:
 class Balanced(HTMLParser):
     """Fails on a tag that is closed and not open, or left open."""
 
-
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []

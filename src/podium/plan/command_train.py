@@ -70,7 +70,7 @@ def train(
     if mtbf:
         job = replace(job, mtbf=_mtbf(mtbf))
     choices = Choices(recompute=("none", "selective", "full"), offload=(False, True) if offload else (False,))
-    plan = search(job, choices)
+    plan = search(job, choices, keep=2000 if page else 500)
     judged = _judge(job, choices, plan, layout) if layout else None
     wanted = _deadline(plan, days) if days else None
     if page:

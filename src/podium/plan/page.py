@@ -17,7 +17,7 @@ from podium.plan.units import show_bytes, show_count, show_flop, show_seconds
 
 MEMORY = tuple(item.name for item in fields(TrainingMemory))
 TIME = tuple(item.name for item in fields(StepTime))
-POINTS = 800  # of the scatter; more only make the file larger
+POINTS = 2000  # of the scatter; more only make the file larger
 _STYLE = """
 :root{--bg:#fff;--fg:#1c2330;--soft:#5b6575;--line:#dfe3ea;--card:#f6f7f9;--bad:#c0392b;--best:#1c2330}
 @media(prefers-color-scheme:dark){:root{--bg:#12161d;--fg:#e6e9ef;--soft:#9aa4b5;--line:#2b323e;--card:#1a2029;
@@ -26,12 +26,12 @@ body{background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;max
 padding:0 1rem}
 h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:2.2rem 0 .4rem}p{margin:.3rem 0}
 .soft,.legend,figcaption{color:var(--soft);font-size:.9rem}figure{margin:.5rem 0}svg{width:100%;height:auto}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.2rem,1fr));gap:.7rem;margin:1.2rem 0}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.4rem,1fr));gap:.7rem;margin:1.2rem 0}
 .figures div{background:var(--card);border-radius:8px;padding:.6rem .8rem}
-.figures b{display:block;font-size:1.15rem;white-space:nowrap}.figures span{color:var(--soft);font-size:.85rem}
+.figures b{display:block;font-size:1.05rem;line-height:1.3}.figures span{color:var(--soft);font-size:.85rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}
 th{color:var(--soft);font-weight:500}td,th{padding:.25rem .5rem;border-bottom:1px solid var(--line);text-align:right}
-td:first-child,th:first-child{text-align:left}.wide{overflow-x:auto}
+td:first-child,th:first-child{text-align:left}.wide td{white-space:nowrap}.wide{overflow-x:auto}
 .legend span{margin-right:1rem;white-space:nowrap}
 .legend i{display:inline-block;width:.8em;height:.8em;margin-right:.35em;border-radius:2px}
 text{fill:var(--fg);font-size:12px}.axis{fill:var(--soft)}.grid{stroke:var(--line)}
@@ -94,6 +94,11 @@ def _days(candidate: Candidate) -> str:
     return show_seconds(candidate.days[1] * 86_400)
 
 
+def _unit(days: float) -> tuple[str, float]:
+    """What times like this are given in, and how many of them a day has."""
+    return ("days", 1.0) if days >= 1 else ("hours", 24.0)
+
+
 def _figures(best: Candidate) -> str:
     low, _, high = (show_seconds(days * 86_400) for days in best.days)
     figures = (
@@ -128,11 +133,12 @@ def _time(best: list[Candidate]) -> str:
 
 
 def _frontier(plan: Plan) -> str:
+    unit, scale = _unit(plan.candidates[0].days[1])
     tensor = sorted({c.layout.tp for c in plan.candidates})
     points = [
         Point(
             c.memory_total / 1e9,
-            c.days[1],
+            c.days[1] * scale,
             tensor.index(c.layout.tp) % len(_COLOURS),
             f"{c.layout} b{c.layout.micro_batch} {c.layout.recompute}: {c.memory_total / 1e9:.1f} GB, {_days(c)}",
         )
@@ -144,14 +150,15 @@ def _frontier(plan: Plan) -> str:
         f"the {len(points):,} fastest of {plan.feasible:,}" if len(points) < plan.feasible else f"all {len(points):,}"
     )
     return (
-        f"<h2>Layouts: memory against days</h2><figure>{scatter(points, 'GB on the fullest device', 'days')}{key}"
+        f"<h2>Layouts: memory against time</h2><figure>{scatter(points, 'GB on the fullest device', unit)}{key}"
         f"<figcaption>{shown} layouts that fit, coloured by tensor parallelism; on the line nothing is both leaner and "
         "faster</figcaption></figure>"
     )
 
 
 def _table(best: list[Candidate]) -> str:
-    head = ("layout", "micro-batch", "chunks", "ZeRO", "recompute", "GB", "step s", "MFU", "HFU", "days", "USD")
+    unit, scale = _unit(best[0].days[1])
+    head = ("layout", "micro-batch", "chunks", "ZeRO", "recompute", "GB", "step s", "MFU", "HFU", unit, "USD")
     rows = [
         (
             str(c.layout),
@@ -163,7 +170,7 @@ def _table(best: list[Candidate]) -> str:
             number(c.step_seconds),
             f"{c.mfu:.1%}",
             f"{c.hfu:.1%}",
-            f"{number(c.days[1])} ({number(c.days[0])}-{number(c.days[2])})",
+            "{1} ({0}-{2})".format(*(number(days * scale) for days in c.days)),
             show_count(c.usd),
         )
         for c in best
