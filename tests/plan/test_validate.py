@@ -41,6 +41,9 @@ def within_claims(result: Validation) -> None:
 def test_errors_on_runs_that_were_not_fitted(published: Validation) -> None:
     assert len(published.rows) >= 30
     within_claims(published)
+    # A model of the machine must beat one efficiency for everything, which is what calculators ask their users for.
+    assert published.median_error < 0.6 * float(np.median(published.one_efficiency))
+    assert published.p90_error < float(np.quantile(published.one_efficiency, 0.9))
     for half in (published.rows[::2], published.rows[1::2]):
         errors = sorted(abs(row.error) for row in half)
         assert errors[len(errors) // 2] <= 0.08

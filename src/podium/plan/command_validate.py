@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Annotated
 
 import typer
@@ -63,6 +64,8 @@ def _tables(result: Validation) -> None:
         "",
         f"{len(result.rows)} rows: median error {result.median_error:.1%}, 90th percentile {result.p90_error:.1%}, "
         f"range holds {result.coverage:.0%}",
+        f"one efficiency for all rows instead: median error {median(result.one_efficiency):.1%}, 90th percentile "
+        f"{quantiles(result.one_efficiency, n=10, method='inclusive')[-1]:.1%}",
         "each source left out in turn, median error: "
         + ", ".join(f"{source} {error:.1%}" for source, error in result.by_source.items()),
         f"parameters: {sum(c.agrees for c in result.counts)} of {len(result.counts)} rows within 1.5 % or equal to the "

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from podium.errors import InputError
+from podium.plan.compute import sequence_flops
 from podium.plan.counting import parameters
 from podium.plan.fitting import Prepared, fit, prepare, spread_of
 from podium.plan.layouts import Layout
@@ -95,6 +96,7 @@ class Validation:
     counts: list[Count]
     halves: tuple[Coefficients, Coefficients]
     by_source: dict[str, float]  # median absolute error of a source predicted from all others
+    one_efficiency: list[float]  # absolute errors of the same rows with one HFU for all
 
     @property
     def errors(self) -> list[float]:
@@ -117,6 +119,8 @@ class Validation:
             "median_error": self.median_error,
             "p90_error": self.p90_error,
             "coverage": self.coverage,
+            "one_efficiency_median_error": float(np.median(self.one_efficiency)),
+            "one_efficiency_p90_error": float(np.quantile(self.one_efficiency, 0.9)),
             "by_source_median_error": float(np.median(list(self.by_source.values()))) if self.by_source else None,
             "parameters_agree": sum(count.agrees for count in self.counts),
             "parameters_rows": len(self.counts),
@@ -150,7 +154,7 @@ def validate(path: Path) -> Validation:
     spreads = spread_of(first, halves[0]), spread_of(second, halves[1])
     rows = [_row(ready, halves[1 - index % 2], spreads[1 - index % 2]) for index, ready in enumerate(prepared)]
     counts = [Count(run, parameters(run.shape).total, run.stated_parameters) for run in runs if run.stated_parameters]
-    return Validation(rows, skipped, counts, halves, _leave_one_out(prepared))
+    return Validation(rows, skipped, counts, halves, _leave_one_out(prepared), _one_efficiency(prepared))
 
 
 def range_of(spread: float) -> tuple[float, float]:
@@ -182,3 +186,18 @@ def _leave_one_out(prepared: Sequence[Prepared]) -> dict[str, float]:
                 np.median([abs(m.predict(coefficients)[0] / (m.run.seconds or 1) - 1) for m in members])
             )
     return result
+
+
+def _one_efficiency(prepared: Sequence[Prepared]) -> list[float]:
+    """The yardstick: hardware FLOPs over the peak times the other half's median HFU."""
+    ideal = []
+    for ready in prepared:
+        run = ready.run
+        assert run.device
+        assert run.batch
+        software = run.software
+        flop = sequence_flops(run.shape, run.sequence, software.attention, software.recompute[0]).total * run.batch
+        ideal.append(flop / (ready.devices * run.device.best(*software.recipe.formats)))
+    reached = [seconds / (ready.run.seconds or 1) for seconds, ready in zip(ideal, prepared, strict=True)]
+    medians = [float(np.median(reached[1::2])), float(np.median(reached[::2]))]
+    return [abs(share / medians[index % 2] - 1) for index, share in enumerate(reached)]
