@@ -49,6 +49,25 @@ sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args
 app.add_typer(sandbox_app, name="sandbox")
 
 
+class LazyPlan(TyperGroup):
+    """`podium plan`: its commands are looked up in podium.plan.command when one is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return self._group().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._group().get_command(ctx, cmd_name)
+
+    def _group(self) -> Any:
+        from podium.plan.command import PlanGroup
+
+        return PlanGroup()
+
+
+plan_app = typer.Typer(cls=LazyPlan, help="Plan a training: FLOPs, layouts, memory, days, cost.", no_args_is_help=True)
+app.add_typer(plan_app, name="plan")
+
+
 def show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"podium {__version__}")
