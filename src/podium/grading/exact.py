@@ -20,6 +20,7 @@ MAX_LENGTH = 20_000  # characters; nothing longer is an answer
 _MAX_DIGITS = 4_000
 
 _ASSIGNMENT = re.compile(r"([a-zA-Z](?:_\w|\([a-z]\))?)\s*=\s*(?=[^=])|[a-zA-Z](?:_\w)?\s*\\in(?![a-z])\s*")
+_GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 _INTEGER = re.compile(r"[+-]?\d+")
 _LONG_INTEGER = re.compile(r"[+-]?\d{4000,}")  # longer than Python reads
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.\d*|\.\d+)")
@@ -80,7 +81,12 @@ def compare_exactly(first: str, second: str, rules: Rules = DEFAULT) -> bool | N
     """Same, different, or None: this file cannot say."""
     if len(first) > MAX_LENGTH or len(second) > MAX_LENGTH:
         return True if first.strip() == second.strip() else None
-    return _compare(tidy(first), tidy(second), rules, 0)
+    found = _compare(tidy(first), tidy(second), rules, 0)
+    if found is not True and (_GROUPED.search(first) or _GROUPED.search(second)):
+        # 98,118 may be a list: read as one on both sides it may be the same list.
+        lists = tidy(first, thousands=False), tidy(second, thousands=False)
+        return True if _compare(*lists, rules, 0) else found
+    return found
 
 
 def _compare(first: str, second: str, rules: Rules, depth: int) -> bool | None:

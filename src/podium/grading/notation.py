@@ -30,7 +30,7 @@ _SIGNS = str.maketrans(
     }
 )
 _THIN = re.compile(r"(?<=\d)\\[,;:!](?=\s*\d{3}(?!\d))\s*")  # 1\,000
-_COMMA_SPACE = re.compile(r",\\!\s*|\{,\}\s*")  # 1,\!000 and 1{,}000
+_COMMA_SPACE = re.compile(r",\s*\\!\s*|\{,\}\s*")  # 1,\!000 and 1{,}000
 _DROP = re.compile(
     r"\\(?:left|right)\s*\.(?![\d])|"
     r"\\(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![a-zA-Z])|"
@@ -77,10 +77,11 @@ _LOOSE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
 
 
-def tidy(text: str) -> str:
+def tidy(text: str, *, thousands: bool = True) -> str:
     r"""The answer without boxes, dollar signs, sizes, spacing and outer brackets, its commands in one spelling.
 
-    Text commands become `\text{...}`: whether a word is a unit or a product of variables shows in that.
+    Text commands become `\text{...}`: whether a word is a unit or a product of variables shows in that. With
+    `thousands` 1,234 is a number, without a list of two.
     """
     text = _unbox(text.strip())
     text = _COMMA_SPACE.sub(",", _THIN.sub("", text.translate(_SIGNS)))
@@ -100,7 +101,7 @@ def tidy(text: str) -> str:
     text = _SPACES.sub(" ", text).strip()
     while text.endswith((".", ",", ";")) and not text.endswith(".."):
         text = text[:-1].rstrip()
-    if not text.startswith(("(", "[", r"\{")):
+    if thousands and not text.startswith(("(", "[", r"\{")):
         text = _COMMAS.sub(lambda match: match[1] + match[2].replace(",", ""), text)
     return strip_brackets(text)
 
