@@ -142,16 +142,110 @@ def speed() -> None:
         print(f"{label:20} {len(work) / (time.process_time() - began):9,.0f} checks/s")
 
 
-COMMANDS = (
-    r"\frac{ \sqrt{ \boxed{ \sum_{k=1}^{ \int_0^1 \prod_{n=1}^{ \lim_{x\to0} \binom{ \left( \right) \text{ \{ \} \cup "
-    r"\infty \pi ^{ _{ } } } ) ( [ ] + - * / = < > , ! | ^ _ & \\ \le \in \pm \cdot \times 9 99 10^ 2^ x y n i e . 0 1 7 "
-    r"3 \sin \log \ln ( ) \begin{pmatrix} \end{pmatrix} \circ % $ \% \mathbb{R} \emptyset or and \dfrac 12 !! 1e9 sqrt("
-).split()
-REAL = (
-    r"\frac{1}{2}|\sqrt{2}+\sqrt{3}|(-\infty, 2) \cup (3, \infty)|\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}|x^2+2x+1"
-    r"|\{1\pm\sqrt{5},-2\}|5\text{ m}|90^\circ|50\%|1011_2|x=5 or x=-5|no solution|\text{(B)}|3\times10^{8}|2^{25} 26!"
-    r"|\sum_{k=1}^{10} \frac{1}{k^2}|\int_0^1 x^2\,dx|\log_2 3|1,234,567|y = 2x + 3|73|\frac{4^{2024}}{\binom{4048}{2024}}-2"
-).split("|")
+COMMANDS = [
+    r"\frac{",
+    r"\sqrt{",
+    r"\boxed{",
+    r"\sum_{k=1}^{",
+    r"\int_0^1",
+    r"\prod_{n=1}^{",
+    r"\lim_{x\to0}",
+    r"\binom{",
+    r"\left(",
+    r"\right)",
+    r"\text{",
+    r"\{",
+    r"\}",
+    r"\cup",
+    r"\infty",
+    r"\pi",
+    r"^{",
+    r"_{",
+    r"}",
+    r"}",
+    r"}",
+    r")",
+    r"(",
+    r"[",
+    r"]",
+    r"+",
+    r"-",
+    r"*",
+    r"/",
+    r"=",
+    r"<",
+    r">",
+    r",",
+    r"!",
+    r"|",
+    r"^",
+    r"_",
+    r"&",
+    r"\\",
+    r"\le",
+    r"\in",
+    r"\pm",
+    r"\cdot",
+    r"\times",
+    r"9",
+    r"99",
+    r"10^",
+    r"2^",
+    r"x",
+    r"y",
+    r"n",
+    r"i",
+    r"e",
+    r".",
+    r"0",
+    r"1",
+    r"7",
+    r"3",
+    r"\sin",
+    r"\log",
+    r"\ln",
+    r"(",
+    r")",
+    r"\begin{pmatrix}",
+    r"\end{pmatrix}",
+    r"\circ",
+    r"%",
+    r"$",
+    r"\%",
+    r"\mathbb{R}",
+    r"\emptyset",
+    r"or",
+    r"and",
+    r"\dfrac",
+    r"12",
+    r"!!",
+    r"1e9",
+    r"sqrt(",
+]
+REAL = [
+    r"\frac{1}{2}",
+    r"\sqrt{2}+\sqrt{3}",
+    r"(-\infty, 2) \cup (3, \infty)",
+    r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}",
+    r"x^2+2x+1",
+    r"\{1\pm\sqrt{5},-2\}",
+    r"5\text{ m}",
+    r"90^\circ",
+    r"50\%",
+    r"1011_2",
+    r"x=5 or x=-5",
+    r"no solution",
+    r"\text{(B)}",
+    r"3\times10^{8}",
+    r"2^{25} 26!",
+    r"\sum_{k=1}^{10} \frac{1}{k^2}",
+    r"\int_0^1 x^2\,dx",
+    r"\log_2 3",
+    r"1,234,567",
+    r"y = 2x + 3",
+    r"73",
+    r"\frac{4^{2024}}{\binom{4048}{2024}}-2",
+]
 BOMBS = (
     lambda n: "9^{" * n + "9" + "}" * n,
     lambda n: "9**" * n + "9",
@@ -169,7 +263,7 @@ BOMBS = (
     lambda n: f"\\binom{{10^{{{n}}}}}{{10^{{{n // 2}}}}}",
     lambda n: "\\boxed{" * n + "1" + "}" * (n // 2),
     lambda n: "9" * (n * 200),
-    lambda n: f"{n}e{10**min(n, 18)}",
+    lambda n: f"{n}e{10 ** min(n, 18)}",
     lambda n: f"\\sin(10^{{{n * 100}}})",
     lambda n: "\\text{" * n + "a" + "}" * n,
     lambda n: "(x+y+z)^{" + str(n * 10) + "}",
@@ -188,18 +282,24 @@ def hostile(draw: random.Random) -> str:
     """A string that no grader wants to see."""
     kind = draw.random()
     if kind < 0.25:
-        return "".join(chr(draw.choice((draw.randint(0, 127), draw.randint(0, 0x2FFF)))) for _ in range(draw.randint(0, 80)))
+        return "".join(
+            chr(draw.choice((draw.randint(0, 127), draw.randint(0, 0x2FFF)))) for _ in range(draw.randint(0, 80))
+        )
     if kind < 0.55:
         return draw.choice(("", " ")).join(draw.choice(COMMANDS) for _ in range(draw.randint(1, 30)))
     if kind < 0.80:
         text = list(draw.choice(REAL))
         for _ in range(draw.randint(1, 4)):
             where = draw.randrange(len(text) + 1)
-            text[where : where + draw.randint(0, 2)] = draw.choice((draw.choice(COMMANDS), "", draw.choice("0123456789(){}")))
+            text[where : where + draw.randint(0, 2)] = draw.choice(
+                (draw.choice(COMMANDS), "", draw.choice("0123456789(){}"))
+            )
         return "".join(text)
     if kind < 0.90:
         return draw.choice(BOMBS)(draw.randint(1, 40))
-    return "Thus \\boxed{" + draw.choice(REAL) + "} and " + draw.choice(REAL) + "\nFinal Answer: " + draw.choice(COMMANDS)
+    return (
+        "Thus \\boxed{" + draw.choice(REAL) + "} and " + draw.choice(REAL) + "\nFinal Answer: " + draw.choice(COMMANDS)
+    )
 
 
 def fuzz(strings: int, seed: int, threads: int) -> None:
@@ -221,7 +321,9 @@ def fuzz(strings: int, seed: int, threads: int) -> None:
             try:
                 extract(text)
                 found = extract_answer(text, every)
-                problem = Problem(id="f", text="?", answer=gold, verifier=draw.choice(("math", "math", "math", "letter")))
+                problem = Problem(
+                    id="f", text="?", answer=gold, verifier=draw.choice(("math", "math", "math", "letter"))
+                )
                 verdict = grade(problem.model_copy(update={"verifier": "math"}), text)
                 grade(Problem(id="i", text="?", answer="5", verifier="integer"), text)
                 if found is not None:
@@ -245,7 +347,9 @@ def fuzz(strings: int, seed: int, threads: int) -> None:
     for worker in workers:
         worker.join()
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{strings} strings, {time.monotonic() - began:.0f} s, exceptions {len(failures)}", *failures[:10], sep="\n  ")
+    print(
+        f"{strings} strings, {time.monotonic() - began:.0f} s, exceptions {len(failures)}", *failures[:10], sep="\n  "
+    )
     print("verdicts:", dict(said))
     print("slowest (two or three verdicts each):", *(f"{s:.2f} s {t!r}" for s, t in slowest), sep="\n  ")
     print(f"largest resident memory: this process {own:.0f} MiB; a worker is replaced beyond 600 MiB")

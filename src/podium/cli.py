@@ -190,6 +190,25 @@ def generate(
 
 
 @app.command()
+def grade(
+    pairs: Annotated[Path, typer.Argument(help="Rows with gold, answer (or solution) and perhaps equivalent.")],
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="What is forgiven: units, percent, degrees, case, rounding, …", metavar="R=V"),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Model folder or URL#NAME that decides what is undecided.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Grade pairs of answers: equal, different or undecided, and how far that agrees with a person.
+
+    Example: podium grade pairs.jsonl --rule units=strict
+    """
+    from podium.recipe.grade import grade_command
+
+    grade_command(pairs, rules=rule or [], judge=judge, as_json=json_)
+
+
+@app.command()
 def serve(
     model: Annotated[Path, typer.Argument(help="A model folder.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free one.")] = 8000,

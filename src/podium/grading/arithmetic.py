@@ -221,6 +221,15 @@ def same_value(first: Expression, second: Expression) -> bool | None:
     return True if first == second else None
 
 
+def is_beyond_limit(tree: Expression) -> bool:
+    """Whether the value is a whole number of more than _MAX_BITS bits."""
+    try:
+        evaluate(tree)
+    except TooLarge:
+        return _only_grows(tree)
+    return False
+
+
 def _only_grows(tree: Expression) -> bool:
     """Sums, products and powers of positive integers: no step can make the value small again."""
     if isinstance(tree, Literal):

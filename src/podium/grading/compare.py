@@ -16,9 +16,9 @@ from podium.grading import exact
 from podium.grading.notation import tidy
 from podium.grading.pool import pool
 from podium.grading.rules import DEFAULT, Rules
+from podium.grading.sizes import fit_for_algebra
 
 SECONDS = 3.0  # deadline of one comparison by computer algebra
-_MAX_SYMBOLIC = 2_000  # characters; longer answers are not given to computer algebra
 
 
 class Sameness(StrEnum):
@@ -69,16 +69,14 @@ def _compare(gold: str, answer: str, rules: Rules) -> tuple[Sameness, str]:
     decided = exact.compare_exactly(gold, answer, rules)
     if decided is not None:
         return (Sameness.EQUAL if decided else Sameness.DIFFERENT), "rules"
-    if max(len(gold), len(answer)) > _MAX_SYMBOLIC or not _has_mathematics(gold) or not _has_mathematics(answer):
+    if max(len(gold), len(answer)) > exact.MAX_LENGTH:
         return Sameness.PARSE, "rules"
-    reply = pool("math").ask({"gold": tidy(gold), "answer": tidy(answer)}, SECONDS)
+    gold, answer = tidy(gold), tidy(answer)
+    if not fit_for_algebra(gold) or not fit_for_algebra(answer):
+        return Sameness.PARSE, "rules"
+    reply = pool("math").ask({"gold": gold, "answer": answer}, SECONDS)
     if reply.status == "late":
         return Sameness.TIMEOUT, "algebra"
     if reply.status == "failed":
         return Sameness.PARSE, "algebra"
     return (Sameness.EQUAL if reply.value else Sameness.DIFFERENT), "algebra"
-
-
-def _has_mathematics(text: str) -> bool:
-    """Not a sentence: computer algebra reads "even or odd" as a product of eight variables."""
-    return not (text.count(" ") >= 2 and text.replace(" ", "").isalpha()) and any(map(str.isalnum, text))

@@ -99,7 +99,7 @@ def _compare(first: str, second: str, rules: Rules, depth: int) -> bool | None:
         return True
     named = _ASSIGNMENT.match(first), _ASSIGNMENT.match(second)
     if not (named[0] and named[1] and named[0][1] != named[1][1]):
-        first, second = (text[match.end() :] if match else text for text, match in zip((first, second), named))
+        first, second = (text[match.end() :] if match else text for text, match in zip((first, second), named, strict=True))
     by_words = _same_words(plain(first), plain(second), rules)
     if by_words is not None:
         return by_words
@@ -122,8 +122,12 @@ def _same_words(first: str, second: str, rules: Rules) -> bool | None:
         if rules.case == "ignore":
             return left[1].lower() == right[1].lower()
         return left[1] == right[1]
-    if _EMPTY.fullmatch(first) and _EMPTY.fullmatch(second):
+    empty = _EMPTY.fullmatch(first), _EMPTY.fullmatch(second)
+    if all(empty):
         return True
+    if any(empty):
+        other = second if empty[0] else first
+        return False if read_number(other) is not None or structure.shape_of(other) is not None else None
     said = words(first), words(second)
     if said[0] is None or said[1] is None or min(map(len, said)) < 2:  # pyright: ignore[reportArgumentType]
         return None
@@ -227,17 +231,28 @@ def _same_number(one: str, scale_one: Scale, other: str, scale_other: Scale, rul
             return _canonical(one) == _canonical(other)
         return None
     trees = arithmetic.parse(one), arithmetic.parse(other)
-    if trees[0] is not None and trees[1] is not None:
+    if (
+        trees[0] is not None
+        and trees[1] is not None
+        and not isinstance(scale_one, str)
+        and not isinstance(scale_other, str)
+    ):
         scaled = [
-            arithmetic.Operation("*", tree, arithmetic.Literal(scale))
-            if isinstance(scale, Fraction) and scale != 1
-            else tree
+            arithmetic.Operation("*", tree, arithmetic.Literal(scale)) if scale != 1 else tree
             for tree, scale in zip(trees, (scale_one, scale_other), strict=True)
         ]
         decided = arithmetic.same_value(scaled[0], scaled[1])
         if decided is not None:
             return decided
+    elif _is_tower(trees[0]) or _is_tower(trees[1]):
+        tree = values.parse(other if _is_tower(trees[0]) else one)
+        return False if tree is not None and values.constant(tree) is not None else None
     return _same_form(one, scale_one, other, scale_other, rules)
+
+
+def _is_tower(tree: arithmetic.Expression | None) -> bool:
+    """A whole number too large to be written: a closed form that has a value here is another number."""
+    return tree is not None and arithmetic.is_beyond_limit(tree)
 
 
 def _same_form(one: str, scale_one: Scale, other: str, scale_other: Scale, rules: Rules) -> bool | None:
@@ -313,9 +328,7 @@ def read_base(text: str) -> tuple[Fraction, Fraction | None] | None:
         return None
 
 
-def _same_in_bases(
-    first: str, second: str, bases: tuple[tuple[Fraction, Fraction | None] | None, ...]
-) -> bool | None:
+def _same_in_bases(first: str, second: str, bases: tuple[tuple[Fraction, Fraction | None] | None, ...]) -> bool | None:
     if bases[0] and bases[1]:
         return bases[0][0] == bases[1][0]
     written, text = (bases[0], second) if bases[0] else (bases[1], first)
@@ -387,11 +400,3 @@ def key_of(text: str) -> tuple[str, object]:
     tidied = tidy(text)
     number = read_number(_ASSIGNMENT.sub("", tidied, count=1) if "=" in tidied else tidied)
     return ("number", number) if number is not None else ("text", squeeze(tidied))
-
-
-def is_readable(text: str) -> bool:
-    """Whether an answer is mathematics that this file reads, as far as that can be told without comparing."""
-    if len(text) > MAX_LENGTH:
-        return False
-    tidied = tidy(text)
-    return structure.shape_of(tidied) is not None or _is_numeric(quantity_of(tidied).body)

@@ -41,7 +41,9 @@ def shape_of(text: str) -> Shape | None:
     """The shape of a tidied answer; None when it is one thing."""
     text = _MEMBER.sub("", text, count=1) if _MEMBER.match(text) else text
     if match := _MATRIX.fullmatch(text):
-        rows = [[cell.strip() for cell in row.split("&")] for row in match[1].strip().removesuffix("\\\\").split("\\\\")]
+        rows = [
+            [cell.strip() for cell in row.split("&")] for row in match[1].strip().removesuffix("\\\\").split("\\\\")
+        ]
         if len({len(row) for row in rows}) != 1 or "\\begin" in match[1]:
             return None
         return Shape("matrix", tuple(cell for row in rows for cell in row), width=len(rows[0]))

@@ -27,16 +27,16 @@ _DIGITS = (60, 150)
 _POINTS = 8
 _ENOUGH = 4  # points at which both are defined
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,]))")
-_FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil".split()
-)
+_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil"
+_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "Abs": "abs"}
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
-_CONSTANTS = {"pi": "pi", "e": "e", "i": "i"}
-_VARIABLES = frozenset(
+_CONSTANTS = ("pi", "e", "i")
+_GREEK = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi "
-    "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell".split()
+    "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell"
 )
+_VARIABLES = frozenset(_GREEK.split())
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
 _INTEGER_NAMES = frozenset("nmkjpqr")
 _local = threading.local()
@@ -322,7 +322,9 @@ def same_equation(first: tuple[Node, Node], second: tuple[Node, Node], seed: str
 
 
 def constant(tree: Node, digits: int = _DIGITS[0]) -> Any | None:
-    """The value of a tree without variables (an mpmath number); None where it has none or is too large."""
+    """The value of a tree (an mpmath number); None where it has variables, no value, or too large a one."""
+    if variables(tree):
+        return None
     context = _context(digits)
     try:
         return _evaluate(tree, context, {})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from podium.errors import PromptTooLong
 from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece
-from podium.grading.extract import extract
+from podium.grading import extract, find_answer
 from podium.records import Attempt, Event, Maker, Part, Problem, StopReason, Usage
 from podium.solve.profile import Profile
 
@@ -112,8 +112,8 @@ class AttemptRun:
 
     @property
     def answer(self) -> str | None:
-        """The answer boxed outside code, so far."""
-        return extract(self._watch.text)
+        """The answer outside code so far, by the rules of the problem's exam."""
+        return find_answer(self.problem, self._watch.text)
 
     async def run(self) -> Attempt:
         """Write the attempt to its end.
