@@ -99,7 +99,9 @@ def _compare(first: str, second: str, rules: Rules, depth: int) -> bool | None:
         return True
     named = _ASSIGNMENT.match(first), _ASSIGNMENT.match(second)
     if not (named[0] and named[1] and named[0][1] != named[1][1]):
-        first, second = (text[match.end() :] if match else text for text, match in zip((first, second), named, strict=True))
+        first, second = (
+            text[match.end() :] if match else text for text, match in zip((first, second), named, strict=True)
+        )
     by_words = _same_words(plain(first), plain(second), rules)
     if by_words is not None:
         return by_words

@@ -20,8 +20,8 @@ from podium.records import Problem, iterate_objects
 @dataclass(frozen=True, slots=True)
 class Exam:
     """Where an exam is found and how it is graded. `files` are names (without ending) tried in turn; `prefix` picks its
-    rows by id out of the joint file comp_math_24_25; `hub` is (dataset id, config, split); `rules` go to every problem's
-    `meta["rules"]` (see podium.grading.Rules)."""
+    rows by id out of the joint file comp_math_24_25; `hub` is (dataset id, config, split); `rules` go to the
+    `meta["rules"]` of every problem (see podium.grading.Rules)."""
 
     files: tuple[str, ...]
     verifier: str = "math"
