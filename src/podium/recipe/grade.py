@@ -66,8 +66,8 @@ def _show(agreement: Agreement) -> None:
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False)
-    for title in ("verdict", "by", "seconds", "gold", "answer", "person"):
-        table.add_column(title, overflow="ellipsis", no_wrap=True, max_width=36)
+    for title, least in (("verdict", 9), ("by", 7), ("seconds", 7), ("gold", 8), ("answer", 8), ("person", 9)):
+        table.add_column(title, overflow="ellipsis", no_wrap=True, min_width=least, max_width=36)
     person = {True: "equal", False: "different", None: ""}
     for row in agreement.rows:
         style = "red" if row.agrees is False else ""

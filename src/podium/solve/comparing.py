@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from podium.errors import InputError
-from podium.records import Attempt, ExamResult, Verdict
+from podium.records import Attempt, Event, ExamResult, Verdict
 from podium.solve.scores import Estimate, counted, estimate, majority_of
 from podium.solve.statistics import (
     Difference,
@@ -185,7 +185,9 @@ def _flip(a: ExamResult, b: ExamResult) -> Flip | None:
 def _cautions(a: Sequence[ExamResult], b: Sequence[ExamResult], sides: tuple[Side, Side]) -> list[str]:
     said: list[str] = []
     if sides[0].attempts != sides[1].attempts:
-        said.append(f"attempts per problem differ ({sides[0].attempts} and {sides[1].attempts}): 'answered' favours more")
+        said.append(
+            f"attempts per problem differ ({sides[0].attempts} and {sides[1].attempts}): 'answered' favours more"
+        )
     if sides[0].token_limits != sides[1].token_limits:
         said.append(f"token limits differ ({sides[0].token_limits} and {sides[1].token_limits})")
     golds = sum(x.problem.answer != y.problem.answer for x, y in zip(a, b, strict=True))
@@ -216,9 +218,9 @@ def answer_seconds(attempt: Attempt) -> float:
     return next((event.time for event in _settling(attempt)), last)
 
 
-def _settling(attempt: Attempt):  # noqa: ANN202
+def _settling(attempt: Attempt) -> list[Event]:
     """The events at which the answer stood as it ended; the first of the last unbroken row of them comes first."""
-    settled = []
+    settled: list[Event] = []
     for event in reversed([event for event in attempt.events if event.kind == "answer"]):
         if event.answer != attempt.answer:
             break
