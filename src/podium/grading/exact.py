@@ -32,6 +32,13 @@ _SCIENTIFIC = re.compile(
 )
 _PERCENT = re.compile(r"(.*?)\s*(?:\\%|%|\\text\{\s*(?:percent|per cent)\s*\}|percent)", re.DOTALL)
 _DEGREES = re.compile(r"(.*?)\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\text\{\s*degrees?\s*\}|(?<![a-z])degrees?)", re.DOTALL)
+_COUNTED = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_LONGEST_PRODUCT = 3  # letters; a longer word is no product of variables
+_NUMBER_WORDS = {word: Fraction(value) for value, word in enumerate(_COUNTED.split())}
+_CALL = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")  # the sine of 30 degrees is no number of degrees
 _BASE = re.compile(r"([0-9a-z]+)_\{?\s*(\d{1,2}|\\text\{\s*(?:two|eight|ten|sixteen)\s*\})\s*\}?", re.IGNORECASE)
 _BASE_WORDS = {"two": 2, "eight": 8, "ten": 10, "sixteen": 16}
 _TEXT_UNIT = re.compile(
@@ -139,12 +146,7 @@ def _same_words(first: str, second: str, rules: Rules) -> bool | None:
     # "ellipse" and "horizontal ellipse" may be one; pi and e are words too.
     if one in other or other in one or any(text in ("pi", "sin", "cos", "ln", "log") for text in (one, other)):
         return None
-    return False if max(len(one), len(other)) > 2 and not (_is_product(one) or _is_product(other)) else None
-
-
-def _is_product(text: str) -> bool:
-    """A short word that may be a product of variables: abc."""
-    return len(text) <= 3
+    return False if max(len(one), len(other)) > _LONGEST_PRODUCT else None
 
 
 def _same_quantity(first: str, second: str, rules: Rules) -> bool | None:
@@ -194,7 +196,7 @@ def quantity_of(text: str) -> Quantity:
     """Split a tidied answer into body and sign or unit."""
     if match := _PERCENT.fullmatch(text):
         return Quantity(match[1], "percent", Fraction(1, 100))
-    if match := _DEGREES.fullmatch(text):
+    if (match := _DEGREES.fullmatch(text)) and not _CALL.search(match[1]):
         return Quantity(match[1], "degrees")
     match = _TEXT_UNIT.fullmatch(text)
     if match is None or not match[1] or "\\text" in match[1]:
@@ -290,8 +292,10 @@ def _is_rounding(
         return False
     for rounded, exact, text, scale in ((left, right, one, scale_one), (right, left, other, scale_other)):
         digits = _decimals(text, rules.rounding)
-        if digits is not None and isinstance(scale, Fraction):
-            return abs(rounded - exact) <= abs(scale) * Fraction(1, 2 * 10**digits)
+        if digits is None or not isinstance(scale, Fraction):
+            continue
+        if abs(rounded - exact) <= abs(scale) * Fraction(1, 2 * 10**digits):
+            return True
     return False
 
 
@@ -299,11 +303,8 @@ def _rounds(left: values.Node, right: values.Node, one: str, other: str, rules: 
     a, b = values.constant(left), values.constant(right)
     if a is None or b is None:
         return False
-    for text in (one, other):
-        digits = _decimals(text, rules.rounding)
-        if digits is not None:
-            return bool(2 * abs(a - b) * 10**digits <= 1)
-    return False
+    digits = [found for text in (one, other) if (found := _decimals(text, rules.rounding)) is not None]
+    return bool(digits) and bool(2 * abs(a - b) * 10 ** min(digits) <= 1)
 
 
 def _decimals(text: str, least: int) -> int | None:
@@ -361,7 +362,7 @@ def read_number(text: str) -> Fraction | None:
         if abs(exponent) > _MAX_DIGITS:
             return None
         return Fraction(match[1]) * Fraction(10) ** exponent
-    return None
+    return _NUMBER_WORDS.get(text.lower())
 
 
 def _divide(numerator: str | int, denominator: str) -> Fraction | None:

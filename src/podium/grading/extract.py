@@ -21,6 +21,7 @@ _FINAL = re.compile(
 _LETTER = re.compile(
     r"\\text(?:bf)?\s*\{\s*\(?([A-J])\)?\s*\}|(?<![A-Za-z\\])\(([A-J])\)|(?<![A-Za-z\\(])([A-J])(?![A-Za-z'’])"
 )
+_LEADING = re.compile(r"\s*\$?\(?([A-J])(?:[).:]|\$?\s*\Z)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]\d)|(?<![\w.])-?(?:\d+(?:\.\d+)?|\.\d+)")
 _EDGE = " \t\r\n*_`"
 
@@ -101,7 +102,10 @@ def _final(text: str) -> Iterator[str]:
 
 
 def _letter(text: str) -> Iterator[str]:
-    """Option letters: those said to be the answer, then any that stands alone, the last one first."""
+    """Option letters: the one that the text is or begins with, those said to be the answer, then any in brackets, the
+    last one first."""
+    if match := _LEADING.match(text):
+        yield match[1]
     for said in [*_box(text), *_final(text), text]:
         matches = list(_LETTER.finditer(said))[-_CANDIDATES:]
         if said is not text and matches:

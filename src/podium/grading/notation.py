@@ -34,7 +34,7 @@ _COMMA_SPACE = re.compile(r",\s*\\!\s*|\{,\}\s*")  # 1,\!000 and 1{,}000
 _DROP = re.compile(
     r"\\(?:left|right)\s*\.(?![\d])|"
     r"\\(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![a-zA-Z])|"
-    r"\\[,;:!]|\\\s|\\q?quad(?![a-zA-Z])|~|\\\$|\$|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]"
+    r"(?<!\\)\\[,;:!\s]|\\q?quad(?![a-zA-Z])|~|\\\$|\$|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]"
 )
 _TEXT_COMMAND = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|operatorname\*?|rm)\s*\{"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from podium.grading.notation import partners, plain, split_top
+from podium.grading.sizes import is_prose
 
 Same = Callable[[str, str], bool | None]
 
@@ -18,6 +19,7 @@ _MAX_PARTS = 64
 _SET = re.compile(r"\\\{(.*)\\\}", re.DOTALL)
 _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
 _OR = re.compile(r"\s*(?:\\text\{\s*(?:or|and)\s*\}|(?<![a-zA-Z\\])(?:or|and)(?![a-zA-Z])|\\lor(?![a-z]))\s*|\s*;\s*")
+_PLUS_MINUS = re.compile(r"\\pm(?![a-z])")
 _MEMBER = re.compile(r"[a-zA-Z](?:_\w)?\s*\\in(?![a-z])\s*")
 _NAMED = re.compile(r"\s*([a-zA-Z](?:_\w)?)\s*=\s*(?=[^=])")
 _BOUND = r"([^<>=,;]+?)"
@@ -73,8 +75,8 @@ def _spread(parts: Sequence[str]) -> tuple[str, ...]:
         parts = [_NAMED.sub("", part, count=1) for part in parts]
     spread: list[str] = []
     for part in parts:
-        if part.count("\\pm") == 1:
-            spread += [part.replace("\\pm", "+").lstrip("+ "), part.replace("\\pm", "-")]
+        if len(_PLUS_MINUS.findall(part)) == 1:
+            spread += [_PLUS_MINUS.sub("+", part).lstrip("+ "), _PLUS_MINUS.sub("-", part)]
         else:
             spread.append(part)
     return tuple(spread)
@@ -107,8 +109,10 @@ def same_shape(first: str, second: str, same: Same) -> bool | None:
 
 
 def _against_one(shape: Shape, single: str) -> bool | None:
-    """Several against one: different if the one is plainly a number."""
-    return False if re.fullmatch(r"[-+\d./\s]+", single) and len(shape.parts) > 1 and shape.kind != "union" else None
+    """Several against one: different if the one is plainly a number, and the several no sentence."""
+    if shape.kind == "union" or not re.fullmatch(r"[-+\d./\s]+", single) or any(map(is_prose, shape.parts)):
+        return None
+    return False
 
 
 def _same_parts(left: Shape, right: Shape, same: Same) -> bool | None:

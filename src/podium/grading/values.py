@@ -37,6 +37,7 @@ _GREEK = (
     "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell"
 )
 _VARIABLES = frozenset(_GREEK.split())
+_ENDS = frozenset((*"+-/^_!)]},", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor"))  # no factor starts with these
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
 _INTEGER_NAMES = frozenset("nmkjpqr")
 _local = threading.local()
@@ -83,7 +84,7 @@ def _spell(word: str) -> list[str]:
     for name in ("sqrt", "sin", "cos", "tan", "log", "ln", "pi"):
         if word.endswith(name):  # 2xsin(x)
             return [*word[: -len(name)], f"\\{name}"]
-    if len(word) > 6:
+    if len(word) > 3:
         return ["\\unknown"]
     return list(word)
 
@@ -131,7 +132,7 @@ class _Reader:
                 return tree
 
     def starts_factor(self, token: str) -> bool:
-        if not token or token in ("+", "-", "/", "\\div", "^", "_", "!", ")", "]", "}", "\\}", ",", "\\%"):
+        if not token or token in _ENDS:
             return False
         return not (token in ("|", "\\|") and self.bars > 0) and token not in _PRODUCT_SIGNS
 
@@ -222,7 +223,7 @@ class _Reader:
 
     def command(self, name: str, depth: int) -> Node:
         if name == "frac":
-            return ("/", self.argument(depth), self.argument(depth))
+            return ("frac", self.argument(depth), self.argument(depth))
         if name == "binom":
             return ("binom", self.argument(depth), self.argument(depth))
         if name == "sqrt":
@@ -271,7 +272,7 @@ class _Reader:
 
 def _is_mixed(left: Node, right: Node) -> bool:
     """3 1/2 in LaTeX: a whole number followed by a proper fraction of whole numbers."""
-    if left[0] != "num" or right[0] != "/" or "." in left[1]:
+    if left[0] != "num" or right[0] != "frac" or "." in left[1]:
         return False
     above, below = right[1], right[2]
     if above[0] != "num" or below[0] != "num" or "." in above[1] + below[1]:
@@ -484,6 +485,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "-": lambda context, left, right: left - right,
     "*": lambda context, left, right: left * right,
     "/": _divide,
+    "frac": _divide,
     "neg": lambda context, value: -value,
     "^": _power,
     "sqrt": lambda context, value: context.sqrt(value),
