@@ -1,4 +1,4 @@
-"""Comparisons: labelled pairs under every policy, in both orders; hostile strings; threads, asyncio, forks, deadlines."""
+"""Comparisons: labelled pairs under every policy in both orders, hostile strings, threads, asyncio, forks, kills."""
 
 import asyncio
 import json
@@ -26,6 +26,7 @@ ALGEBRA = [
     (r"\sum_{k=1}^{10^{9}} \frac{1}{k^2}", "1", False),
     (r"\int_0^1 e^{-x^2}\sin(x^{x})\,dx", "0", False),
 ]
+PIECES = r"\frac{ \sqrt{ \boxed{ } ) ( [ ] + - * / = ^ _ & \\ \pm , ! | 9 10^ x y . 0 \sin \text{ \{ \} $ % or é"
 HANGS = (r"\int_0^{30} e^{-x^2}\sin(x^x)\,dx", r"5\text{ m}")  # no closed form, and not compared as a number
 
 
@@ -162,43 +163,7 @@ def test_what_is_given_to_computer_algebra(text: str, fit: bool) -> None:
 def test_hostile_strings_raise_nothing() -> None:
     """A small part of what benchmarks/grading.py does to 100,000 strings."""
     draw = random.Random(7)
-    pieces = [
-        r"\frac{",
-        r"\sqrt{",
-        r"\boxed{",
-        r"}",
-        r")",
-        r"(",
-        r"[",
-        r"]",
-        r"+",
-        r"-",
-        r"*",
-        r"/",
-        r"=",
-        r"^",
-        r"_",
-        r"&",
-        r"\\",
-        r"\pm",
-        r",",
-        r"!",
-        r"|",
-        r"9",
-        r"10^",
-        r"x",
-        r"y",
-        r".",
-        r"0",
-        r"\sin",
-        r"\text{",
-        r"\{",
-        r"\}",
-        r"$",
-        r"%",
-        r"or",
-        r"é",
-    ]
+    pieces = PIECES.split()
     every = make_rules({"find": ("box", "final", "letter", "number", "all")})
     for number in range(1_500):
         text = draw.choice(("", " ")).join(draw.choice(pieces) for _ in range(draw.randint(1, 25)))
