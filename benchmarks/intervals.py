@@ -3,10 +3,9 @@
     python benchmarks/intervals.py [--exams 2000]
 
 Exams are simulated: problems of beta-distributed hardness around a rate, k attempts each. The truth is the rate, the
-mean over all such problems. Beside podium's interval (percentile bootstrap over problems, widened after Hesterberg)
-stand the plain percentile bootstrap and the interval of one who takes all attempts for independent, as pooled 0/1
-outcomes are often treated. The last table is the power of the paired sign-flip test at the difference that
-`detectable_difference` promises to find four times in five.
+mean over all such problems. Beside podium's interval stand the plain percentile bootstrap over problems and the
+interval of one who takes all attempts for independent, as pooled 0/1 outcomes are often treated. The last table is the
+power of the paired sign-flip test at the difference that `detectable_difference` promises to find four times in five.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import math
 
 import numpy as np
 
-from podium.solve.statistics import bootstrap_interval, detectable_difference, sign_flip_test
+from podium.solve.scores import estimate
+from podium.solve.statistics import detectable_difference, sign_flip_test
 
 CASES = [(n, rate, k) for n in (10, 30, 100) for rate, k in ((0.5, 1), (0.5, 16), (0.8, 1), (0.8, 16), (0.95, 16))]
 
@@ -30,12 +30,12 @@ def coverage(exams: int) -> None:
         for exam in range(exams):
             hardness = draw.beta(2 * rate, 2 * (1 - rate), size=n)
             scores = draw.binomial(k, hardness) / k
-            low, high = bootstrap_interval(list(scores), seed=exam)
+            ours = estimate(list(scores), seed=exam)
             means = scores[draw.integers(0, n, size=(2_000, n))].mean(axis=1)
             plain = np.quantile(means, [0.025, 0.975])
             mean = scores.mean()
             half = 1.96 * math.sqrt(mean * (1 - mean) / (n * k))
-            held += [low <= rate <= high, plain[0] <= rate <= plain[1], abs(mean - rate) <= half]
+            held += [ours.low <= rate <= ours.high, plain[0] <= rate <= plain[1], abs(mean - rate) <= half]
         shares = held / exams
         print(f"{n:8} {rate:5} {k:3}  {shares[0]:7.1%} {shares[1]:7.1%} {shares[2]:7.1%}")
 
@@ -51,8 +51,7 @@ def power(exams: int) -> None:
             return draw.binomial(k, hardness + shift) / k - draw.binomial(k, hardness) / k
 
         spread = float(np.mean([detectable_difference(list(pair(0.1))) for _ in range(200)]))
-        # a shift of s raises the mean by s - s/2: the hardness is squeezed to make room for it
-        shift = 2 * spread
+        shift = spread
         found = np.mean([sign_flip_test(list(pair(shift))) < 0.05 for _ in range(exams // 4)])
         alarms = np.mean([sign_flip_test(list(pair(0.0))) < 0.05 for _ in range(exams // 4)])
         print(f"{n:8} {k:3}  {spread:10.3f} {found:6.1%} {alarms:12.1%}")

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from podium.solve.scores import estimate
 from podium.solve.statistics import (
     bootstrap_interval,
     detectable_difference,
+    effective_wilson,
     error_parts,
     majority_at_k,
     paired_bootstrap,
@@ -118,16 +120,26 @@ def test_under_no_difference_p_is_no_smaller_than_it_says():
     assert np.mean(np.asarray(ps) <= 0.2) == pytest.approx(0.2, abs=0.07)
 
 
-@pytest.mark.parametrize(("n", "rate", "k"), [(30, 0.5, 1), (30, 0.7, 16), (10, 0.5, 8)])
+@pytest.mark.parametrize(("n", "rate", "k"), [(30, 0.5, 1), (30, 0.8, 16), (30, 0.95, 4)])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(n, rate, k):
     """Problems of different hardness, k attempts each; the truth is the mean over all such problems."""
     draw = np.random.default_rng(4)
     held = 0
     for trial in range(300):
         hardness = draw.beta(2 * rate, 2 * (1 - rate), size=n)
-        low, high = bootstrap_interval(list(draw.binomial(k, hardness) / k), seed=trial)
-        held += low <= rate <= high
-    assert 0.92 <= held / 300 <= 0.985
+        found = estimate(list(draw.binomial(k, hardness) / k), seed=trial)
+        held += found.low <= rate <= found.high
+    assert 0.92 <= held / 300 <= 0.99
+
+
+@given(st.integers(2, 200), st.data())
+def test_of_yes_and_no_the_interval_is_wilsons_with_students_t(n, data):
+    right = data.draw(st.integers(1, n - 1))
+    low, high = effective_wilson([1.0] * right + [0.0] * (n - right))
+    level = 2 * stats.norm.cdf(stats.t.ppf(0.975, n - 1)) - 1
+    if level < 1:
+        theirs = stats.binomtest(right, n).proportion_ci(level, method="wilson")
+        assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
 
 
 def test_an_interval_is_scipys_but_for_its_correction():
