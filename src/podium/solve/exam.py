@@ -144,7 +144,7 @@ class _Exam:
         self.progress = progress
         self.sink = sink
         check_weight(config.vote)
-        told = {"top_logprobs": TOP} if config.vote == "entropy" else {}
+        told = {"entropy": {"top_logprobs": TOP}, "logprob": {"top_logprobs": 1}}.get(config.vote, {})
         self.profile = get_profile(config.profile, **{**told, **config.overrides})
         self.sandbox = sandbox if self.profile.code_calls > 0 else None
         self.policy = parse_policy(config.policy)

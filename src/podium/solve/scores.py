@@ -64,8 +64,8 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
     """Mean of one value per problem, between 0 and 1, with its interval over problems.
 
     The interval is a seeded bootstrap's, made wider where Wilson's reaches further: near 0 and 1 resampling a few
-    problems promises too much (benchmarks/intervals.py). Where every problem scored 0, or every one 1, resampling cannot vary and would claim certainty: there the exact
-    (Clopper-Pearson) bound stands instead.
+    problems promises too much (benchmarks/intervals.py). Where every problem scored 0, or every one 1, resampling
+    cannot vary and would claim certainty: there the exact (Clopper-Pearson) bound stands instead.
     """
     n = len(values)
     if n == 0:

@@ -54,7 +54,7 @@ def bootstrap_interval(values: Sequence[float], seed: int = 0, level: float = 0.
 
 
 def effective_wilson(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of values between 0 and 1: Wilson's (1927), for as many yes-or-no problems as they are worth.
+    """Interval of the mean of values between 0 and 1: Wilson's (1927), with an effective number of problems.
 
     m(1-m)/n over the variance of the mean is their effective number (Korn & Graubard 1998; Franco et al. 2019), here
     never below n, with Student's t for the few problems behind it. It holds near 0 and 1, where resampling 30 values
