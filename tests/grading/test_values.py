@@ -130,6 +130,7 @@ def test_equal_at_whole_numbers_alone_is_not_decided_here() -> None:
     assert values.same_value(first, second) is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_factorials_and_their_residues(n: int, m: int) -> None:
     left, right = arithmetic.parse(f"{n}!"), arithmetic.parse(f"{m}!")
