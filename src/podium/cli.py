@@ -209,6 +209,55 @@ def generate(
 
 
 @app.command()
+def grade(
+    pairs: Annotated[Path, typer.Argument(help="Rows with gold, answer (or solution) and perhaps equivalent.")],
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="What is forgiven: units, percent, degrees, case, rounding, …", metavar="R=V"),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Model folder or URL#NAME that decides what is undecided.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Grade pairs of answers: equal, different or undecided, and how far that agrees with a person.
+
+    Example: podium grade pairs.jsonl --rule units=strict
+    """
+    from podium.recipe.grade import grade_command
+
+    grade_command(pairs, rules=rule or [], judge=judge, as_json=json_)
+
+
+@app.command()
+def compare(
+    exam_a: Annotated[Path, typer.Argument(help="Folder of an exam.")],
+    exam_b: Annotated[Path, typer.Argument(help="Folder of another one over the same problems.")],
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """Compare two exams problem by problem: differences with intervals, p, and what could have been seen.
+
+    Example: podium compare runs/exams/cot-gsm8k runs/exams/tir-gsm8k
+    """
+    from podium.recipe.compare import compare_command
+
+    compare_command(exam_a, exam_b, as_json=json_, seed=seed)
+
+
+@app.command()
+def export(
+    exam_: Annotated[Path, typer.Argument(metavar="EXAM", help="Folder of an exam.")],
+    out: Annotated[Path | None, typer.Option(help="A .eval or .json file (default: EXAM/inspect.eval).")] = None,
+) -> None:
+    """Write an exam as an Inspect log, for `inspect view` and `inspect_ai.log.read_eval_log`.
+
+    Example: podium export runs/exams/cot-gsm8k --out cot.eval
+    """
+    from podium.recipe.compare import export_command
+
+    export_command(exam_, out)
+
+
+@app.command()
 def serve(
     model: Annotated[Path, typer.Argument(help="A model folder.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free one.")] = 8000,

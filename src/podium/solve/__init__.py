@@ -6,16 +6,18 @@ from podium.solve.policy import Policy, parse_policy
 from podium.solve.profile import PROFILES, Profile, get_profile
 from podium.solve.scores import Scores, score_results, table
 from podium.solve.toolloop import attempt
-from podium.solve.vote import ballots, majority
+from podium.solve.vote import WEIGHTS, Vote, ballots, majority, weigh
 
 __all__ = [
     "PROFILES",
+    "WEIGHTS",
     "ExamClock",
     "ExamConfig",
     "ExamSummary",
     "Policy",
     "Profile",
     "Scores",
+    "Vote",
     "attempt",
     "ballots",
     "get_profile",
@@ -24,4 +26,5 @@ __all__ = [
     "score_results",
     "sit_exam",
     "table",
+    "weigh",
 ]

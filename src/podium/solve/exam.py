@@ -34,10 +34,12 @@ from podium.records import (
 )
 from podium.runlog import RunLog
 from podium.solve.clock import ExamClock
+from podium.solve.confidence import TOP
 from podium.solve.policy import parse_policy
 from podium.solve.profile import get_profile
 from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
+from podium.solve.vote import check_weight
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
@@ -54,6 +56,7 @@ class ExamConfig(BaseModel):
     attempts: int = Field(12, ge=1, description="n: attempts per problem")
     parallel: int | None = Field(None, ge=1, description="attempts at one problem at the same time; default: all n")
     policy: str = Field("all", description="stopping rule: all, first_k_agree:4, m_of_n:10, paper, or several with +")
+    vote: str = Field("uniform", description="weight of an attempt: uniform, length, logprob, entropy or verifier")
     profile: str = Field("kaggle", description="kaggle, notebook or eval")
     overrides: dict[str, Any] = Field({}, description="fields of the profile to replace")
     budget_seconds: float | Literal["paper"] | None = Field(
@@ -140,7 +143,9 @@ class _Exam:
         self.runlog = runlog
         self.progress = progress
         self.sink = sink
-        self.profile = get_profile(config.profile, **config.overrides)
+        check_weight(config.vote)
+        told = {"entropy": {"top_logprobs": TOP}, "logprob": {"top_logprobs": 1}}.get(config.vote, {})
+        self.profile = get_profile(config.profile, **{**told, **config.overrides})
         self.sandbox = sandbox if self.profile.code_calls > 0 else None
         self.policy = parse_policy(config.policy)
         self.policy.check(config.attempts)
@@ -198,6 +203,7 @@ class _Exam:
             parallel=self.config.parallel,
             seconds=granted,
             seed=self.config.seed,
+            vote=self.config.vote,
             sink=self.sink,
         )
         sat = await sitting.hold()

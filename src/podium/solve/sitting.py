@@ -20,7 +20,7 @@ from podium.records import Attempt, Event, ExamResult, Problem, StopReason, Verd
 from podium.solve.policy import Action, Happening, Policy, Setting
 from podium.solve.profile import Profile
 from podium.solve.toolloop import AttemptRun
-from podium.solve.vote import Vote, ballots, majority
+from podium.solve.vote import Vote, ballots, majority, weigh
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
@@ -60,6 +60,7 @@ class Sitting:
         parallel: int | None,
         seconds: float | None,
         seed: int,
+        vote: str = "uniform",
         sink: ExamSink | None = None,
     ) -> None:
         self._problem = problem
@@ -68,6 +69,7 @@ class Sitting:
         self._profile = profile
         self._policy = policy
         self._seed = seed
+        self._vote = vote
         self._sink = sink
         self._setting = Setting(attempts, partial(classes, problem), parallel, seconds)
         self._history: list[Happening] = []
@@ -99,7 +101,9 @@ class Sitting:
         attempts = tuple(
             self._runs[index].record(self._reason(task, rule)) for index, task in sorted(self._tasks.items())
         )
-        vote = await asyncio.to_thread(majority, self._problem, ballots(a for a in attempts if a.index in voters))
+        voting = [attempt for attempt in attempts if attempt.index in voters]
+        weights = None if self._vote == "uniform" else weigh(voting, self._vote)
+        vote = await asyncio.to_thread(majority, self._problem, ballots(voting), classes, weights)
         return Sat(attempts, vote, rule, self._elapsed())
 
     async def _follow(self) -> tuple[str, tuple[int, ...]]:
