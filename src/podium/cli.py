@@ -45,6 +45,27 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class BenchCommands(TyperGroup):
+    """The commands of `podium bench`, which the room defines itself and nothing else needs to load."""
+
+    def _room(self) -> Any:
+        from podium.bench.command import app as bench
+
+        return typer.main.get_command(bench)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self._room().commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._room().commands.get(cmd_name)
+
+
+bench_app = typer.Typer(
+    cls=BenchCommands, help="Time to quality under fixed rules: run, check, score, compare.", no_args_is_help=True
+)
+app.add_typer(bench_app, name="bench")
 sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
 
