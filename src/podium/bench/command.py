@@ -52,6 +52,43 @@ def score(
     raise typer.Exit(0 if score_command(folder, ruleset=ruleset, as_json=json_) else 1)
 
 
+@app.command()
+def board(
+    own: Annotated[list[Path] | None, typer.Argument(help="Folders of your own runs, shown beside the round.")] = None,
+    round_: Annotated[str, typer.Option("--round", help="Which published round.")] = "v1.1",
+    against: Annotated[str | None, typer.Option(help="Round to compare with (default: the one before).")] = None,
+    task: Annotated[str | None, typer.Option(help="One task only.")] = None,
+    division: Annotated[str | None, typer.Option(help="closed or open (default: both, never in one list).")] = None,
+    max_nodes: Annotated[int, typer.Option(min=1, help="A single machine has at most so many nodes.")] = 1,
+    max_accelerators: Annotated[int, typer.Option(min=0, help="... and at most so many accelerators.")] = 16,
+    availability: Annotated[
+        str, typer.Option(help="Classes that are ranked, by commas.")
+    ] = "available,cloud,preview,research",
+    top: Annotated[int, typer.Option(min=1, help="Entries shown per list.")] = 3,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained page here.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show the scoreboard of a published round, what changed since the one before, and your own runs beside it.
+
+    Example: podium bench board runs/bench --html scoreboard.html
+    """
+    from podium.bench.command_board import board_command
+
+    board_command(
+        own or [],
+        round_=round_,
+        against=against,
+        task=task,
+        division=division,
+        max_nodes=max_nodes,
+        max_accelerators=max_accelerators,
+        availability=availability,
+        top=top,
+        html=html,
+        as_json=json_,
+    )
+
+
 def _add_run() -> None:
     # Timed runs are a room of their own; check, score and board work without it.
     if find_spec("podium.bench.command_run") is not None:
