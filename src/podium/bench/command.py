@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,6 +54,23 @@ def score(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; what is there is kept as it is.")],
+    org: Annotated[str, typer.Option(help="Who submits.")],
+    system: Annotated[str, typer.Option(help="Name of the system.")],
+    task: Annotated[list[str] | None, typer.Option(help="Benchmarks, one option each (default: all eight).")] = None,
+    division: Annotated[str, typer.Option(help="closed or open.")] = "open",
+) -> None:
+    """Scaffold a submission folder: system description filled in as far as it can be, scripts, result folders.
+
+    Example: podium bench init submission --org me --system laptop --task resnet
+    """
+    from podium.bench.scaffold import init_command
+
+    init_command(folder, org=org, system=system, tasks=task or [], division=division)
+
+
+@app.command()
 def board(
     own: Annotated[list[Path] | None, typer.Argument(help="Folders of your own runs, shown beside the round.")] = None,
     round_: Annotated[str, typer.Option("--round", help="Which published round.")] = "v1.1",
@@ -89,13 +107,14 @@ def board(
     )
 
 
-def _add_run() -> None:
-    # Timed runs are a room of their own; check, score and board work without it.
-    if find_spec("podium.bench.command_run") is not None:
-        import importlib
+def _add_timed_runs() -> None:
+    # Timed runs are a room of their own (functions `run`, `tasks`); check, score and board work without it.
+    if find_spec("podium.bench.command_run") is None:
+        return
+    room: Any = import_module("podium.bench.command_run")
+    for name in ("run", "tasks"):
+        if hasattr(room, name):
+            app.command(name)(getattr(room, name))
 
-        run: Any = importlib.import_module("podium.bench.command_run").run
-        app.command()(run)
 
-
-_add_run()
+_add_timed_runs()
