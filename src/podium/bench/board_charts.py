@@ -26,7 +26,7 @@ def _frame(rows: list[dict[str, Any]], height: int) -> Spec:
 
 
 def colour_names(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entry]) -> list[str]:
-    """What the six colours of the page stand for: the submitters with the most entries, the others together, own runs."""
+    """What the six colours of the page stand for: submitters with the most entries, the others together, own runs."""
     names = [entry.submitter for entry in entries if entry.division == one.division]
     mine = [LABEL] if any(entry.size == "full" for entry in own) else []
     leaders = sorted(set(names), key=lambda name: (-names.count(name), name))[: 5 - len(mine)]

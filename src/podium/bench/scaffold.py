@@ -75,7 +75,8 @@ def _benchmark_files(task: str, system: str, division: str, rules: Ruleset) -> d
     readme = f"""# {task} on {system}
 
 {rule.area.capitalize()}: {rule.model} on {rule.dataset}, {division} division, rule set {rules.version}.
-Target: {rule.metric} {rule.target.words()}; {rule.runs} runs, the {rule.drop} fastest and the {rule.drop} slowest dropped.
+Target: {rule.metric} {rule.target.words()}.
+Runs: {rule.runs}, of which the {rule.drop} fastest and the {rule.drop} slowest are dropped.
 Evaluation: {rule.evaluation}.
 
 1. `setup.sh` installs the software.
