@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -107,14 +105,35 @@ def board(
     )
 
 
-def _add_timed_runs() -> None:
-    # Timed runs are a room of their own (functions `run`, `tasks`); check, score and board work without it.
-    if find_spec("podium.bench.command_run") is None:
-        return
-    room: Any = import_module("podium.bench.command_run")
-    for name in ("run", "tasks"):
-        if hasattr(room, name):
-            app.command(name)(getattr(room, name))
+@app.command("run")
+def run(
+    task: Annotated[str, typer.Argument(help="resnet, unet3d, ssd, maskrcnn, rnnt, bert, dlrm or minigo.")],
+    size: Annotated[str, typer.Option(help="smoke (minutes, any machine), small (one GPU) or full.")] = "smoke",
+    runs: Annotated[int, typer.Option(min=1, help="How many runs are declared and made.")] = 1,
+    division: Annotated[str, typer.Option(help="open, or closed (full size only).")] = "open",
+    system: Annotated[Path | None, typer.Option(help="System description, a JSON file.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of systems/, results/ and the ledger.")] = Path("bench"),
+    data: Annotated[Path | None, typer.Option(help="The official dataset (full size).")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a task until its target, timed and logged. Exit code 1 when a run did not reach it.
+
+    Example: podium bench run resnet --size smoke --runs 5
+    """
+    from podium.bench.command_run import run_command
+
+    reached = run_command(
+        task, size=size, runs=runs, division=division, system=system, out=out, data=data, device=device
+    )
+    raise typer.Exit(0 if reached else 1)
 
 
-_add_timed_runs()
+@app.command("tasks")
+def tasks() -> None:
+    """List the tasks, their sizes and targets.
+
+    Example: podium bench tasks
+    """
+    from podium.bench.command_run import list_tasks
+
+    list_tasks()
