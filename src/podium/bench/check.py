@@ -17,7 +17,7 @@ from podium.bench.check_log import log_verdicts
 from podium.bench.ledger import Declaration, LaunchedRun, declarations, ledger_of, read_ledger
 from podium.bench.rcp import judge_convergence, reference_points
 from podium.bench.rules import Ruleset, load_ruleset, ruleset_versions
-from podium.bench.runs import Run, read_runs, result_files
+from podium.bench.runs import Run, read_run, read_runs, result_files
 from podium.bench.system_desc import empty_fields, missing_fields, read_description
 from podium.bench.verdict import Outcome, Verdict, place
 from podium.errors import PodiumError
@@ -77,6 +77,18 @@ def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     add(_system_verdict(folder, first))
     checked.verdicts += _ledger_verdicts(folder, runs)
     return checked
+
+
+def check_file(path: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
+    """Judge one log by itself: its lines, keys, clock and target, whatever the file is called.
+
+    Raises:
+        InputError, StorageError: the file cannot be read at all.
+    """
+    rules = ruleset or load_ruleset()
+    run = read_run(path, rules)
+    verdicts = [_ruleset_verdict([run], ruleset), *log_verdicts([run], rules)]
+    return CheckedFolder(path, run.benchmark, run.division, rules.version, [run], verdicts)
 
 
 def _ruleset_verdict(runs: Sequence[Run], given: Ruleset | None) -> Verdict:
