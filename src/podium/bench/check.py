@@ -65,6 +65,7 @@ def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     checked = CheckedFolder(folder, first.benchmark, first.division, rules.version, runs)
     add = checked.verdicts.append
     add(_ruleset_verdict(runs, ruleset))
+    checked.verdicts += _control_verdicts(runs)
     checked.verdicts += _same_verdicts(runs)
     checked.verdicts += log_verdicts(runs, rules)
     known = first.benchmark in rules.benchmarks and first.division in rules.divisions
@@ -103,6 +104,15 @@ def _ruleset_verdict(runs: Sequence[Run], given: Ruleset | None) -> Verdict:
         if given is not None and event.value != given.version:
             return Verdict("ruleset", "warn", f"judged by {given.version}, the log names {event.value}", where)
     return Verdict("ruleset", "pass", (given or load_ruleset()).version)
+
+
+def _control_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:
+    """Nothing to say where no log is that of a model broken on purpose."""
+    found = [(run, event) for run in runs for event in run.log.of("negative_control")]
+    if found:
+        run, event = found[0]
+        said = f"a negative control ({str(event.value)[:40]}) is no entry"
+        yield Verdict("negative control", "fail", said, place(run.path, event.number), len(found) - 1)
 
 
 def _same_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:
