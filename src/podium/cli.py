@@ -45,6 +45,26 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class BenchCommands(TyperGroup):
+    """The commands of `podium bench`, which the room defines itself and nothing else needs to load."""
+
+    @property
+    def commands(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        from podium.bench.command import app as bench
+
+        return typer.main.get_command(bench).commands  # pyright: ignore[reportAttributeAccessIssue]
+
+    @commands.setter
+    def commands(self, value: Any) -> None:
+        """Typer sets the commands it knows of: none."""
+
+
+bench_app = typer.Typer(
+    cls=BenchCommands, help="Time to quality under fixed rules: run, check, score, compare.", no_args_is_help=True
+)
+app.add_typer(bench_app, name="bench")
 sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
 

@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from podium.compress import DraftConfig, DraftHead, DraftTraining, load_draft, save_draft, train_draft
 from podium.compress.draft_training import Redraft, frequent_ids
 from podium.errors import InputError, TrainingError
-from podium.generate.redraft import ArrayHead, RedraftProposer
+from podium.generate.native.build import native_library
+from podium.generate.native.redraft import NativeHead
+from podium.generate.redraft import RedraftProposer
 from podium.generate.speculate import DraftRequest
 from podium.models import Transformer, TransformerConfig
 from podium.runlog import RunLog
@@ -175,15 +177,16 @@ def test_the_loss_is_that_of_every_place_by_hand(target):
     assert float(loss.total) == pytest.approx(total, rel=1e-4)
 
 
-def test_numpy_and_torch_guess_the_same(target, trained):
+@pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
+def test_c_and_torch_guess_the_same(target, trained):
     generator = torch.Generator().manual_seed(0)
-    for rows in (1, 2, 7):
+    for rows in (1, 2, 7, 40):
         hidden = torch.randn(rows, 32, generator=generator) * 3
         tokens = torch.randint(VOCABULARY, (rows,), generator=generator)
         ids, sure = trained.draft(hidden, tokens)
-        array_ids, array_sure = ArrayHead(trained).draft(hidden.numpy(), tokens.numpy())
-        assert ids.tolist() == array_ids.tolist()
-        np.testing.assert_allclose(array_sure, sure.numpy(), rtol=1e-4)
+        native_ids, native_sure = NativeHead(trained).draft(hidden, tokens.tolist())
+        assert ids.tolist() == native_ids.tolist()
+        np.testing.assert_allclose(native_sure, sure.numpy(), rtol=1e-4)
 
 
 def test_requests_without_state_or_room_get_no_guesses(target, trained):

@@ -312,20 +312,23 @@ class Core:
         if self.proposer is not None:
             for request, sequence, before in requests:
                 self.proposer.observe(request, sequence.tokens[before:])
-            if all(work.count == 1 for work in plan.work) and not forked:
+            # While it rests, a look now and then is enough.
+            if (not self._resting or counts.steps % 8 == 0) and all(w.count == 1 for w in plan.work) and not forked:
                 self.proposer.timed(sum(len(span.tokens) for span in spans), time.perf_counter() - began)
 
     def _guess(self, plan: Plan) -> list[tuple[DraftRequest, Sequence, int]]:
         """Ask for guesses, and put those that have a place into the plan. Each request comes with its sequence and the
         number of tokens that it had."""
         assert self.proposer is not None
+        self._resting = self.proposer.rests(len(plan.work))
+        if self._resting:
+            return []
         guessing = [
             work
             for work in plan.work
             if work.count == 1 == work.sequence.remaining and work.sequence.usage.completion_tokens
         ]
-        self._resting = self.proposer.rests(len(guessing))
-        if self._resting or not guessing:
+        if not guessing:
             return []
         requests: list[DraftRequest] = []
         for work in guessing:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # Sent because they help, left out for servers that refuse them by name.
 _OPTIONAL = ("stream_options", "skip_special_tokens", "return_token_ids", "logprobs", "top_logprobs")
 
+# How servers say that prompt and max_tokens do not fit their context (the second: vLLM, max_tokens alone).
+_TOO_LONG = ("maximum context length", "cannot be greater than max_model_len")
+
 # Sent only where they do something: not every server knows them.
 _WHERE_SET = {
     "top_k": 0,
@@ -198,7 +201,7 @@ class OpenAICompleter:
         Raises:
             PromptTooLong: the prompt alone fills the context.
         """
-        if "maximum context length" not in refusal or "max_tokens" not in body:
+        if not any(words in refusal for words in _TOO_LONG) or "max_tokens" not in body:
             return None
         prompt = body.get("prompt")
         context = (await self._models() or {}).get(self.name)

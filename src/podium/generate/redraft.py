@@ -7,57 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from podium.compress.draft import DraftHead
+from podium.generate.native.build import native_library
+from podium.generate.native.redraft import NativeHead
 from podium.generate.speculate import DraftRequest, Guess, within
-
-
-class ArrayHead:
-    """DraftHead.draft in NumPy, for CPUs: with one or a few rows, PyTorch takes longer to start the products than to
-    do them (83 µs against 214 µs a chain at 160 wide, one row)."""
-
-    def __init__(self, head: DraftHead) -> None:
-        self.depth = head.config.depth
-        self.embeddings = head.embeddings.numpy()
-        self.ids = np.array(head.config.vocabulary)
-        with torch.no_grad():
-            weights = {name: value.detach().float().cpu().numpy() for name, value in head.named_parameters()}
-            # One product gives what the state adds to the features and to the next state.
-            self.of_state = np.concatenate([weights["join_state.weight"], weights["state.weight"]])
-        self.weights = weights
-        self.blocks = [
-            (weights[f"blocks.{i}.weight"].T, weights[f"blocks.{i}.bias"]) for i in range(head.config.layers)
-        ]
-
-    def draft(self, hidden: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        weights, size = self.weights, hidden.shape[1]
-        joined = hidden @ weights["join_hidden.weight"].T + weights["join_hidden.bias"]
-        chain = np.empty((len(tokens), self.depth), dtype=np.int64)
-        sure = np.empty((len(tokens), self.depth), dtype=np.float32)
-        carried: np.ndarray | None = None
-        for depth in range(self.depth):
-            state = self.embeddings[tokens] @ weights["input.weight"].T + weights["input.bias"]
-            if carried is not None:
-                state += carried
-            state = _silu(state)
-            both = state @ self.of_state.T
-            carried = both[:, size:]
-            x = joined + both[:, :size]
-            for weight, bias in self.blocks:
-                x = x + _silu(x @ weight + bias)
-            logits = x @ weights["head.weight"].T
-            place = logits.argmax(-1)
-            logits -= logits.max(-1, keepdims=True)
-            sure[:, depth] = 1 / np.exp(logits).sum(-1)
-            tokens = chain[:, depth] = self.ids[place]
-        return chain, sure
-
-
-def _silu(x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # exp(-x) of a very negative x is infinite, and the result 0 as it should be
-        return x / (1 + np.exp(-x))
 
 
 class RedraftProposer:
@@ -67,7 +22,8 @@ class RedraftProposer:
 
     def __init__(self, head: DraftHead) -> None:
         self.head = head.eval()
-        self._array = ArrayHead(head) if head.embeddings.device.type == "cpu" else None
+        on_cpu = head.embeddings.device.type == "cpu" and native_library().library is not None
+        self._native = NativeHead(head) if on_cpu else None
 
     def rests(self, rows: int) -> bool:
         return False
@@ -94,9 +50,8 @@ class RedraftProposer:
                 places.append(place)
         if not places:
             return chains
-        if self._array is not None:
-            states = np.stack([state.float().numpy() for state in hidden])
-            ids, sure = self._array.draft(states, np.array(last))
+        if self._native is not None:
+            ids, sure = self._native.draft(torch.stack(hidden).float(), last)
         else:
             weight = self.head.input.weight
             drafted = self.head.draft(

@@ -326,7 +326,7 @@ class StepTimes:
             # Whatever else the machine did meanwhile does not count in full.
             self._mean[rows] = known + (min(seconds, 2 * known) - known) / min(count, 32)
         self._count[rows], self._last[rows] = count + 1, self._steps
-        if self._steps % 16 == 0:
+        if self._steps % 64 == 0:
             self._table = None
 
     def expect(self, seconds: Sequence[float]) -> None:

@@ -209,6 +209,12 @@ static const struct lanes *lanes_for(LinearIsa isa) {
     return &table_portable;
 }
 
+const DrawKernels *stack_draw_kernels(void) { return &lanes_for(linear_isa())->draw; }
+
+void stack_gate(const float *gate, const float *up, int n, float *out) {
+    lanes_for(linear_isa())->gate(gate, up, n, out);
+}
+
 /* ---- the stack ---- */
 
 struct layer {

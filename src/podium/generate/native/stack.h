@@ -88,6 +88,10 @@ typedef struct {
 /* Draws from rows of logits, on the same threads. STACK_DONE or STACK_NO_MEMORY. */
 int stack_draw(Stack *, const StackDraw *draw);
 
+/* For others that work on rows: the passes of draw.h, and out = gate / (1 + exp(-gate)) * up; out may be gate. */
+const DrawKernels *stack_draw_kernels(void);
+void stack_gate(const float *gate, const float *up, int n, float *out);
+
 /* Wall seconds of the calling thread since the start: linear layers, attention, all else. */
 void stack_seconds(const Stack *, double seconds[3]);
 
