@@ -46,6 +46,7 @@ class Profile:
     repetition_window: int = 0  # characters, see Sampling
     repetition_count: int = 0
     event_tokens: int = 64  # a `tokens` event every so many
+    nudge_tokens: int = 1024  # that an attempt may still write once it was nudged
 
     def sampling(self, seed: int, stop: tuple[str, ...]) -> Sampling:
         return Sampling(
