@@ -122,7 +122,7 @@ class EvenForm(_Form):
 
 class LevelForm(_Form):
     pace: float = Field(ge=0, description="mean seconds a problem takes")
-    stop_after: dict[str, float] = Field(description="leader-second-finished: seconds")
+    wait_between: dict[str, tuple[float, float]] = Field(description="leader-second-finished: from and to, seconds")
 
 
 class OptimalForm(_Form):
@@ -171,7 +171,7 @@ def _rule(where: str, entry: str | dict[str, Any]) -> tuple[Rule, ...]:
             levels = OptimalForm.model_validate(values).levels
         except ValidationError as error:
             raise InputError(f"{where}: optimal_stop: {error.errors()[0]['msg']}", "fit it with --optimise") from error
-        return (OptimalStop(tuple(level.pace for level in levels), tuple(level.stop_after for level in levels)),)
+        return (OptimalStop(tuple(level.pace for level in levels), tuple(level.wait_between for level in levels)),)
     if name not in RULES:
         raise InputError(f"{where}: no rule is called {name!r}", nearest(str(name), RULES))
     if not isinstance(values, Mapping):
@@ -225,7 +225,8 @@ def policy_text(policy: Policy) -> str:
     for rule in policy.rules:
         if isinstance(rule, OptimalStop):
             levels = [
-                {"pace": pace, "stop_after": dict(stop)} for pace, stop in zip(rule.pace, rule.thresholds, strict=True)
+                {"pace": pace, "wait_between": {state: list(window) for state, window in windows.items()}}
+                for pace, windows in zip(rule.pace, rule.windows, strict=True)
             ]
             rules.append({"optimal_stop": {"levels": levels}})
         else:

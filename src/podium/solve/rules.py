@@ -7,7 +7,7 @@ clock, compares answers or knows an engine. `RULES` names them for policy files 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from podium.errors import InputError
@@ -251,15 +251,15 @@ class Nudge(Rule):
 class OptimalStop(Rule):
     """Stop when one more answer is worth less than the time it takes.
 
-    Fitted to traces by podium.solve.lab.optimal. `thresholds[level]` maps "leader-second-finished" (how many finished
-    attempts have the commonest answer, the second commonest, and how many have finished) to the second after which
-    waiting no longer pays at that level; a state that is missing is waited in. Levels go from hurried to patient;
-    `pace[level]` is what a problem takes there in the mean, and the most patient level that fits the time left per
-    problem is chosen when the problem is opened: a minute saved early buys patience later.
+    Fitted to traces by podium.solve.lab.optimal. `windows[level]` maps "leader-second-finished" (how many finished
+    attempts have the commonest answer, the second commonest, and how many have finished) to the seconds between which
+    waiting pays at that level; a state that is missing is waited in. Levels go from hurried to patient; `pace[level]`
+    is what a problem takes there in the mean, and the most patient level that fits the time left per problem is chosen
+    when the problem is opened: a minute saved early buys patience later.
     """
 
     pace: tuple[float, ...]
-    thresholds: tuple[Mapping[str, float], ...]
+    windows: tuple[Mapping[str, tuple[float, float]], ...] = field(hash=False)
 
     @property
     def name(self) -> str:
@@ -270,25 +270,25 @@ class OptimalStop(Rule):
         return max((n for n, seconds in enumerate(self.pace) if seconds <= plan.pace), default=0)
 
     def fires(self, situation: Situation, plan: Plan) -> bool:
-        moment = self._moment(situation, plan)
-        return moment is not None and situation.time >= moment
+        window = self._window(situation, plan)
+        return window is not None and not window[0] <= situation.time < window[1]
 
     def next_look(self, situation: Situation, plan: Plan) -> float | None:
-        moment = self._moment(situation, plan)
-        return moment if moment is not None and situation.time < moment else None
+        window = self._window(situation, plan)
+        return window[1] if window is not None and situation.time < window[1] < float("inf") else None
 
     def depends(self, plan: Plan) -> Hashable:
         return self.level(plan)
 
     def check(self, n: int) -> None:
-        if not self.pace or len(self.pace) != len(self.thresholds) or list(self.pace) != sorted(self.pace):
+        if not self.pace or len(self.pace) != len(self.windows) or list(self.pace) != sorted(self.pace):
             raise InputError(
                 "policy optimal_stop: levels do not fit together", "fit it anew with podium exam replay --optimise"
             )
 
-    def _moment(self, situation: Situation, plan: Plan) -> float | None:
+    def _window(self, situation: Situation, plan: Plan) -> tuple[float, float] | None:
         leader, second = situation.leading()
-        return self.thresholds[self.level(plan)].get(f"{leader}-{second}-{len(situation.finished)}")
+        return self.windows[self.level(plan)].get(f"{leader}-{second}-{len(situation.finished)}")
 
 
 @dataclass(frozen=True, slots=True)
