@@ -39,11 +39,12 @@ class RecordedAttempt:
     steps: tuple[Step, ...]
     delay: float = 0.0
     watched: float = 0.0
+    cut: float | None = None  # seconds after which the policy cut it for its tokens; what follows is the cutting
 
     @property
     def whole(self) -> bool:
         """It is recorded to its own end."""
-        return bool(self.steps) and self.steps[-1].happening.kind == "end"
+        return self.cut is None and bool(self.steps) and self.steps[-1].happening.kind == "end"
 
     @property
     def tokens(self) -> int:
@@ -57,6 +58,7 @@ def recorded_attempts(trace: Trace) -> list[RecordedAttempt]:
     told = {action.attempt: 0.0 for action in stream.first if action.kind == "start"}
     started: dict[int, float] = {}
     steps: dict[int, list[Step]] = {}
+    cut: dict[int, float] = {}
     for happening, actions in stream.steps:
         index = happening.attempt
         if happening.kind == "start":
@@ -67,9 +69,11 @@ def recorded_attempts(trace: Trace) -> list[RecordedAttempt]:
         for action in actions:
             if action.kind == "start":
                 told[action.attempt] = happening.time
+            elif action.kind == "cancel" and action.rule:
+                cut[action.attempt] = happening.time - started[action.attempt]
     over = max((happening.time for happening, _ in stream.steps), default=0.0)
     return [
-        RecordedAttempt(tuple(steps[index]), started[index] - told[index], over - started[index])
+        RecordedAttempt(tuple(steps[index]), started[index] - told[index], over - started[index], cut.get(index))
         for index in sorted(steps)
     ]
 
@@ -107,6 +111,7 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Pla
     agenda: list[tuple[float, float, int, int]] = []  # time, place in the recording, attempt, step (-1: its start)
     begun: dict[int, float] = {}
     ended: set[int] = set()
+    as_recorded = {index for index, attempt in enumerate(attempts) if attempt.cut is not None}  # not to be cut here
     tokens: dict[int, int] = {}
     stream: list[tuple[Happening, tuple[Action, ...]]] = []
     now, rule, voters = 0.0, "", None
@@ -120,13 +125,17 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Pla
             elif action.kind == "answer":
                 voters = action.voters
             elif action.kind == "cancel" and action.rule:
-                # Cut at its token limit: it ends there with what it had boxed.
-                ended.add(action.attempt)
-                heapq.heappush(agenda, (now, -0.5, action.attempt, len(attempts[action.attempt].steps)))
+                index = action.attempt
+                cut = attempts[index].cut
+                as_recorded.discard(index)
+                if cut is None or now < begun[index] + cut - 1e-9:
+                    # Cut at its token limit: it ends there with what it had boxed.
+                    ended.add(index)
+                    heapq.heappush(agenda, (now, -0.5, index, len(attempts[index].steps)))
         if voters is not None:
             break
         look = proctor.next_look
-        while agenda and agenda[0][2] in ended and agenda[0][3] < len(attempts[agenda[0][2]].steps):
+        while agenda and _void(agenda[0], attempts, ended, as_recorded):
             heapq.heappop(agenda)
         if not agenda and look is None:
             rule, voters = "end of record", tuple(begun)
@@ -157,6 +166,17 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Pla
         for index, start in begun.items()
     )
     return Played(rule, now, ballots, tuple(stream), outran, sum(tokens.values()))
+
+
+def _void(
+    entry: tuple[float, float, int, int], attempts: Sequence[RecordedAttempt], ended: set[int], uncut: set[int]
+) -> bool:
+    """A recorded step that does not happen: the attempt was cut before it, or only the recorded policy cut it."""
+    _, _, index, number = entry
+    steps = attempts[index].steps
+    if not 0 <= number < len(steps):
+        return False
+    return index in ended or (index in uncut and steps[number].happening.kind == "end")
 
 
 def first_difference(trace: Trace, policy: Policy) -> str | None:

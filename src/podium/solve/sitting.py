@@ -103,6 +103,7 @@ class Sitting:
         self._book = AnswerBook(partial(classes, problem))
         self._stream = Stream()
         self._reports: asyncio.Queue[_Report] = asyncio.Queue()
+        self._held: _Report | None = None  # taken from the queue, not yet told
         self._runs: dict[int, AttemptRun] = {}
         self._tasks: dict[int, asyncio.Task[Attempt]] = {}
         self._nudges: set[asyncio.Task[None]] = set()
@@ -183,24 +184,24 @@ class Sitting:
         return None
 
     async def _next(self) -> Happening:
-        """The next happening: a report whose answer has been compared, or a tick at the next look."""
+        """The next happening: a report whose answer has been compared, or a tick at the very second it is due."""
         while True:
-            wait = self._wait()
-            if self._reports.empty() and wait is not None and wait <= 0:
-                return Happening(self._watch.elapsed(), "tick")
+            look = self._proctor.next_look
+            if self._held is None and not self._reports.empty():
+                self._held = self._reports.get_nowait()
+            if look is not None and (self._held.time if self._held else self._watch.elapsed()) >= look:
+                return Happening(look, "tick")
+            if self._held is not None:
+                report, self._held = self._held, None
+                number = None if report.answer is None else await self._number(report.answer)
+                return Happening(report.time, report.kind, report.attempt, report.tokens, number, report.reason)
+            wait = self._watch.step if look is None else look - self._watch.elapsed()
             try:
                 # Never longer than the stopwatch may go unread.
-                async with asyncio.timeout(max(0.0, min(self._watch.step, float("inf") if wait is None else wait))):
-                    report = await self._reports.get()
+                async with asyncio.timeout(max(0.0, min(self._watch.step, wait))):
+                    self._held = await self._reports.get()
             except TimeoutError:
                 continue
-            number = None if report.answer is None else await self._number(report.answer)
-            return Happening(report.time, report.kind, report.attempt, report.tokens, number, report.reason)
-
-    def _wait(self) -> float | None:
-        """Seconds until the policy wants to look again; None: only when something happens."""
-        look = self._proctor.next_look
-        return None if look is None else look - self._watch.elapsed()
 
     async def _number(self, answer: str) -> int:
         """The class of an answer. Comparing may take computer algebra seconds: on a thread, and when the problem's
