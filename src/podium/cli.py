@@ -211,6 +211,29 @@ def exam_replay(
     )
 
 
+@exam_app.command("rehearse")
+def exam_rehearse(
+    entry: Annotated[Path, typer.Argument(help="A contest entry: a script with predict(id_, question).")],
+    set_: Annotated[str, typer.Option("--set", help="Problems with integer answers: an exam or jsonl:PATH.")],
+    rules: Annotated[str, typer.Option(help="aimo2 or aimo3.")] = "aimo2",
+    budget: Annotated[
+        str | None, typer.Option(help="Time of one submission (default: 5h); other limits shrink with it.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="public, private or both.")] = "both",
+    seed: Annotated[int, typer.Option(help="Deals the problems and their order.")] = 0,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/rehearsals/ENTRY).")] = None,
+) -> None:
+    """Rehearse a contest: your entry is called as the organiser would, one problem at a time.
+
+    Example: podium exam rehearse entry.py --set aime_1983_2023 --rules aimo2 --budget 20m
+    """
+    from podium.recipe.exams import rehearse_command
+
+    code = rehearse_command(entry, set_, rules=rules, budget=budget, split=split, seed=seed, data=data, out=out)
+    raise typer.Exit(code)
+
+
 @app.command()
 def solve(
     model: Annotated[str, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")],
@@ -260,6 +283,55 @@ def generate(
         seed=seed,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def grade(
+    pairs: Annotated[Path, typer.Argument(help="Rows with gold, answer (or solution) and perhaps equivalent.")],
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="What is forgiven: units, percent, degrees, case, rounding, …", metavar="R=V"),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Model folder or URL#NAME that decides what is undecided.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Grade pairs of answers: equal, different or undecided, and how far that agrees with a person.
+
+    Example: podium grade pairs.jsonl --rule units=strict
+    """
+    from podium.recipe.grade import grade_command
+
+    grade_command(pairs, rules=rule or [], judge=judge, as_json=json_)
+
+
+@app.command()
+def compare(
+    exam_a: Annotated[Path, typer.Argument(help="Folder of an exam.")],
+    exam_b: Annotated[Path, typer.Argument(help="Folder of another one over the same problems.")],
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """Compare two exams problem by problem: differences with intervals, p, and what could have been seen.
+
+    Example: podium compare runs/exams/cot-gsm8k runs/exams/tir-gsm8k
+    """
+    from podium.recipe.compare import compare_command
+
+    compare_command(exam_a, exam_b, as_json=json_, seed=seed)
+
+
+@app.command()
+def export(
+    exam_: Annotated[Path, typer.Argument(metavar="EXAM", help="Folder of an exam.")],
+    out: Annotated[Path | None, typer.Option(help="A .eval or .json file (default: EXAM/inspect.eval).")] = None,
+) -> None:
+    """Write an exam as an Inspect log, for `inspect view` and `inspect_ai.log.read_eval_log`.
+
+    Example: podium export runs/exams/cot-gsm8k --out cot.eval
+    """
+    from podium.recipe.compare import export_command
+
+    export_command(exam_, out)
 
 
 @app.command()

@@ -124,6 +124,7 @@ class Attempt(Solution):
     stop_reason: StopReason
     events: tuple[Event, ...] = ()
     tier: str = ""  # sandbox tier its code ran under; empty when it ran none
+    signals: dict[str, float] = {}  # what a vote may weigh it by, see podium.solve.vote
 
 
 class VoteClass(Row):

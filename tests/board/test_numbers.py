@@ -14,8 +14,9 @@ from runs import exam_rows
 from podium.board.effects import find_effects
 from podium.board.exam import Exam, label_of, score_by_time, scores_by_task, task_of
 from podium.board.run_folder import read_curve
-from podium.board.statistics import paired_bootstrap, vote_score
+from podium.board.statistics import vote_score
 from podium.records import Verdict
+from podium.solve.statistics import paired_bootstrap
 
 
 def exam(name: str, skill: float, calls: float, code: bool, seed: int = 0, problems: int = 60, n: int = 8) -> Exam:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from podium.board.exam import Exam, answered, code_calls, single_correct
-from podium.board.statistics import Difference, paired_bootstrap
 from podium.records import ExamResult
+from podium.solve.statistics import Difference, paired_bootstrap
 
 Outcome = Literal["showed", "did not show", "opposite"]
 MARGIN = 0.05  # loss of accuracy up to which a merge counts as keeping it

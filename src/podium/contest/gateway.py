@@ -114,7 +114,7 @@ def rehearse(
     if public:
         planned.append(("public", public))
     if private:
-        planned += [("private", private)] * rules.runs
+        planned.extend(("private", private) for _ in range(rules.runs))
     runs: list[Run] = []
     for number, (split, problems) in enumerate(planned):
         order = list(problems)

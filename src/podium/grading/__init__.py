@@ -1,9 +1,27 @@
-"""Is this answer right, and are these two the same? Extraction, equivalence, verifiers.
+"""Is this answer right, and are these two the same? Extraction, equivalence, verifiers, a judge for what is left.
 
 Knows nothing of who answered. Importing it is cheap: sympy and reasoning-gym live in worker processes.
 """
 
-from podium.grading.extract import extract
-from podium.grading.verdicts import VERIFIERS, classes, equivalent, grade
+from podium.grading.compare import Comparison, Sameness, compare, compare_async, warm
+from podium.grading.extract import extract, extract_answer
+from podium.grading.rules import Rules, make_rules, rules_of
+from podium.grading.verdicts import VERIFIERS, classes, equivalent, find_answer, grade
 
-__all__ = ["VERIFIERS", "classes", "equivalent", "extract", "grade"]
+__all__ = [
+    "VERIFIERS",
+    "Comparison",
+    "Rules",
+    "Sameness",
+    "classes",
+    "compare",
+    "compare_async",
+    "equivalent",
+    "extract",
+    "extract_answer",
+    "find_answer",
+    "grade",
+    "make_rules",
+    "rules_of",
+    "warm",
+]

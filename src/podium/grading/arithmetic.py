@@ -1,4 +1,4 @@
-"""Exact arithmetic on answer strings: + - * / ^ and brackets over integers and decimals.
+"""Exact arithmetic on answer strings: + - * / ^ ! and brackets over integers and decimals.
 
 Refuses to know symbols, functions and LaTeX beyond fractions and products. Time and memory are bounded: a value of
 more than 2^200,000 is never computed; two such towers are told apart by their residues (Euler's theorem).
@@ -6,22 +6,24 @@ more than 2^200,000 is never computed; two such towers are told apart by their r
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
 _MAX_BITS = 200_000
+_MAX_FACTORIAL = 15_000  # 15,000! has 187,000 bits
 _MAX_LENGTH = 20_000  # characters
 _MAX_DEPTH = 60
-_TOKEN = re.compile(r"\s*(?:(\d+\.\d*|\.\d+|\d+)|(\*\*|[-+*/^()]))")
+_TOKEN = re.compile(r"\s*(?:(\d+\.\d*|\.\d+|\d+)|(\*\*|[-+*/^()!]))")
 _REWRITES = (
     (re.compile(r"\\(?:cdot|times|ast)(?![a-zA-Z])|×|·"), "*"),
     (re.compile(r"\\div(?![a-zA-Z])|÷"), "/"),
     (re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)"), r"((\1)/(\2))"),
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
 )
-_MODULI = (1_000_003, 998_244_353, 7_919)
+_MODULI = (100_003, 65_537, 7_919)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    sign: str  # + - * / ^ or "neg" (right is None)
+    sign: str  # + - * / ^ or, with right None, "neg" and "!"
     left: Expression
     right: Expression | None = None
 
@@ -109,6 +111,9 @@ class _Parser:
             self.take()
             return self.signed(depth + 1)
         base = self.atom(depth)
+        while self.peek() == "!":
+            self.take()
+            base = Operation("!", base)
         if self.peek() == "^":
             self.take()
             return Operation("^", base, self.signed(depth + 1))
@@ -121,7 +126,7 @@ class _Parser:
             if self.take() != ")":
                 raise ValueError("bracket not closed")
             return tree
-        if not token or token in "+-*/^)":
+        if not token or token in "+-*/^)!":
             raise ValueError("number expected")
         if len(token) > 4_000:  # Python refuses to read longer integers
             raise ValueError("number too long")
@@ -153,6 +158,8 @@ def evaluate(tree: Expression) -> Fraction | None:
 def _apply(sign: str, left: Fraction, right: Fraction) -> Fraction | None:
     if sign == "neg":
         return -left
+    if sign == "!":
+        return _factorial(left)
     if sign == "^":
         return _power(left, right)
     if sign == "/" and right == 0:
@@ -176,6 +183,14 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
     if _bits(exponent) > 40 or _bits(base) * abs(int(exponent)) > _MAX_BITS:
         raise TooLarge
     return base ** int(exponent)
+
+
+def _factorial(value: Fraction) -> Fraction | None:
+    if value.denominator != 1 or value < 0:
+        return None
+    if value > _MAX_FACTORIAL:
+        raise TooLarge
+    return Fraction(math.factorial(int(value)))
 
 
 def _bits(value: Fraction) -> int:
@@ -206,10 +221,21 @@ def same_value(first: Expression, second: Expression) -> bool | None:
     return True if first == second else None
 
 
+def is_beyond_limit(tree: Expression) -> bool:
+    """Whether the value is a whole number of more than _MAX_BITS bits."""
+    try:
+        evaluate(tree)
+    except TooLarge:
+        return _only_grows(tree)
+    return False
+
+
 def _only_grows(tree: Expression) -> bool:
     """Sums, products and powers of positive integers: no step can make the value small again."""
     if isinstance(tree, Literal):
         return tree.value.denominator == 1 and tree.value >= 1
+    if tree.sign == "!":
+        return _only_grows(tree.left)
     return tree.sign in "+*^" and _only_grows(tree.left) and tree.right is not None and _only_grows(tree.right)
 
 
@@ -217,6 +243,8 @@ def _residue(tree: Expression, modulus: int) -> int:
     """Value modulo `modulus` of an expression that only grows. a^e = a^(e mod phi + phi) for e >= log2(modulus)."""
     if isinstance(tree, Literal):
         return int(tree.value) % modulus
+    if tree.sign == "!":
+        return _factorial_residue(tree.left, modulus)
     assert tree.right is not None
     left = _residue(tree.left, modulus)
     if tree.sign != "^":
@@ -229,6 +257,19 @@ def _residue(tree: Expression, modulus: int) -> int:
         return pow(left, _residue(tree.right, totient) + totient, modulus)
     assert exponent is not None
     return pow(left, int(exponent), modulus)
+
+
+def _factorial_residue(argument: Expression, modulus: int) -> int:
+    """n! modulo `modulus`, which divides it from n = modulus on."""
+    try:
+        value = evaluate(argument)
+    except TooLarge:
+        return 0
+    assert value is not None
+    product = 1 if value < modulus else 0
+    for factor in range(2, int(value) + 1 if product else 0):
+        product = product * factor % modulus
+    return product
 
 
 def _totient(number: int) -> int:

@@ -1,34 +1,35 @@
 """The verifiers: from a problem and an answer to a verdict; from two answers to same, different or undecided.
 
-Knows which rule a problem asks for; the rules themselves live in the neighbouring files. Cheap rules first; computer
-algebra and foreign scorers only in a worker process with a deadline. Bounded time for every input.
+Knows which rule a problem asks for; the rules themselves live in the neighbouring files. Bounded time for every input.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from podium.errors import InputError, nearest
 from podium.grading import arithmetic, exact, guard
-from podium.grading.worker import worker
+from podium.grading.compare import SECONDS, compare
+from podium.grading.extract import extract_answer
+from podium.grading.pool import pool
+from podium.grading.rules import Rules, rules_of
 from podium.records import Problem, Verdict
 
-SECONDS = 3.0  # deadline of one comparison or score
-_MAX_SYMBOLIC = 2_000  # characters; longer answers are not given to computer algebra
+_LETTER = Rules(find=("letter",))
 
 
 def grade(problem: Problem, answer: str | None) -> Verdict:
     """Decide whether `answer` (the content of the box, not the whole solution) answers the problem.
 
-    Verifiers: `math` (equal as mathematics), `integer` (equal integers; modulo `meta["modulo"]` if given), `exact`
-    (the same text), `gym` and `gym:NAME` (the task's own scorer gives 1.0). Without a gold answer, or when the
-    deadline passes, the verdict is undecided.
+    Verifiers: `math` (equal as mathematics), `integer` (equal integers), `letter` (the same option), `exact` (the same
+    text), `gym` and `gym:NAME` (the task's own scorer gives 1.0). What of the notation is forgiven, and which integers
+    are answers, say the rules in `meta["rules"]`. Without a gold answer, when the deadline passes, or when neither
+    equality nor difference could be shown, the verdict is undecided.
 
     Raises:
-        InputError: the problem names an unknown verifier, or a gym verifier without its stored entry.
+        InputError: the problem names an unknown verifier or rule, or a gym verifier without its stored entry.
     """
     if answer is None or not answer.strip():
         return Verdict.NO_ANSWER
@@ -50,11 +51,23 @@ def equivalent(problem: Problem, a: str, b: str) -> bool | None:
     if verifier == "exact":
         return False
     if verifier == "integer":
-        left, right = _integer(a, problem.meta), _integer(b, problem.meta)
+        rules = rules_of(problem)
+        left, right = _integer(a, rules), _integer(b, rules)
         return left == right if left is not None and right is not None else False
+    if verifier == "letter":
+        return _option(a) == _option(b)
     if verifier == "gym":
         return _gym_key(problem, a) == _gym_key(problem, b)
-    return _same_mathematics(a.strip(), b.strip())
+    return compare(a, b, rules_of(problem)).sameness.decided
+
+
+def find_answer(problem: Problem, text: str) -> str | None:
+    """The answer in a solution of the problem, by the rules of its exam: by default the last box.
+
+    Raises:
+        InputError: the problem names an unknown rule.
+    """
+    return extract_answer(text, rules_of(problem))
 
 
 def classes(problem: Problem, answers: Sequence[str]) -> list[list[int]]:
@@ -86,26 +99,25 @@ def _key(problem: Problem, verifier: str, answer: str) -> Any:
     if verifier == "math":
         return exact.key_of(answer)
     if verifier == "integer":
-        value = _integer(answer, problem.meta)
+        value = _integer(answer, rules_of(problem))
         return ("text", answer.strip()) if value is None else ("number", value)
+    if verifier == "letter":
+        return _option(answer) or answer.strip()
     return _gym_key(problem, answer) if verifier == "gym" else answer.strip()
 
 
-def _integer(text: str, meta: dict[str, Any]) -> int | None:
-    """The integer an answer stands for, reduced by meta["modulo"]; None when it is none."""
-    text = exact.normalise(text) if len(text) <= _MAX_SYMBOLIC else ""
-    reading = exact.read_number(text)
-    value = reading.values[0] if reading else None
-    if value is None:
-        tree = arithmetic.parse(text)
-        try:
-            value = arithmetic.evaluate(tree) if tree is not None else None
-        except arithmetic.TooLarge:
-            return None
-    if value is None or value.denominator != 1:
+def _integer(text: str, rules: Rules) -> int | None:
+    """The integer an answer stands for, reduced if the rules say so; None when it is none, or none of the exam's."""
+    value = exact.integer_of(text)
+    if value is None or not rules.admits(value):
         return None
-    modulo = meta.get("modulo")
-    return int(value) % int(modulo) if modulo else int(value)
+    return value % rules.modulo if rules.modulo else value
+
+
+def _option(text: str) -> str | None:
+    """The option letter an answer is or begins with: B, (B), \\text{(B)}, "(B) 12"."""
+    letters = extract_answer(text, _LETTER)
+    return letters.upper() if letters else None
 
 
 def _gym_key(problem: Problem, answer: str) -> Any:
@@ -125,7 +137,16 @@ def _gym_key(problem: Problem, answer: str) -> Any:
 
 
 def _verify_math(problem: Problem, answer: str) -> bool | None:
-    return None if problem.answer is None else _same_mathematics(problem.answer, answer)
+    return None if problem.answer is None else compare(problem.answer, answer, rules_of(problem)).sameness.decided
+
+
+def _verify_letter(problem: Problem, answer: str) -> bool | None:
+    if problem.answer is None:
+        return None
+    gold = _option(problem.answer)
+    if gold is None:
+        raise InputError(f"problem {problem.id}: the answer {problem.answer[:40]!r} is no option", "use 'math'")
+    return _option(answer) == gold
 
 
 def _verify_exact(problem: Problem, answer: str) -> bool | None:
@@ -135,12 +156,13 @@ def _verify_exact(problem: Problem, answer: str) -> bool | None:
 def _verify_integer(problem: Problem, answer: str) -> bool | None:
     if problem.answer is None:
         return None
-    gold = _integer(problem.answer, problem.meta)
+    rules = rules_of(problem)
+    gold = _integer(problem.answer, rules)
     if gold is None:
         raise InputError(
             f"problem {problem.id}: the answer {problem.answer[:40]!r} is no integer", "use the verifier 'math'"
         )
-    return _integer(answer, problem.meta) == gold
+    return _integer(answer, rules) == gold
 
 
 def _verify_gym(problem: Problem, answer: str) -> bool | None:
@@ -162,21 +184,14 @@ def _verify_gym(problem: Problem, answer: str) -> bool | None:
         "options": problem.meta.get("options", {}),
         "answer": answer,
     }
-    score = worker("gym").ask(request, SECONDS)
+    score = pool("gym").ask(request, SECONDS).value
     return None if score is None else score >= 1.0
-
-
-@functools.lru_cache(maxsize=16_384)
-def _same_mathematics(gold: str, answer: str) -> bool | None:
-    decided = exact.compare_exactly(gold, answer)
-    if decided is not None or max(len(gold), len(answer)) > _MAX_SYMBOLIC:
-        return decided
-    return worker("math").ask({"gold": exact.normalise(gold), "answer": exact.normalise(answer)}, SECONDS)
 
 
 VERIFIERS: dict[str, Callable[[Problem, str], bool | None]] = {
     "math": _verify_math,
     "integer": _verify_integer,
+    "letter": _verify_letter,
     "exact": _verify_exact,
     "gym": _verify_gym,
 }

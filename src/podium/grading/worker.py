@@ -1,141 +1,107 @@
-"""A worker process that can be killed: the only way to end a computation that no longer listens.
+"""The worker's side: a nursery that imports the libraries once and forks workers that can be killed one by one.
 
 Big-integer operations do not return to the interpreter, so alarms and threads cannot stop them (Math-Verify issue
-65). The parent waits for the answer until a deadline, then kills the process; the next request starts a new one.
-Requests and answers are lines of JSON over pipes.
+65): only a process can. Forking from a process that holds the imports makes a new worker a matter of milliseconds, so
+that a killed one costs the next request nothing. Talks to `pool` over sockets: the control socket takes `f` with a
+descriptor (fork a worker that serves it; the reply is its process id) and `k` with a process id (kill it); workers take
+and give lines of JSON. Nothing outlives the parent: at the end of the control socket the nursery kills its workers,
+and the kernel kills them when the nursery dies.
 """
 
 from __future__ import annotations
 
-import atexit
+import gc
 import json
 import os
+import resource
 import select
-import subprocess
+import signal
+import socket
+import struct
 import sys
-import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
-_START_SECONDS = 120.0  # imports, on a machine that is busy
-_MEMORY_BYTES = 4 << 30
-_CPU_GRACE = 5  # CPU seconds beyond the deadline after which the kernel ends a worker whose parent is gone
+MEMORY_BYTES = 2 << 30  # address space of one worker, the libraries' 0.4 GiB included
+_CPU_GRACE = 5  # CPU seconds beyond the deadline after which the kernel ends a worker
 
 
-class Worker:
-    """One process that answers one kind of request ("math" or "gym"), started when first needed. Thread-safe."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
-
-    def ask(self, request: dict[str, Any], seconds: float) -> Any:
-        """The answer's value, or None when it failed or took longer than `seconds` (then the process is killed)."""
-        with self._lock:
-            if self._process is None or self._process.poll() is not None or self._owner != os.getpid():
-                self._start()
-            line = json.dumps({"seconds": seconds, **request}).encode() + b"\n"
-            answer = self._exchange(line, seconds)
-            if answer is None:
-                self._kill()
-                return None
-            return answer.get("value")
-
-    def close(self) -> None:
-        with self._lock:
-            self._kill()
-
-    def _start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "podium.grading.worker", self.kind],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's business
-        )
-        self._owner = os.getpid()
-        if self._exchange(b"", _START_SECONDS) is None:
-            self._kill()
-            raise RuntimeError(f"the grading worker {self.kind!r} did not start")
-
-    def _exchange(self, line: bytes, seconds: float) -> dict[str, Any] | None:
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        deadline = time.monotonic() + seconds
-        received = b""
+def nurse(kind: str, control: socket.socket) -> None:
+    """Import what a kind of worker needs, say so, and fork and kill as told until the parent is gone."""
+    handle = _prepare(kind)
+    # The collector would touch, and so copy, every page of the imports in every worker.
+    gc.collect()
+    gc.freeze()
+    control.sendall(b"r")
+    children: set[int] = set()
+    while True:
+        select.select([control], [], [], 1.0)
+        for pid in [pid for pid in children if os.waitpid(pid, os.WNOHANG)[0]]:
+            children.discard(pid)
         try:
-            process.stdin.write(line)
-            process.stdin.flush()
-            while not received.endswith(b"\n"):
-                ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    return None
-                piece = os.read(process.stdout.fileno(), 65_536)
-                if not piece:
-                    return None
-                received += piece
-        except BrokenPipeError:
-            return None
-        return json.loads(received)
-
-    def _kill(self) -> None:
-        process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
-            return
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:  # what was still in the buffer has no reader any more
-                    pass
+            order, descriptors, _, _ = socket.recv_fds(control, 9, 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            continue
+        if not order:
+            break
+        if order[:1] == b"f":
+            pid = os.fork()
+            if pid == 0:
+                control.close()
+                _die_with_parent()
+                serve(handle, descriptors[0])
+                os._exit(0)
+            os.close(descriptors[0])
+            children.add(pid)
+            control.sendall(struct.pack("q", pid))
+        else:
+            (pid,) = struct.unpack("q", order[1:])
+            if pid in children:
+                children.discard(pid)
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
 
 
-_workers: dict[str, Worker] = {}
-_workers_lock = threading.Lock()
-
-
-def worker(kind: str) -> Worker:
-    """The shared worker of a kind; ended with the program."""
-    with _workers_lock:
-        if kind not in _workers:
-            _workers[kind] = Worker(kind)
-            atexit.register(_workers[kind].close)
-        return _workers[kind]
-
-
-def serve(kind: str) -> None:
-    """The worker's side: one JSON line in, one out, until the input ends."""
-    import resource
-
-    # What the libraries print must not mix with the answers.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    handle = _math if kind == "math" else _gym
+def _prepare(kind: str) -> Callable[[dict[str, Any]], Any]:
     if kind == "math":
-        import math_verify  # noqa: F401 - imported before the first deadline runs
-    else:
-        import reasoning_gym  # noqa: F401
+        import math_verify  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before any deadline runs
+
+        _math({"gold": "x+1", "answer": "1+x"})  # and its tables built
+        return _math
+    import reasoning_gym  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+    return _gym
+
+
+def _die_with_parent() -> None:
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def serve(handle: Callable[[dict[str, Any]], Any], descriptor: int) -> None:
+    """Answer requests, one JSON line in and one out, until the other end is closed."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):  # what the libraries print goes nowhere
+        os.dup2(null, standard)
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    answers.write(b'{"value": "ready"}\n')
-    answers.flush()
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        resource.setrlimit(resource.RLIMIT_CPU, (int(used + request["seconds"]) + _CPU_GRACE, hard))
-        try:
-            value = handle(request)
-        except (Exception, RecursionError, MemoryError, SystemExit):
-            value = None  # undecided; the libraries fail in countless ways on hostile input
-        answers.write(json.dumps({"value": value}).encode() + b"\n")
-        answers.flush()
+    with os.fdopen(os.dup(descriptor), "rb") as requests, os.fdopen(descriptor, "wb") as answers:
+        for line in requests:
+            request = json.loads(line)
+            used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+            resource.setrlimit(resource.RLIMIT_CPU, (int(used + request["seconds"]) + _CPU_GRACE, hard))
+            try:
+                value = handle(request)
+            except (Exception, RecursionError, MemoryError, SystemExit):
+                value = None  # undecided; the libraries fail in countless ways on hostile input
+            size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            answers.write(json.dumps({"value": value, "bytes": size}).encode() + b"\n")
+            answers.flush()
 
 
 def _math(request: dict[str, Any]) -> bool | None:
@@ -154,4 +120,4 @@ def _gym(request: dict[str, Any]) -> float:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    nurse(sys.argv[1], socket.socket(fileno=int(sys.argv[2])))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,23 @@ from podium.records import Problem, iterate_objects
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """Where an exam is found. `files` are names (without ending) tried in turn; `prefix` picks its rows by id out of
-    the joint file comp_math_24_25; `hub` is (dataset id, config, split)."""
+    """Where an exam is found and how it is graded. `files` are names (without ending) tried in turn; `prefix` picks its
+    rows by id out of the joint file comp_math_24_25; `hub` is (dataset id, config, split); `rules` go to the
+    `meta["rules"]` of every problem (see podium.grading.Rules)."""
 
     files: tuple[str, ...]
     verifier: str = "math"
     prefix: str = ""
     hub: tuple[str, str | None, str] | None = None
+    rules: dict[str, Any] = field(default_factory=dict)
 
 
 _COMP = "comp_math_24_25"
+_AIME = {"low": 0, "high": 999}
 EXAMS: dict[str, Exam] = {
-    "aime24": Exam(("aime24", _COMP), "integer", "aime24-", ("HuggingFaceH4/aime_2024", None, "train")),
-    "aime25": Exam(("aime25", _COMP), "integer", "aime25-", ("math-ai/aime25", None, "test")),
-    "aime_1983_2023": Exam(("aime_1983_2023",), "integer"),
+    "aime24": Exam(("aime24", _COMP), "integer", "aime24-", ("HuggingFaceH4/aime_2024", None, "train"), _AIME),
+    "aime25": Exam(("aime25", _COMP), "integer", "aime25-", ("math-ai/aime25", None, "test"), _AIME),
+    "aime_1983_2023": Exam(("aime_1983_2023",), "integer", rules=_AIME),
     "hmmt_nov_2024": Exam((_COMP,), "math", "hmmt_N_2024_"),
     "hmmt_feb_2024": Exam((_COMP,), "math", "hmmt_F_2024_"),
     "hmmt_feb_2025": Exam((_COMP,), "math", "hmmt_F_2025_", ("MathArena/hmmt_feb_2025", None, "train")),
@@ -43,7 +46,7 @@ EXAMS: dict[str, Exam] = {
     "gsm8k": Exam(("gsm8k_test", "gsm8k"), hub=("openai/gsm8k", "main", "test")),
     "gsm8k_train": Exam(("gsm8k_train",), hub=("openai/gsm8k", "main", "train")),
     "amc23": Exam(("amc23",), hub=("math-ai/amc23", None, "test")),
-    "aimo2_reference": Exam(("aimo2_reference",)),
+    "aimo2_reference": Exam(("aimo2_reference",), "integer", rules={"modulo": 1000}),
 }
 _ENDINGS = (".jsonl", ".jsonl.zst", ".parquet")
 _TEXT_FIELDS = ("problem", "question", "text")
@@ -104,12 +107,14 @@ def _problems(name: str, exam: Exam, rows: Iterable[tuple[str, Any]], prefix: st
         if not str(row.get("id", "")).startswith(prefix):
             continue
         found = True
-        yield exam_problem(name, number, where, row, exam.verifier)
+        yield exam_problem(name, number, where, row, exam.verifier, exam.rules)
     if not found:
         raise InputError(f"exam:{name}: the file holds no problem of it", "check the data folder")
 
 
-def exam_problem(name: str, number: int, where: str, row: dict[str, Any], verifier: str) -> Problem:
+def exam_problem(
+    name: str, number: int, where: str, row: dict[str, Any], verifier: str, rules: dict[str, Any] | None = None
+) -> Problem:
     """One row of an exam file, whichever of the known field names it uses.
 
     Raises:
@@ -131,7 +136,7 @@ def exam_problem(name: str, number: int, where: str, row: dict[str, Any], verifi
         answer=answer,
         source=f"exam:{name}",
         verifier=verifier,
-        meta={key: row[key] for key in kept if row.get(key) is not None},
+        meta={key: row[key] for key in kept if row.get(key) is not None} | ({"rules": rules} if rules else {}),
     )
 
 

@@ -7,10 +7,11 @@ from podium.solve.policyfile import parse_policy, shipped
 from podium.solve.profile import PROFILES, Profile, get_profile
 from podium.solve.scores import Scores, score_results, table
 from podium.solve.toolloop import attempt
-from podium.solve.vote import ballots, majority
+from podium.solve.vote import WEIGHTS, Vote, ballots, majority, weigh
 
 __all__ = [
     "PROFILES",
+    "WEIGHTS",
     "ExamConfig",
     "ExamSummary",
     "Ledger",
@@ -19,6 +20,7 @@ __all__ = [
     "PoolClock",
     "Profile",
     "Scores",
+    "Vote",
     "attempt",
     "ballots",
     "get_profile",
@@ -28,4 +30,5 @@ __all__ = [
     "shipped",
     "sit_exam",
     "table",
+    "weigh",
 ]

@@ -36,12 +36,14 @@ from podium.records import (
 )
 from podium.runlog import RunLog
 from podium.solve.clock import Clock, Ledger, drawn, pool
+from podium.solve.confidence import TOP
 from podium.solve.policyfile import parse_policy
 from podium.solve.profile import get_profile
 from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
 from podium.solve.stopwatch import exam_time
 from podium.solve.trace import TRACES, Trace, trace_of
+from podium.solve.vote import check_weight
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
@@ -62,6 +64,7 @@ class ExamConfig(BaseModel):
     attempts: int = Field(12, ge=1, description="n: attempts per problem")
     parallel: int | None = Field(None, ge=1, description="attempts at one problem at the same time; default: all n")
     policy: str = Field("all", description="winner, runner-up, notebook, rules joined by +, or a policy file")
+    vote: str = Field("uniform", description="weight of an attempt: uniform, length, logprob, entropy or verifier")
     profile: str = Field("kaggle", description="kaggle, notebook or eval")
     overrides: dict[str, Any] = Field({}, description="fields of the profile to replace")
     budget_seconds: float | Literal["paper"] | None = Field(
@@ -150,7 +153,9 @@ class _Exam:
         self.progress = progress
         self.sink = sink
         self.read = read
-        self.profile = get_profile(config.profile, **config.overrides)
+        check_weight(config.vote)
+        told = {"top_logprobs": TOP} if config.vote == "entropy" else {}
+        self.profile = get_profile(config.profile, **{**told, **config.overrides})
         self.sandbox = sandbox if self.profile.code_calls > 0 else None
         self.policy = parse_policy(config.policy)
         self.policy.check(config.attempts)
@@ -211,6 +216,7 @@ class _Exam:
             self.policy,
             plan,
             seed=self.config.seed,
+            vote=self.config.vote,
             sink=self.sink,
             read=self.read,
         )

@@ -45,6 +45,7 @@ class Profile:
     stop_at_answer: bool = False  # end with the first complete \boxed{} outside code
     repetition_window: int = 0  # characters, see Sampling
     repetition_count: int = 0
+    top_logprobs: int = 0  # likeliest tokens told with each: what a vote by entropy is weighed by
     event_tokens: int = 64  # a `tokens` event every so many
     nudge_tokens: int = 1024  # that an attempt may still write once it was nudged
 
@@ -59,6 +60,7 @@ class Profile:
             stop=stop,
             repetition_window=self.repetition_window,
             repetition_count=self.repetition_count,
+            top_logprobs=self.top_logprobs,
         )
 
     def limits(self, available: Limits) -> Limits:

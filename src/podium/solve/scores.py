@@ -7,16 +7,13 @@ Attempts that a stopping rule cancelled are neither right nor wrong: they are le
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from podium.records import Attempt, ExamResult, Verdict
-
-RESAMPLES = 4_000
-SUBSAMPLES = 200  # draws per problem for maj@k with 1 < k < n
+from podium.solve.statistics import bootstrap_interval, majority_at_k, pass_at_k
 
 
 class Estimate(BaseModel):
@@ -63,32 +60,24 @@ class Scores(BaseModel):
     seconds: float  # used by all problems together
 
 
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Probability that k of n attempts, drawn without replacement, hold a correct one (arXiv 2107.03374, eq. 1)."""
-    if not 0 <= correct <= n or not 1 <= k <= n:
-        raise ValueError(f"pass@{k} of {n} attempts with {correct} correct")
-    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
-
-
 def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
-    """Mean of one value per problem with a seeded percentile bootstrap over problems.
+    """Mean of one value per problem, between 0 and 1, with a seeded bootstrap interval over problems.
 
     Where every problem scored 0, or every one 1, resampling cannot vary and would claim certainty: there the exact
     (Clopper-Pearson) bound stands instead.
     """
-    import numpy as np
-
     n = len(values)
     if n == 0:
         return Estimate(value=0.0, low=0.0, high=1.0, problems=0)
-    array = np.asarray(values, dtype=np.float64)
-    if np.all(array == 0.0):
-        return Estimate(value=0.0, low=0.0, high=1.0 - 0.025 ** (1 / n), problems=n)
-    if np.all(array == 1.0):
-        return Estimate(value=1.0, low=0.025 ** (1 / n), high=1.0, problems=n)
-    draws = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n))
-    low, high = np.quantile(array[draws].mean(axis=1), [0.025, 0.975])
-    return Estimate(value=float(array.mean()), low=float(low), high=float(high), problems=n)
+    unseen = 1.0 - 0.025 ** (1 / n)
+    if all(value == 0.0 for value in values):
+        return Estimate(value=0.0, low=0.0, high=unseen, problems=n)
+    if all(value == 1.0 for value in values):
+        return Estimate(value=1.0, low=1.0 - unseen, high=1.0, problems=n)
+    if n == 1:
+        return Estimate(value=values[0], low=0.0, high=1.0, problems=1)
+    low, high = bootstrap_interval(values, seed)
+    return Estimate(value=math.fsum(values) / n, low=max(0.0, low), high=min(1.0, high), problems=n)
 
 
 def counted(result: ExamResult) -> tuple[Attempt, ...]:
@@ -96,38 +85,29 @@ def counted(result: ExamResult) -> tuple[Attempt, ...]:
     return tuple(attempt for attempt in result.attempts if attempt.stop_reason != "cancelled")
 
 
-def majority_at_k(result: ExamResult, k: int, seed: int = 0) -> float:
-    """Expected score of a vote among k of the counted attempts; ties are split. Seeded draws where 1 < k < n."""
-    attempts = counted(result)
-    if not attempts:
-        return 0.0
-    correct = {attempt.index for attempt in attempts if attempt.verdict is Verdict.CORRECT}
-    answer_of = {attempt.index: attempt.answer for attempt in attempts}
+def vote_classes(result: ExamResult) -> tuple[list[int], list[bool], int]:
+    """(attempts in each class of answers, whether the class is correct, attempts without an answer) of the counted."""
     # By wording, because an attempt that ended in the very moment of the stop counts but did not vote.
+    answer_of = {attempt.index: attempt.answer for attempt in result.attempts}
     class_of = {answer_of.get(index): number for number, row in enumerate(result.votes) for index in row.attempts}
-    groups = [class_of.get(answer, answer) if answer is not None else None for answer in answer_of.values()]
+    sizes: dict[Any, int] = {}
     right: dict[Any, bool] = {}
-    for group, attempt in zip(groups, attempts, strict=True):
-        if group is not None:
-            right[group] = right.get(group, False) or attempt.index in correct
-    if k >= len(attempts):
-        return _vote_score(groups, right)
-    if k == 1:
-        return sum(_vote_score([group], right) for group in groups) / len(groups)
-    draw = random.Random(f"{seed}/{result.problem.id}/{k}")
-    return sum(_vote_score(draw.sample(groups, k), right) for _ in range(SUBSAMPLES)) / SUBSAMPLES
+    blank = 0
+    for attempt in counted(result):
+        if attempt.answer is None:
+            blank += 1
+            continue
+        group = class_of.get(attempt.answer, attempt.answer)
+        sizes[group] = sizes.get(group, 0) + 1
+        right[group] = right.get(group, False) or attempt.verdict is Verdict.CORRECT
+    return list(sizes.values()), list(right.values()), blank
 
 
-def _vote_score(groups: Sequence[Any], right: Mapping[Any, bool]) -> float:
-    counts: dict[Any, int] = {}
-    for group in groups:
-        if group is not None:
-            counts[group] = counts.get(group, 0) + 1
-    if not counts:
-        return 0.0
-    most = max(counts.values())
-    leaders = [group for group, count in counts.items() if count == most]
-    return sum(right[group] for group in leaders) / len(leaders)
+def majority_of(result: ExamResult, k: int) -> float:
+    """Expected score of a vote among k of the counted attempts, of all where there are fewer; ties are split."""
+    sizes, right, blank = vote_classes(result)
+    total = sum(sizes) + blank
+    return majority_at_k(sizes, right, blank, min(k, total)) if total else 0.0
 
 
 def _rungs(n: int) -> list[int]:
@@ -147,7 +127,7 @@ def score_results(results: Sequence[ExamResult], n: int, seed: int = 0) -> Score
         return estimate([pass_at_k(m, c, min(k, m)) if m else 0.0 for m, c in right], seed)
 
     def voting(k: int) -> Estimate:
-        return estimate([majority_at_k(result, k, seed) for result in results], seed)
+        return estimate([majority_of(result, k) for result in results], seed)
 
     def mean(values: Sequence[float]) -> float:
         return sum(values) / len(values) if values else 0.0

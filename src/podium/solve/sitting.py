@@ -26,7 +26,7 @@ from podium.solve.profile import Profile
 from podium.solve.rules import Plan
 from podium.solve.stopwatch import Stopwatch, exam_time
 from podium.solve.toolloop import AttemptRun
-from podium.solve.vote import Vote, ballots, majority
+from podium.solve.vote import Vote, ballots, majority, weigh
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
@@ -88,6 +88,7 @@ class Sitting:
         plan: Plan,
         *,
         seed: int,
+        vote: str = "uniform",
         sink: ExamSink | None = None,
         read: Callable[[], float] = exam_time,
     ) -> None:
@@ -97,6 +98,7 @@ class Sitting:
         self._profile = profile
         self._proctor = Proctor(policy, plan)
         self._seed = seed
+        self._vote = vote
         self._sink = sink
         self._read = read
         self._watch = Stopwatch(read)
@@ -128,7 +130,7 @@ class Sitting:
             if not isinstance(error, CompleterError) or len(self._errors) == len(self._tasks):
                 raise error
         attempts = tuple(self._runs[index].record(self._reason(index)) for index in sorted(self._tasks))
-        vote = self._vote([attempt for attempt in attempts if attempt.index in voters])
+        vote = self._count([attempt for attempt in attempts if attempt.index in voters])
         return Sat(
             self._proctor.plan,
             attempts,
@@ -139,7 +141,7 @@ class Sitting:
             tuple(self._book.texts),
         )
 
-    def _vote(self, voting: list[Attempt]) -> Vote:
+    def _count(self, voting: list[Attempt]) -> Vote:
         """The vote over the answers that the policy was told of: all are in the book, nothing is compared now."""
         ballot = {attempt.index: self._proctor.ballot(attempt.index) for attempt in voting}
         answers: dict[int, str] = {}
@@ -148,7 +150,8 @@ class Sitting:
             if number is not None:
                 # Its own wording, unless it boxed another answer in the moment of the stop.
                 answers[index] = wording if self._book.known(wording) == number else self._book.texts[number]
-        return majority(self._problem, answers, lambda _, texts: self._book.classes(texts))
+        weights = None if self._vote == "uniform" else weigh(voting, self._vote)
+        return majority(self._problem, answers, lambda _, texts: self._book.classes(texts), weights)
 
     async def _follow(self) -> tuple[int, ...]:
         """Do as the policy says until it answers; returns the attempts that vote."""

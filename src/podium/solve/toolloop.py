@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from podium.errors import PromptTooLong
 from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece
-from podium.grading.extract import extract
+from podium.grading import extract, find_answer
 from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopReason, Usage
+from podium.solve.confidence import Confidence
 from podium.solve.profile import Profile
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class AttemptRun:
         self._sink = sink
         self._elapsed = elapsed or (lambda: time.monotonic() - opened)
         self._watch = AnswerWatch()
+        self._confidence = Confidence()
         self._stretch = ""  # model text since the last tool part
         self._scanned = 0  # of the stretch: how much of it the answer watch was given, or knows to be code
         self._parts: list[Part] = []
@@ -122,8 +124,8 @@ class AttemptRun:
 
     @property
     def answer(self) -> str | None:
-        """The answer boxed outside code, so far."""
-        return extract(self._watch.text)
+        """The answer outside code so far, by the rules of the problem's exam."""
+        return find_answer(self.problem, self._watch.text)
 
     async def run(self) -> Attempt:
         """Write the attempt to its end.
@@ -207,6 +209,7 @@ class AttemptRun:
     def _take(self, piece: Piece) -> None:
         before = self._tokens // self.profile.event_tokens
         self._tokens += len(piece.tokens) or bool(piece.text)
+        self._confidence.push(piece)
         self._stretch += piece.text
         if self._tokens // self.profile.event_tokens > before:
             self._event("tokens")
@@ -313,6 +316,7 @@ class AttemptRun:
             stop_reason=reason,
             events=tuple(events),
             tier=self._tier,
+            signals=self._confidence.signals(),
         )
 
 

@@ -1,0 +1,112 @@
+"""What an exam lets pass: where its answer stands, which answers it knows, what of the notation is forgiven.
+
+Knows nothing of mathematics. The rules of a problem are what its `meta["rules"]` says over the defaults; its
+`meta["modulo"]` is the rule of that name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from podium.errors import InputError, nearest
+from podium.records import Problem
+
+Finder = Literal["box", "final", "letter", "number", "all"]
+Leniency = Literal["forgive", "strict", "ignore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one exam.
+
+    `find` is where a solution's answer is looked for, in this order: the last `box`; the line of a `final` answer in
+    words ("Final Answer: 5", "The answer is 5"); the last option `letter`; the last `number`; `all` of the text.
+
+    `units`, `percent`, `degrees` say what a sign means that only one side writes. `forgive`: with or without, both
+    are right (50% is 1/2 and 50; 90 degrees are pi/2 and 90; 5 cm is 5). `strict`: it means what it says (50% is 1/2;
+    90 degrees are pi/2; 5 cm is not 5). `ignore`: it is not looked at (50% is 50 alone; 5 cm is 5 and 5 m). Units of
+    one quantity are converted unless ignored.
+
+    `rounding` 0: a rounded decimal is not what it was rounded from. k: it is, if it is rounded rightly and to at
+    least k significant digits.
+
+    `case`: `words` keeps it in single letters, which may be variables, and not in words; `strict`; `ignore`.
+    """
+
+    find: tuple[Finder, ...] = ("box",)
+    low: int | None = None  # integers below and …
+    high: int | None = None  # … above are no answers
+    modulo: int | None = None  # integers are compared modulo this
+    units: Leniency = "forgive"
+    percent: Leniency = "forgive"
+    degrees: Leniency = "forgive"
+    rounding: int = 0
+    case: Literal["words", "strict", "ignore"] = "words"
+
+    @property
+    def wants_integer(self) -> bool:
+        """The exam knows no answers but integers."""
+        return self.low is not None or self.high is not None or self.modulo is not None
+
+    def admits(self, value: int) -> bool:
+        """Whether an integer is an answer at all. With a modulus every one is."""
+        if self.modulo is not None:
+            return True
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+DEFAULT = Rules()
+_NAMES = tuple(field.name for field in fields(Rules))
+
+
+def rules_of(problem: Problem) -> Rules:
+    """The rules of a problem.
+
+    Raises:
+        InputError: meta["rules"] has an unknown field or value.
+    """
+    meta = problem.meta
+    if "rules" not in meta and "modulo" not in meta:
+        return DEFAULT
+    given: dict[str, Any] = dict(meta.get("rules") or {})
+    if meta.get("modulo"):
+        given["modulo"] = meta["modulo"]
+    try:
+        return _checked(
+            tuple(sorted((key, tuple(value) if isinstance(value, list) else value) for key, value in given.items()))
+        )
+    except InputError as error:
+        raise InputError(f"problem {problem.id}: {error.message}", error.cure) from error
+
+
+def make_rules(given: Mapping[str, Any], base: Rules = DEFAULT) -> Rules:
+    """`base` with the fields in `given`, checked.
+
+    Raises:
+        InputError: an unknown field, or a value it does not take.
+    """
+    if not given:
+        return base
+    from pydantic import TypeAdapter, ValidationError
+
+    for name in given:
+        if name not in _NAMES:
+            raise InputError(f"no grading rule is called {name!r}", nearest(name, _NAMES))
+    try:
+        checked = TypeAdapter(Rules).validate_python(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"grading rule {first['loc'][0]!r}: {first['msg']}", "see docs/grading.md") from error
+    if checked.modulo is not None and checked.modulo < 1:
+        raise InputError(f"grading rule 'modulo': {checked.modulo}", "it must be positive")
+    if checked.rounding < 0:
+        raise InputError(f"grading rule 'rounding': {checked.rounding}", "0 (exact) or a number of digits")
+    return replace(base, **{name: getattr(checked, name) for name in given})
+
+
+@functools.lru_cache(maxsize=1024)
+def _checked(given: tuple[tuple[str, Any], ...]) -> Rules:
+    return make_rules(dict(given))
