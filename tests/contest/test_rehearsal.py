@@ -39,10 +39,12 @@ else:
 """
 
 
-def run(tmp_path: Path, entry: str, problems: list[Problem], seconds: float = 3600.0, rules: str = "aimo2") -> Rehearsal:
+def run(
+    tmp_path: Path, entry: str, problems: list[Problem], seconds: float = 3600.0, rules: str = "aimo2"
+) -> Rehearsal:
     path = tmp_path / "entry.py"
     path.write_text(textwrap.dedent(entry))
-    return rehearse(path, problems, [], RULES[rules].within(seconds), tmp_path / "out")
+    return rehearse(path, problems, [], RULES["aimo2"].within(seconds), tmp_path / "out")
 
 
 def test_an_unchanged_notebook_sits_public_and_private(tmp_path):
@@ -76,21 +78,21 @@ def test_what_an_entry_may_return(tmp_path, body, said, right):
     assert (answer.said, answer.right, rehearsal.failed) == (said, right, False)
 
 
+PREDICT = "def predict(id_, question):\n    hard = question.item(0)[8:11] in ('2 +', '3 +')\n    "
 BROKEN = {
-    "raises": ("def predict(id_, question):\n    if '3 +' in question.item(0): raise RuntimeError('oh')\n    return 1", "oh"),
-    "exits": ("import os\ndef predict(id_, question):\n    os._exit(3)", "exit code 3"),
+    "raises": (PREDICT + "if hard: raise RuntimeError('oh')\n    return 1", "oh"),
+    "exits": ("import os\n" + PREDICT + "os._exit(3)", "exit code 3"),
     "does not start": ("import no_such_module_anywhere", "exit code 1"),
     "has nothing": ("x = 1", "neither starts a server nor defines predict"),
-    "hangs": ("import time\ndef predict(id_, question):\n    time.sleep(0.9 if '3 +' in question.item(0) else 0)\n    return 1",
-              "too slow"),
-    "loads too long": ("import time\ntime.sleep(60)", "serving took more than it may"),
-}  # fmt: skip
+    "hangs": ("import time\n" + PREDICT + "time.sleep(3 * hard)\n    return 1", "too slow"),
+    "loads too long": ("import time\ntime.sleep(60)", "at serving"),
+}
 
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_what_would_have_no_score_says_why(tmp_path, kind):
     body, reason = BROKEN[kind]
-    seconds = {"hangs": 6.0, "loads too long": 10.0}.get(kind, 3600.0)
+    seconds = {"hangs": 10.0, "loads too long": 2.0}.get(kind, 3600.0)
     rehearsal = run(tmp_path, body, sums(5), seconds)
     assert rehearsal.failed
     assert reason in rehearsal.runs[0].failure
@@ -99,11 +101,11 @@ def test_what_would_have_no_score_says_why(tmp_path, kind):
 
 
 def test_the_whole_submission_ends_in_time(tmp_path):
-    slow = "import time\ndef predict(id_, question):\n    time.sleep(0.1)\n    return 1"
-    rehearsal = run(tmp_path, slow, sums(50), seconds=1.6)
+    slow = "import time\ndef predict(id_, question):\n    time.sleep(0.2)\n    return 1"
+    rehearsal = run(tmp_path, slow, sums(50), seconds=3.0)
     assert "out of time" in rehearsal.runs[0].failure
-    assert 0 < len(rehearsal.runs[0].answers) < 16
-    assert rehearsal.runs[0].seconds < 1.6 + 5
+    assert len(rehearsal.runs[0].answers) <= 15
+    assert rehearsal.runs[0].seconds < 3.0 + 5
 
 
 def test_two_runs_count_half_where_one_is_right():

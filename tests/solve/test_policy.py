@@ -301,7 +301,7 @@ def test_token_budgets_cut_one_attempt_or_end_the_problem():
 
 
 def test_optimal_stopping_waits_as_long_as_its_level_says():
-    rule = OptimalStop((10.0, 30.0), ({"1-0-1": 5.0}, {"1-0-1": 20.0, "2-0-2": 0.0}))
+    rule = OptimalStop((10.0, 30.0), ({"1-0-1": (0.0, 5.0)}, {"1-0-1": (0.0, 20.0), "2-0-2": (0.0, 0.0)}))
     policy = Policy("fitted", (rule,))
     attempts = [(2.0, "1"), (40.0, "1"), (90.0, "2")]
 

@@ -32,14 +32,14 @@ class ContestRules:
     reference: int = 10
 
     def within(self, seconds: float | None) -> ContestRules:
-        """The same contest in `seconds`, every limit in proportion."""
+        """The same contest in `seconds`, the limits in proportion; to start serving there is a minute at least."""
         if seconds is None:
             return self
         factor = seconds / self.seconds
         return replace(
             self,
             seconds=seconds,
-            start_seconds=self.start_seconds * factor,
+            start_seconds=min(seconds, max(60.0, self.start_seconds * factor)),  # imports take what they take
             problem_seconds=self.problem_seconds * factor,
         )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from podium.records import StopReason
@@ -40,6 +40,7 @@ class RecordedAttempt:
     delay: float = 0.0
     watched: float = 0.0
     cut: float | None = None  # seconds after which the policy cut it for its tokens; what follows is the cutting
+    begun: bool = True  # False: told to start in the moment of the stop
 
     @property
     def whole(self) -> bool:
@@ -74,7 +75,9 @@ def recorded_attempts(trace: Trace) -> list[RecordedAttempt]:
     over = max((happening.time for happening, _ in stream.steps), default=0.0)
     return [
         RecordedAttempt(tuple(steps[index]), started[index] - told[index], over - started[index], cut.get(index))
-        for index in sorted(steps)
+        if index in steps
+        else RecordedAttempt((), begun=False)
+        for index in sorted(told)
     ]
 
 
@@ -104,9 +107,7 @@ def vote(ballots: Mapping[int, int]) -> int | None:
 
 
 def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Played:
-    """Let `policy` watch recorded attempts. Where the plan has more of them than were recorded, these must do."""
-    if plan.attempts > len(attempts):
-        plan = replace(plan, attempts=len(attempts))
+    """Let `policy` watch recorded attempts. One that it starts and that was not recorded never comes to anything."""
     proctor = Proctor(policy, plan)
     agenda: list[tuple[float, float, int, int]] = []  # time, place in the recording, attempt, step (-1: its start)
     begun: dict[int, float] = {}
@@ -115,10 +116,14 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Pla
     tokens: dict[int, int] = {}
     stream: list[tuple[Happening, tuple[Action, ...]]] = []
     now, rule, voters = 0.0, "", None
+    missing = False
     actions = proctor.begin()
     while True:
         for action in actions:
             if action.kind == "start":
+                if action.attempt >= len(attempts) or not attempts[action.attempt].begun:
+                    missing = True
+                    continue
                 heapq.heappush(agenda, (now + attempts[action.attempt].delay, -1.0, action.attempt, -1))
             elif action.kind == "stop":
                 rule = action.rule
@@ -161,7 +166,7 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Pla
         stream.append((happening, actions))
     order = sorted(voters, key=lambda index: (tokens.get(index, 0), index))
     ballots = {index: answer for index in order if (answer := proctor.ballot(index)) is not None}
-    outran = any(
+    outran = (missing and rule in ("clock", "end of record")) or any(
         index not in ended and not attempts[index].whole and now > start + attempts[index].watched + 1e-9
         for index, start in begun.items()
     )

@@ -192,7 +192,8 @@ class Sitting:
             look = self._proctor.next_look
             if self._held is None and not self._reports.empty():
                 self._held = self._reports.get_nowait()
-            if look is not None and (self._held.time if self._held else self._watch.elapsed()) >= look:
+            # A clock may stand still for less than this; a wait of nothing must not wait for ever.
+            if look is not None and (self._held.time if self._held else self._watch.elapsed() + 1e-6) >= look:
                 return Happening(look, "tick")
             if self._held is not None:
                 report, self._held = self._held, None

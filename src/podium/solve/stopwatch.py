@@ -1,8 +1,9 @@
 """Seconds since a moment, from a clock that may misbehave. Knows nothing of exams.
 
 Time never runs backwards here. A clock that was set back counts as if `step` seconds had gone by, the longest that
-anybody waits between two readings: what is measured is then never less than what has passed. A jump forward is taken
-for time that has passed (a machine that slept): it cannot be told from it, and believing it keeps every limit.
+anybody waits between two readings; one set back by less than that goes unnoticed. What is measured is thus at most
+`step` seconds short per such jump. A jump forward is taken for time that has passed (a machine that slept): it cannot
+be told from it, and believing it keeps every limit.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-STEP = 0.5
+STEP = 0.1
 
 
 def exam_time() -> float:

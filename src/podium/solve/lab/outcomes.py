@@ -79,10 +79,6 @@ class Bench:
     def of(cls, traces: Sequence[Trace], n: int | None = None, decks: int = 8, seed: int = 0) -> Bench:
         return cls([BenchProblem.of(trace) for trace in traces], n, decks, seed)
 
-    def part(self, members: Sequence[int]) -> list[int]:
-        """Numbers of problems, checked; for drawing exams from a part of the bench only."""
-        return [member for member in members if 0 <= member < len(self.problems)]
-
     def deck(self, problem: int, deck: int) -> list[RecordedAttempt]:
         """A problem's attempts in the order in which a policy is dealt them."""
         attempts = self.problems[problem].attempts
@@ -95,7 +91,9 @@ class Bench:
         return [attempts[index] for index in order]
 
     def outcome(self, problem: int, deck: int, policy: Policy, plan: Plan) -> Outcome:
-        """What `policy` makes of a problem, for every deadline."""
+        """What `policy` makes of a problem, for every deadline. Where it wants more attempts than were recorded, these
+        must do."""
+        plan = replace(plan, attempts=min(plan.attempts, len(self.problems[problem].attempts)))
         variant = policy.variant(plan)
         key = (problem, deck, policy, variant)
         found = self._outcomes.get(key)
