@@ -211,6 +211,25 @@ def exam_replay(
     )
 
 
+@exam_app.command("select")
+def exam_select(
+    folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
+    model: Annotated[str, typer.Argument(help="Who chooses: a model folder, or the URL of a server.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Choices per problem; the majority of the picks counts.")] = 8,
+    most: Annotated[int, typer.Option(min=2, help="Solutions shown at a time.")] = 16,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one choice.")] = 2048,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Seed of groups and choices.")] = 0,
+) -> None:
+    """GenSelect: let a model choose among the attempts of an exam, beside the vote.
+
+    Example: podium exam select runs/exams/demo-aime24 http://localhost:8000/v1#qwq --repeats 8
+    """
+    from podium.recipe.exams import select_command
+
+    select_command(folder, model, repeats=repeats, most=most, max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+
 @exam_app.command("rehearse")
 def exam_rehearse(
     entry: Annotated[Path, typer.Argument(help="A contest entry: a script with predict(id_, question).")],

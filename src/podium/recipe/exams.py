@@ -398,6 +398,62 @@ def _plot(
     write_frontier(path, "Score against time", notes, curves)
 
 
+def select_command(
+    folder: Path, model: str, *, repeats: int, most: int, max_tokens: int, temperature: float, seed: int
+) -> None:
+    """Let a model choose among the attempts of an exam that was sat, and compare its choices with the vote."""
+    from rich.console import Console
+
+    from podium.generate.protocol import Sampling
+    from podium.grading import grade
+    from podium.recipe.single import open_table
+    from podium.records import ExamResult, Verdict, read_rows
+    from podium.solve.genselect import candidates_of, select
+    from podium.solve.statistics import paired_bootstrap
+
+    results = read_rows(folder / "results.jsonl", ExamResult)
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=0.95)
+    console = Console(highlight=False)
+    rows: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        async with open_table(model, repeats, False) as (completer, _):
+            for result in results:
+                candidates = candidates_of(result)
+                chosen = await select(
+                    result.problem, candidates, completer, repeats=repeats, most=most, sampling=sampling, seed=seed
+                )
+                answer = result.answer if chosen.answer is None else chosen.answer
+                verdict = result.verdict if chosen.answer is None else grade(result.problem, answer)
+                rows.append(
+                    {
+                        "problem_id": result.problem.id,
+                        "candidates": len(candidates),
+                        "picks": list(chosen.picks),
+                        "invalid": chosen.invalid,
+                        "answer": answer,
+                        "verdict": verdict.value,
+                        "vote": result.answer,
+                        "vote_verdict": result.verdict.value,
+                    }
+                )
+
+    asyncio.run(run())
+    write_text(folder / "genselect.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    right = [float(row["verdict"] == Verdict.CORRECT) for row in rows]
+    voted = [float(row["vote_verdict"] == Verdict.CORRECT) for row in rows]
+    difference = paired_bootstrap([one - other for one, other in zip(right, voted, strict=True)])
+    asked = sum(repeats for row in rows if row["picks"] and len(row["picks"]) + row["invalid"] > 1)
+    invalid = sum(row["invalid"] for row in rows)
+    console.print(
+        f"GenSelect {100 * sum(right) / len(right):.1f} %, vote {100 * sum(voted) / len(voted):.1f} %: "
+        f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}] points over "
+        f"{len(rows)} problems; {most} solutions at a time, {repeats} times; {invalid} of {asked or invalid} picks "
+        "named no solution"
+    )
+    console.print(f"choices: {folder / 'genselect.jsonl'}", markup=False, soft_wrap=True)
+
+
 def check_command(url: str, *, context: int, json_: bool) -> int:
     """Say what is wrong with a server; 0: an exam can be sat against it."""
     from rich.console import Console

@@ -144,6 +144,8 @@ class AttemptRun:
             reason = await self._write(self._completion)
             while self._nudge and self.answer is None:
                 reason = await self._write(await self._ask_again())
+            if self._nudge and reason == "cancelled":
+                reason = "answer"  # it had boxed one in the moment it was interrupted
         except PromptTooLong:
             reason = "length"  # a matter of this problem alone: it is left unanswered
         finally:
