@@ -2,13 +2,10 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from podium.records import Attempt, ExamResult, Maker, Problem, Usage, Verdict, VoteClass
 from podium.solve import score_results, table
 from podium.solve.scores import estimate, majority_of
-from podium.solve.statistics import pass_at_k
 
 
 def sat(answers, *, gold="1", reasons=None, cancelled=0, tokens=10):
@@ -50,15 +47,6 @@ def sat(answers, *, gold="1", reasons=None, cancelled=0, tokens=10):
     return ExamResult(
         problem=problem, attempts=attempts, votes=votes, answer=answer, verdict=verdicts.get(answer, Verdict.WRONG)
     )
-
-
-@given(st.integers(1, 8), st.data())
-def test_pass_at_k_equals_counting_all_subsets(n, data):
-    correct = data.draw(st.integers(0, n))
-    k = data.draw(st.integers(1, n))
-    marks = [True] * correct + [False] * (n - correct)
-    subsets = list(itertools.combinations(marks, k))
-    assert pass_at_k(n, correct, k) == pytest.approx(sum(any(s) for s in subsets) / len(subsets))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 7])

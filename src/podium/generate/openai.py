@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from podium.errors import CompleterError, InputError, PromptTooLong, nearest
+from podium.generate.logprobs import Told, read_logprobs
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
 from podium.generate.stopping import StopWatch
 from podium.records import Message
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from podium.text import Tokenizer
 
 # Sent because they help, left out for servers that refuse them by name.
-_OPTIONAL = ("stream_options", "skip_special_tokens", "return_token_ids")
+_OPTIONAL = ("stream_options", "skip_special_tokens", "return_token_ids", "logprobs", "top_logprobs")
 
 # Sent only where they do something: not every server knows them.
 _WHERE_SET = {
@@ -337,13 +338,14 @@ class OpenAICompletion:
                     stopped = self._watch.push(new)
                     new = new[: len(new) - stopped.overhang] if stopped is not None else new
                     text += new
+                    told = read_logprobs(choice.get("logprobs"))
                     if stopped is not None:
-                        ending = Piece(new, ids, finish=stopped.finish, stop=stopped.stop)
+                        ending = Piece(new, ids, told.chosen, stopped.finish, stopped.stop, top_logprobs=told.top)
                         break
                     if choice.get("finish_reason"):
-                        ending = self._ending(new, ids, choice["finish_reason"], choice.get("stop_reason"))
+                        ending = self._ending(new, ids, told, choice["finish_reason"], choice.get("stop_reason"))
                     elif new or ids:
-                        self._pieces.put_nowait(Piece(new, ids))
+                        self._pieces.put_nowait(Piece(new, ids, told.chosen, top_logprobs=told.top))
                 if ending is not None and (ending.stop is not None or ending.finish == "repetition"):
                     break
         finally:
@@ -355,11 +357,12 @@ class OpenAICompletion:
             )
         self._pieces.put_nowait(ending)
 
-    def _ending(self, text: str, ids: tuple[int, ...], reason: str, cause: object) -> Piece:
+    def _ending(self, text: str, ids: tuple[int, ...], told: Told, reason: str, cause: object) -> Piece:
         """The last piece, as the server ended it: never at a stop string, since it knows of none."""
         if isinstance(cause, int) and cause in self._sampling.stop_token_ids:
-            return Piece(text, ids, finish="stop", stop_token=cause)
-        return Piece(text, ids, finish="length" if reason == "length" else "eos")
+            return Piece(text, ids, told.chosen, finish="stop", stop_token=cause, top_logprobs=told.top)
+        finish = "length" if reason == "length" else "eos"
+        return Piece(text, ids, told.chosen, finish=finish, top_logprobs=told.top)
 
     def _request(self, left: int) -> tuple[str, dict[str, Any]]:
         sampling = self._sampling
@@ -385,7 +388,11 @@ class OpenAICompletion:
             # Text alone does not say which tokens it was written with; with them a continuation is exact.
             body["return_token_ids"] = True
         if self._chat is None:
+            if sampling.top_logprobs:
+                body["logprobs"] = sampling.top_logprobs
             return "/completions", {**body, "prompt": self._context}
+        if sampling.top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": sampling.top_logprobs}
         messages = [{"role": message.role, "content": message.content} for message in self._chat]
         if self._written:
             messages.append({"role": "assistant", "content": self._written})

@@ -234,24 +234,20 @@ def _same_number(one: str, scale_one: Scale, other: str, scale_other: Scale, rul
         if all(number is not None or text for number, text in zip((left, right), long, strict=True)):
             return _canonical(one) == _canonical(other)
         return None
-    trees = arithmetic.parse(one), arithmetic.parse(other)
-    if (
-        trees[0] is not None
-        and trees[1] is not None
-        and not isinstance(scale_one, str)
-        and not isinstance(scale_other, str)
-    ):
-        scaled = [
-            arithmetic.Operation("*", tree, arithmetic.Literal(scale)) if scale != 1 else tree
-            for tree, scale in zip(trees, (scale_one, scale_other), strict=True)
-        ]
-        decided = arithmetic.same_value(scaled[0], scaled[1])
-        if decided is not None:
-            return decided
-    elif _is_tower(trees[0]) or _is_tower(trees[1]):
-        tree = values.parse(other if _is_tower(trees[0]) else one)
+    left_tree, right_tree = arithmetic.parse(one), arithmetic.parse(other)
+    if left_tree is not None and right_tree is not None:
+        if isinstance(scale_one, Fraction) and isinstance(scale_other, Fraction):
+            decided = arithmetic.same_value(_multiplied(left_tree, scale_one), _multiplied(right_tree, scale_other))
+            if decided is not None:
+                return decided
+    elif _is_tower(left_tree) or _is_tower(right_tree):
+        tree = values.parse(other if _is_tower(left_tree) else one)
         return False if tree is not None and values.constant(tree) is not None else None
     return _same_form(one, scale_one, other, scale_other, rules)
+
+
+def _multiplied(tree: arithmetic.Expression, scale: Fraction) -> arithmetic.Expression:
+    return tree if scale == 1 else arithmetic.Operation("*", tree, arithmetic.Literal(scale))
 
 
 def _is_tower(tree: arithmetic.Expression | None) -> bool:

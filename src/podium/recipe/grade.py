@@ -23,8 +23,8 @@ def grade_command(path: Path, *, rules: list[str], judge: str | None, as_json: b
         InputError: no such file or row, an unknown rule, a judge that is no model.
         CompleterError: as the judge does.
     """
-    pairs = read_pairs(path)
     chosen = parse_rules(rules)
+    pairs = read_pairs(path)
 
     async def grade() -> Agreement:
         async with AsyncExitStack() as stack:

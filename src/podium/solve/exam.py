@@ -154,7 +154,7 @@ class _Exam:
         self.sink = sink
         self.read = read
         check_weight(config.vote)
-        told = {"top_logprobs": TOP} if config.vote == "entropy" else {}
+        told = {"entropy": {"top_logprobs": TOP}, "logprob": {"top_logprobs": 1}}.get(config.vote, {})
         self.profile = get_profile(config.profile, **{**told, **config.overrides})
         self.sandbox = sandbox if self.profile.code_calls > 0 else None
         self.policy = parse_policy(config.policy)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from podium.records import Attempt, ExamResult, Verdict
-from podium.solve.statistics import bootstrap_interval, majority_at_k, pass_at_k
+from podium.solve.statistics import bootstrap_interval, effective_wilson, majority_at_k, pass_at_k
 
 
 class Estimate(BaseModel):
@@ -61,10 +61,11 @@ class Scores(BaseModel):
 
 
 def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
-    """Mean of one value per problem, between 0 and 1, with a seeded bootstrap interval over problems.
+    """Mean of one value per problem, between 0 and 1, with its interval over problems.
 
-    Where every problem scored 0, or every one 1, resampling cannot vary and would claim certainty: there the exact
-    (Clopper-Pearson) bound stands instead.
+    The interval is a seeded bootstrap's, made wider where Wilson's reaches further: near 0 and 1 resampling a few
+    problems promises too much (benchmarks/intervals.py). Where every problem scored 0, or every one 1, resampling
+    cannot vary and would claim certainty: there the exact (Clopper-Pearson) bound stands instead.
     """
     n = len(values)
     if n == 0:
@@ -76,8 +77,10 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
         return Estimate(value=1.0, low=1.0 - unseen, high=1.0, problems=n)
     if n == 1:
         return Estimate(value=values[0], low=0.0, high=1.0, problems=1)
-    low, high = bootstrap_interval(values, seed)
-    return Estimate(value=math.fsum(values) / n, low=max(0.0, low), high=min(1.0, high), problems=n)
+    (low, high), (least, most) = bootstrap_interval(values, seed), effective_wilson(values)
+    return Estimate(
+        value=math.fsum(values) / n, low=max(0.0, min(low, least)), high=min(1.0, max(high, most)), problems=n
+    )
 
 
 def counted(result: ExamResult) -> tuple[Attempt, ...]:

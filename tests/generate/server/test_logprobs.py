@@ -1,0 +1,54 @@
+"""Log-probabilities through the server and the client: the engine's own, in chats and in completions."""
+
+import pytest
+
+from podium.generate import Sampling
+from podium.generate.logprobs import read_logprobs
+from podium.generate.openai import OpenAICompleter
+from podium.records import Message
+from podium.solve.confidence import Confidence
+
+SAMPLING = Sampling(max_tokens=12, temperature=0.8, seed=3, top_logprobs=5, ignore_eos=True)
+
+
+async def pieces_of(completer, prompt, sampling=SAMPLING):
+    completion = await completer.start(prompt, sampling)
+    return [piece async for piece in completion]
+
+
+@pytest.mark.parametrize("prompt", ["What is 6 * 7?", [Message(role="user", content="What is 6 * 7?")]])
+async def test_the_client_tells_what_the_engine_told(server, tokenizer, prompt) -> None:
+    there = OpenAICompleter(f"{server.url}/v1", model="tiny")
+    try:
+        through = await pieces_of(there, prompt)
+    finally:
+        await there.close()
+    tokens = [value for piece in through for value in piece.logprobs]
+    assert len(tokens) == 12
+    tops = [top for piece in through for top in piece.top_logprobs]
+    assert len(tops) == 12
+    assert all([value for _, value in top] == sorted((value for _, value in top), reverse=True) for top in tops)
+    seen = Confidence()
+    for piece in through:
+        seen.push(piece)
+    signals = seen.signals()
+    assert signals["mean_logprob"] == pytest.approx(sum(tokens) / 12)
+    assert 0.0 < signals["tail_entropy"] < 20.0
+
+
+async def test_nothing_is_told_where_nothing_was_asked(server) -> None:
+    there = OpenAICompleter(f"{server.url}/v1", model="tiny")
+    try:
+        through = await pieces_of(there, "x", Sampling(max_tokens=3, ignore_eos=True))
+    finally:
+        await there.close()
+    assert all(piece.logprobs == () for piece in through)
+
+
+def test_the_two_forms_of_the_api() -> None:
+    chat = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -0.4}]}]}
+    assert read_logprobs(chat) == ((-0.5,), (((-1, -0.4),),))
+    completion = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"a": -0.5, "b": -0.4}]}
+    assert read_logprobs(completion) == ((-0.5,), (((-1, -0.4), (-1, -0.5)),))
+    assert read_logprobs({"token_logprobs": [None], "top_logprobs": [None]}) == ((), ())
+    assert read_logprobs(None) == ((), ())
