@@ -125,6 +125,9 @@ def exam(
     policy: Annotated[
         str, typer.Option(help="winner, runner-up, notebook, a policy file, or rules like first_k_agree:4+m_of_n:10.")
     ] = "all",
+    vote: Annotated[
+        str, typer.Option(help="An attempt's weight: uniform, length, logprob, entropy or verifier.")
+    ] = "uniform",
     budget: Annotated[
         str | None, typer.Option(help="Time for the whole exam: 5h, 90m, 600; the policy's clock is scaled to it.")
     ] = None,
@@ -146,14 +149,16 @@ def exam(
 ) -> None:
     """Let a model sit an exam against the clock, and write a report. (`podium exam MODEL` is short for this.)
 
-    Example: podium exam runs/demo/merge/model --set gsm8k --n 12 --policy winner --budget 5h
+    Example: podium exam sit runs/demo/merge/model --set gsm8k --n 12 --policy winner --budget 5h
     """
-    from podium.recipe.exams import check_command, exam_command
-
     if check is not None:
+        from podium.recipe.contests import check_command
+
         raise typer.Exit(check_command(check, context=context, json_=json_))
     if model is None or set_ is None:
         raise typer.BadParameter("give a model and --set NAME, or --check URL")
+    from podium.recipe.exams import exam_command
+
     exam_command(
         model,
         set_,
@@ -171,6 +176,7 @@ def exam(
         replicas=replicas,
         concurrency=concurrency,
         fallback=fallback,
+        vote=vote,
     )
 
 
@@ -194,7 +200,7 @@ def exam_replay(
 
     Example: podium exam replay runs/exams/demo-aime24 --policy winner --policy runner-up --optimise --out mine.yaml
     """
-    from podium.recipe.exams import replay_command
+    from podium.recipe.replaying import replay_command
 
     replay_command(
         traces,
@@ -247,7 +253,7 @@ def exam_rehearse(
 
     Example: podium exam rehearse entry.py --set aime_1983_2023 --rules aimo2 --budget 20m
     """
-    from podium.recipe.exams import rehearse_command
+    from podium.recipe.contests import rehearse_command
 
     code = rehearse_command(entry, set_, rules=rules, budget=budget, split=split, seed=seed, data=data, out=out)
     raise typer.Exit(code)

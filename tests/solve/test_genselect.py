@@ -119,7 +119,7 @@ async def test_failed_requests_are_invalid_picks_unless_all_fail():
     def shaky(prompt, sampling):
         if sampling.seed % 2:
             raise OSError("lost")
-        yield from ["Judgment: 0"]
+        yield "Judgment: 0"
 
     def gone(prompt, sampling):
         raise OSError("gone")

@@ -71,24 +71,29 @@ def test_two_policies_are_compared_on_the_same_draws():
     assert against.seconds < 0
 
 
-def test_the_value_of_waiting_is_found_where_it_can_be_computed():
-    """Two attempts, the second always 10 s after the first; it is right when the first is wrong, half of the time.
-
-    Answering at once: 1/2. Waiting makes it a tie, split: 3/4 where the first was wrong half of the time … so waiting
-    gains a known amount, and pays exactly when its price is below that per 10 s.
-    """
+def test_a_second_opinion_that_decides_nothing_is_not_waited_for():
+    """Of two attempts, each right half of the time, the second at best makes a tie: it is worth nothing."""
     draw = random.Random(0)
     problems = []
     for number in range(400):
-        first_right, second_right = draw.random() < 0.5, draw.random() < 0.5
-        attempts = [_timed(5.0, 0 if first_right else 1), _timed(15.0, 0 if second_right else 1)]
+        attempts = [_timed(5.0, int(draw.random() < 0.5)), _timed(15.0, int(draw.random() < 0.5))]
         problems.append(BenchProblem(str(number), tuple(attempts), frozenset({0})))
     courses = record_courses(Bench(problems), range(400))
-    score_waiting = float(courses.score[:, 2].mean())
-    gain = score_waiting - float(courses.score[:, 1].mean())
-    assert abs(gain) < 0.05  # a vote of two gains nothing: at any price it is not waited for
-    windows = waiting_windows(courses, 0.02)
-    assert windows["1-0-1"][1] <= 6.0
+    assert float(courses.score[:, 2].mean()) == pytest.approx(float(courses.score[:, 1].mean()), abs=0.05)
+    assert waiting_windows(courses, 0.02)["1-0-1"][1] <= 6.0
+
+
+def test_a_third_opinion_is_waited_for_when_it_is_cheap():
+    """Three attempts, the second and third nearly always right, the first nearly never: a tie is worth breaking."""
+    draw = random.Random(1)
+    problems = []
+    for number in range(300):
+        answers = [int(draw.random() < 0.95), int(draw.random() < 0.1), int(draw.random() < 0.1)]
+        attempts = [_timed(5.0 + i, answer) for i, answer in enumerate(answers)]
+        problems.append(BenchProblem(str(number), tuple(attempts), frozenset({0})))
+    courses = record_courses(Bench(problems), range(300))
+    assert waiting_windows(courses, 0.001).get("1-1-2", (0.0, math.inf))[1] > 7.0
+    assert waiting_windows(courses, 50.0)["1-1-2"][1] <= 6.5
 
 
 def test_waiting_for_the_first_answer_pays_until_it_costs_more_than_it_is_worth():
