@@ -206,7 +206,7 @@ def fit_optimal_stopping(
 
     def add(price: float) -> float:
         windows = waiting_windows(courses, price / courses.mean)
-        pace = round(_pace(bench, members, windows), 3)
+        pace = round(_pace(courses, windows), 3)
         levels.setdefault(pace, windows)
         return pace
 
@@ -228,8 +228,8 @@ def fit_optimal_stopping(
     return Policy(name, (rule,), Even(cap), bench.n, about)
 
 
-def _pace(bench: Bench, members: Sequence[int], windows: Windows) -> float:
-    """Mean seconds of a problem when it is waited for between these."""
-    level, plan = Policy("level", (OptimalStop((0.0,), (windows,)),)), Plan(bench.n)
-    played = [play(level, plan, bench.deck(problem, deck)) for problem in members for deck in range(bench.decks)]
-    return float(np.mean([each.seconds for each in played]))
+def _pace(courses: Courses, windows: Windows) -> float:
+    """Mean seconds of a problem when it is waited for so long."""
+    forever = (0.0, np.inf)
+    closes = np.asarray([windows.get("-".join(map(str, state)), forever)[1] for state in states_of(courses.n)])
+    return float(run(courses, closes[courses.state])[1].mean())
