@@ -144,6 +144,8 @@ def test_sentences_and_wreckage_are_undecided_not_different() -> None:
         (r"\sum_{k=1}^{10^{9}} \frac{1}{k^2}", True),
         (r"\int_0^1 e^{-x^2}\sin(x^{x}) dx", True),
         ("x^{x^{x^{x}}}", False),
+        ("10^{10^{15}}", False),
+        ("x^{x^2}", True),
         ("9!!!", False),
         ("(9!)!", False),
         (r"\binom{10^{9}}{10^{5}}", False),

@@ -1,7 +1,7 @@
 """The exam's rules: where an answer stands, which integers are answers, what goes wrong when they are misspelt."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.errors import InputError
@@ -97,6 +97,7 @@ def test_a_misspelt_rule_is_named(rules: dict[str, object], message: str) -> Non
         rules_of(problem(**rules))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 999), st.text(max_size=40), st.text(max_size=40))
 def test_a_box_with_an_admitted_integer_is_found_in_any_text(value: int, before: str, after: str) -> None:
     text = f"{before} \\boxed{{{value}}} {after}"
@@ -105,6 +106,7 @@ def test_a_box_with_an_admitted_integer_is_found_in_any_text(value: int, before:
     assert extract_answer(text, Rules(low=0, high=999)) == str(value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_finder_fails_on_any_text(text: str) -> None:
     for finder in ("box", "final", "letter", "number", "all"):

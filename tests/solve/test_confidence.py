@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -12,6 +12,7 @@ from podium.generate import Piece
 from podium.solve.confidence import TAIL, Confidence, entropy
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 10.0), min_size=1, max_size=12))
 def test_entropy_is_scipys(weights):
     shares = np.asarray(weights) / sum(weights)

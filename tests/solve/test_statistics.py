@@ -24,6 +24,7 @@ from podium.solve.statistics import (
 )
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8), st.data())
 def test_pass_at_k_equals_counting_all_subsets(n, data):
     correct = data.draw(st.integers(0, n))
@@ -71,7 +72,7 @@ def test_impossible_draws_are_refused():
             call()
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.floats(0.001, 0.999), st.integers(1, 400))
 def test_student_quantiles_are_scipys(probability, freedom):
     assert student_quantile(probability, freedom) == pytest.approx(
@@ -132,6 +133,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(n, rate, k):
     assert 0.92 <= held / 300 <= 0.99
 
 
+@settings(deadline=None)
 @given(st.integers(2, 200), st.data())
 def test_of_yes_and_no_the_interval_is_wilsons_with_students_t(n, data):
     right = data.draw(st.integers(1, n - 1))

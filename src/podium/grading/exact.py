@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from podium.grading import arithmetic, structure, values
+from podium.grading import arithmetic, formula, structure, values
 from podium.grading.notation import plain, squeeze, strip_brackets, tidy, words
 from podium.grading.rules import DEFAULT, Rules
 
@@ -188,8 +188,8 @@ def _scales(one: Quantity, other: Quantity, rules: Rules) -> list[tuple[Scale, S
 def _is_numeric(body: str) -> bool:
     if read_number(body) is not None:
         return True
-    tree = values.parse(body)
-    return tree is not None and not values.variables(tree)
+    tree = formula.parse(body)
+    return tree is not None and not formula.variables(tree)
 
 
 def quantity_of(text: str) -> Quantity:
@@ -241,7 +241,7 @@ def _same_number(one: str, scale_one: Scale, other: str, scale_other: Scale, rul
             if decided is not None:
                 return decided
     elif _is_tower(left_tree) or _is_tower(right_tree):
-        tree = values.parse(other if _is_tower(left_tree) else one)
+        tree = formula.parse(other if _is_tower(left_tree) else one)
         return False if tree is not None and values.constant(tree) is not None else None
     return _same_form(one, scale_one, other, scale_other, rules)
 
@@ -259,20 +259,20 @@ def _same_form(one: str, scale_one: Scale, other: str, scale_other: Scale, rules
     seed = one + "\0" + other
     sides = [text.split("=") for text in (one, other)]
     if all(len(side) == 2 for side in sides):
-        trees = [[values.parse(text) for text in side] for side in sides]
+        trees = [[formula.parse(text) for text in side] for side in sides]
         if any(tree is None for side in trees for tree in side):
             return None
         return values.same_equation(tuple(trees[0]), tuple(trees[1]), seed)  # pyright: ignore[reportArgumentType]
-    left, right = values.parse(one), values.parse(other)
+    left, right = formula.parse(one), formula.parse(other)
     if left is None or right is None:
         return None
     decided = values.same_value(_scaled(left, scale_one), _scaled(right, scale_other), seed)
-    if decided is False and rules.rounding and not values.variables(left) and not values.variables(right):
+    if decided is False and rules.rounding and not formula.variables(left) and not formula.variables(right):
         return _rounds(left, right, one, other, rules) or False
     return decided
 
 
-def _scaled(tree: values.Node, scale: Scale) -> values.Node:
+def _scaled(tree: formula.Node, scale: Scale) -> formula.Node:
     if isinstance(scale, str):
         return ("*", tree, ("/", ("const", "pi"), ("num", "180")))
     if scale == 1:
@@ -295,7 +295,7 @@ def _is_rounding(
     return False
 
 
-def _rounds(left: values.Node, right: values.Node, one: str, other: str, rules: Rules) -> bool:
+def _rounds(left: formula.Node, right: formula.Node, one: str, other: str, rules: Rules) -> bool:
     a, b = values.constant(left), values.constant(right)
     if a is None or b is None:
         return False

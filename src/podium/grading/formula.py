@@ -1,0 +1,275 @@
+r"""Closed forms read: LaTeX or plain notation -> expression tree. What a tree is worth is the business of `values`.
+
+Knows arithmetic, roots, elementary functions, factorials, binomials, absolute values, pi, e, i and variables; refuses
+to know sets, sums, integrals, relations and words. Bounded in length, nodes and depth.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeAlias
+
+Node: TypeAlias = tuple[Any, ...]  # (kind, parts...): ("num", text), ("var", name), ("+", left, right), ("sin", x) …
+
+_MAX_LENGTH = 2_000  # characters
+_MAX_NODES = 2_000
+_MAX_DEPTH = 50
+_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,]))")
+_FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil"
+_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "Abs": "abs"}
+_INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
+_CONSTANTS = ("pi", "e", "i")
+_GREEK = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi "
+    "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell"
+)
+_VARIABLES = frozenset(_GREEK.split())
+_ENDS = frozenset((*"+-/^_!)]},", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor"))  # no factor starts with these
+_PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
+
+
+class Unreadable(ValueError):
+    """The text is no closed form that this file knows."""
+
+
+def parse(text: str) -> Node | None:
+    """The expression tree of a tidied answer; None when it is anything else, too long or too deep."""
+    if len(text) > _MAX_LENGTH:
+        return None
+    tokens: list[str] = []
+    position, text = 0, text.rstrip()
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            return None
+        if match[3]:
+            tokens.extend(_spell(match[3]))
+        else:
+            tokens.append("^" if match[0].strip() == "**" else match[0].strip())
+        position = match.end()
+    if not tokens or len(tokens) > _MAX_NODES:
+        return None
+    reader = _Reader(tokens)
+    try:
+        tree = reader.sum(0)
+    except Unreadable:
+        return None
+    return tree if reader.at == len(tokens) else None
+
+
+def _spell(word: str) -> list[str]:
+    """A word as tokens: a function's or constant's name, or a product of variables."""
+    word = _ALIASES.get(word, word)
+    if word in _FUNCTIONS or word == "pi":
+        return [f"\\{word}"]
+    for name in ("sqrt", "sin", "cos", "tan", "log", "ln", "pi"):
+        if word.endswith(name):  # 2xsin(x)
+            return [*word[: -len(name)], f"\\{name}"]
+    if len(word) > 3:
+        return ["\\unknown"]
+    return list(word)
+
+
+class _Reader:
+    """Recursive descent; Unreadable where the tokens are no expression."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens = tokens
+        self.at = 0
+        self.bars = 0  # open absolute values
+
+    def peek(self) -> str:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def take(self, expected: str = "") -> str:
+        token = self.peek()
+        if not token or (expected and token != expected):
+            raise Unreadable
+        self.at += 1
+        return token
+
+    def sum(self, depth: int) -> Node:
+        if depth > _MAX_DEPTH:
+            raise Unreadable
+        tree = self.product(depth)
+        while self.peek() in ("+", "-"):
+            tree = (self.take(), tree, self.product(depth))
+        return tree
+
+    def product(self, depth: int) -> Node:
+        tree = self.signed(depth)
+        while True:
+            token = self.peek()
+            if token in _PRODUCT_SIGNS:
+                self.take()
+                tree = ("*", tree, self.signed(depth))
+            elif token in ("/", "\\div"):
+                self.take()
+                tree = ("/", tree, self.signed(depth))
+            elif self.starts_factor(token):
+                right = self.power(depth)
+                tree = ("+", tree, right) if _is_mixed(tree, right) else ("*", tree, right)
+            else:
+                return tree
+
+    def starts_factor(self, token: str) -> bool:
+        if not token or token in _ENDS:
+            return False
+        return not (token in ("|", "\\|") and self.bars > 0) and token not in _PRODUCT_SIGNS
+
+    def signed(self, depth: int) -> Node:
+        if depth > _MAX_DEPTH:
+            raise Unreadable
+        if self.peek() == "-":
+            self.take()
+            return ("neg", self.signed(depth + 1))
+        if self.peek() == "+":
+            self.take()
+            return self.signed(depth + 1)
+        return self.power(depth)
+
+    def power(self, depth: int) -> Node:
+        base = self.postfix(depth)
+        if self.peek() != "^":
+            return base
+        self.take()
+        if self.peek() == "\\circ":
+            self.take()
+            return ("*", base, ("/", ("const", "pi"), ("num", "180")))
+        return ("^", base, self.script(depth + 1))
+
+    def script(self, depth: int) -> Node:
+        if self.peek() == "{":
+            return self.group(depth)
+        return self.signed(depth)
+
+    def postfix(self, depth: int) -> Node:
+        tree = self.atom(depth)
+        while self.peek() == "!":
+            self.take()
+            tree = ("!", tree)
+        return tree
+
+    def group(self, depth: int, opening: str = "{", closing: str = "}") -> Node:
+        self.take(opening)
+        bars, self.bars = self.bars, 0
+        tree = self.sum(depth + 1)
+        self.bars = bars
+        self.take(closing)
+        return tree
+
+    def argument(self, depth: int) -> Node:
+        """What follows \\frac or \\sqrt: a group, or one token."""
+        if self.peek() == "{":
+            return self.group(depth)
+        if self.peek() == "(":
+            return self.group(depth, "(", ")")
+        return self.atom(depth + 1)
+
+    def atom(self, depth: int) -> Node:
+        if depth > _MAX_DEPTH:
+            raise Unreadable
+        token = self.peek()
+        for opening, closing in (("(", ")"), ("{", "}"), ("[", "]")):
+            if token == opening:
+                return self.group(depth, opening, closing)
+        self.take()
+        if token[0].isdigit() or token[0] == ".":
+            return ("num", token)
+        if token == "|":
+            self.bars += 1
+            tree = self.sum(depth + 1)
+            self.bars -= 1
+            self.take("|")
+            return ("abs", tree)
+        if token.startswith("\\"):
+            return self.command(token[1:], depth)
+        if token.isalpha():
+            if token in _CONSTANTS:
+                return ("const", token)
+            return self.variable(token, depth)
+        raise Unreadable
+
+    def variable(self, name: str, depth: int) -> Node:
+        if self.peek() == "_":
+            self.take()
+            if self.peek() == "{":
+                self.take()
+                while self.peek() not in ("}", ""):
+                    name += "_" + self.take()
+                self.take("}")
+            else:
+                name += "_" + self.take()
+        return ("var", name)
+
+    def command(self, name: str, depth: int) -> Node:
+        if name == "frac":
+            return ("frac", self.argument(depth), self.argument(depth))
+        if name == "binom":
+            return ("binom", self.argument(depth), self.argument(depth))
+        if name == "sqrt":
+            if self.peek() == "[":
+                index = self.group(depth, "[", "]")
+                return ("root", self.argument(depth), index)
+            return ("sqrt", self.argument(depth))
+        if name in ("lfloor", "lceil"):
+            kind, closing = ("floor", "\\rfloor") if name == "lfloor" else ("ceil", "\\rceil")
+            tree = self.sum(depth + 1)
+            self.take(closing)
+            return (kind, tree)
+        if name in _CONSTANTS:
+            return ("const", name)
+        if name in _FUNCTIONS:
+            return self.function(name, depth)
+        if name in _VARIABLES:
+            return self.variable(name, depth)
+        raise Unreadable
+
+    def function(self, name: str, depth: int) -> Node:
+        base: Node | None = None
+        exponent: Node | None = None
+        for _ in range(2):  # log_2^3 and log^3_2
+            if self.peek() == "_" and name == "log":
+                self.take()
+                base = self.argument(depth)
+            elif self.peek() == "^":
+                self.take()
+                exponent = self.script(depth + 1)
+        if self.peek() in ("(", "{"):
+            inner = self.argument(depth)
+        else:
+            inner = self.signed(depth + 1) if self.peek() in ("+", "-") else self.power(depth + 1)
+            # sin 2x is sin(2x): plain factors follow into the argument, functions do not
+            while self.starts_factor(self.peek()) and not self._opens_function(self.peek()) and self.peek() != "(":
+                inner = ("*", inner, self.power(depth + 1))
+        if exponent == ("neg", ("num", "1")) and name in _INVERSE:
+            name, exponent = _INVERSE[name], None
+        tree: Node = (name, inner) if base is None else ("/", ("ln", inner), ("ln", base))
+        return tree if exponent is None else ("^", tree, exponent)
+
+    def _opens_function(self, token: str) -> bool:
+        return token.startswith("\\") and (token[1:] in _FUNCTIONS)
+
+
+def _is_mixed(left: Node, right: Node) -> bool:
+    """3 1/2 in LaTeX: a whole number followed by a proper fraction of whole numbers."""
+    if left[0] != "num" or right[0] != "frac" or "." in left[1]:
+        return False
+    above, below = right[1], right[2]
+    if above[0] != "num" or below[0] != "num" or "." in above[1] + below[1]:
+        return False
+    return len(above[1]) < 10 and len(below[1]) < 10 and int(above[1]) < int(below[1])
+
+
+def variables(tree: Node) -> frozenset[str]:
+    """Names of the variables in a tree."""
+    names: set[str] = set()
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if node[0] == "var":
+            names.add(node[1])
+        elif node[0] not in ("num", "const"):
+            stack.extend(node[1:])
+    return frozenset(names)
