@@ -43,7 +43,7 @@ def fence(shown: str) -> str:
 
 # As in podium.grading.extract: a box opens, an escaped character is skipped, a brace opens or closes.
 _BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
-_UNSETTLED = re.compile(r"\\[a-z]*\s*\Z")  # what more text may still turn into another token
+_UNSETTLED = re.compile(r"\\+[a-z]*\s*\Z")  # what more text may still turn into another token
 
 
 class AnswerWatch:
@@ -58,8 +58,7 @@ class AnswerWatch:
     def push(self, text: str) -> bool:
         """Take more text; True when that completed a box with another answer than the last one."""
         self.text += text
-        unsettled = _UNSETTLED.search(self.text, max(self._looked, len(self.text) - 40))
-        end = unsettled.start() if unsettled else len(self.text)
+        end = self._settled()
         before = self.answer
         for token in _BRACES.finditer(self.text, self._looked, end):
             if token[0] == "}":
@@ -70,6 +69,20 @@ class AnswerWatch:
                 self._open.append(token.start() if token["box"] else -1)
         self._looked = max(self._looked, end)
         return self.answer != before
+
+    def _settled(self) -> int:
+        """How far the text means what it says, whatever follows."""
+        found = _UNSETTLED.search(self.text, max(self._looked, len(self.text) - 40))
+        if found is None:
+            return len(self.text)
+        last = found.start()
+        while last < found.end() and self.text[last + 1 : last + 2] == "\\":
+            last += 1
+        first = last
+        while first > self._looked and self.text[first - 1] == "\\":
+            first -= 1
+        # Of a run of backslashes each second one is escaped by the one before it.
+        return len(self.text) if (last - first) % 2 else last
 
 
 class AttemptRun:
