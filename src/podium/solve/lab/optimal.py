@@ -222,7 +222,9 @@ def fit_optimal_stopping(
             break
         middle = float(np.sqrt(ends[widest][0] * ends[widest + 1][0]))
         ends.insert(widest + 1, (middle, add(middle)))
-    paces = sorted(levels)
+    # A level at which next to nothing is waited for answers nothing: it would be chosen only where times differ from
+    # those recorded, and there the clock does better.
+    paces = sorted(pace for pace in levels if pace > 0.1 * courses.mean) or [max(levels)]
     rule = OptimalStop(tuple(paces), tuple(levels[pace] for pace in paces))
     about = f"stops when one more answer is worth less than its time; fitted to {len(members)} problems, n = {bench.n}"
     return Policy(name, (rule,), Even(cap), bench.n, about)
