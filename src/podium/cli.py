@@ -36,6 +36,15 @@ class ErrorsInTwoLines(TyperGroup):
             raise typer.Exit(130) from stop
 
 
+class SitByDefault(TyperGroup):
+    """`podium exam MODEL …` sits an exam: what is no subcommand is an argument of `sit`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["sit", *args]
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="podium",
     cls=ErrorsInTwoLines,
@@ -67,6 +76,12 @@ bench_app = typer.Typer(
 app.add_typer(bench_app, name="bench")
 sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
+exam_app = typer.Typer(
+    cls=SitByDefault,
+    help="Sit exams against the clock, replay them under other policies, rehearse a contest.",
+    no_args_is_help=True,
+)
+app.add_typer(exam_app, name="exam")
 
 
 class LazyPlan(TyperGroup):
@@ -134,15 +149,26 @@ def run(
     run_recipe_command(recipe, set_ or [], until=until, fresh=fresh, dry_run=dry_run, runs=runs)
 
 
-@app.command()
+@exam_app.command("sit")
 def exam(
-    model: Annotated[str, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")],
-    set_: Annotated[str, typer.Option("--set", help="exam:NAME, gym:NAME or jsonl:PATH; a bare NAME is an exam.")],
-    attempts: Annotated[int, typer.Option("-n", "--attempts", help="Attempts per problem.")] = 12,
+    model: Annotated[
+        str | None, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")
+    ] = None,
+    set_: Annotated[
+        str | None, typer.Option("--set", help="exam:NAME, gym:NAME or jsonl:PATH; a bare NAME is an exam.")
+    ] = None,
+    attempts: Annotated[
+        int | None, typer.Option("-n", "--n", "--attempts", min=1, help="Attempts per problem (default: the policy's).")
+    ] = None,
     profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
-    policy: Annotated[str, typer.Option(help="When to stop, e.g. all, first_k_agree:4, m_of_n:10.")] = "all",
+    policy: Annotated[
+        str, typer.Option(help="winner, runner-up, notebook, a policy file, or rules like first_k_agree:4+m_of_n:10.")
+    ] = "all",
+    vote: Annotated[
+        str, typer.Option(help="An attempt's weight: uniform, length, logprob, entropy or verifier.")
+    ] = "uniform",
     budget: Annotated[
-        float | None, typer.Option(help="Seconds for the whole exam; the 350/210/560 s clock is scaled to it.")
+        str | None, typer.Option(help="Time for the whole exam: 5h, 90m, 600; the policy's clock is scaled to it.")
     ] = None,
     code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python.")] = True,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens per attempt (default: the profile's).")] = None,
@@ -150,14 +176,27 @@ def exam(
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every attempt.")] = 0,
     replicas: ReplicasOption = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Problems at the same time; only without a budget.")] = 1,
+    fallback: Annotated[str | None, typer.Option(help="The answer where no attempt has boxed one.")] = None,
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/exams/MODEL-SET).")] = None,
+    check: Annotated[
+        str | None, typer.Option("--check", metavar="URL", help="Only say what is wrong with a server, within 10 s.")
+    ] = None,
+    context: Annotated[int, typer.Option(help="With --check: tokens that prompt and answer will need.")] = 8192,
+    json_: JsonOption = False,
 ) -> None:
-    """Let a model sit an exam against the clock, and write a report.
+    """Let a model sit an exam against the clock, and write a report. (`podium exam MODEL` is short for this.)
 
-    Example: podium exam runs/demo/merge/model --set gsm8k --limit 50 --budget 120
+    Example: podium exam sit runs/demo/merge/model --set gsm8k --n 12 --policy winner --budget 5h
     """
-    from podium.recipe.single import exam_command
+    if check is not None:
+        from podium.recipe.contests import check_command
+
+        raise typer.Exit(check_command(check, context=context, json_=json_))
+    if model is None or set_ is None:
+        raise typer.BadParameter("give a model and --set NAME, or --check URL")
+    from podium.recipe.exams import exam_command
 
     exam_command(
         model,
@@ -174,7 +213,89 @@ def exam(
         data=data,
         out=out,
         replicas=replicas,
+        concurrency=concurrency,
+        fallback=fallback,
+        vote=vote,
     )
+
+
+@exam_app.command("replay")
+def exam_replay(
+    traces: Annotated[list[str], typer.Argument(help="Exam folders, traces.jsonl files, or simulated:500.")],
+    policy: Annotated[list[str] | None, typer.Option(help="As for an exam; the first one is compared with.")] = None,
+    attempts: Annotated[int | None, typer.Option("-n", "--n", min=1, help="Attempts (default: all recorded).")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time per exam (default: what was recorded).")] = None,
+    problems: Annotated[int | None, typer.Option(min=1, help="Problems per exam (default: all recorded).")] = None,
+    exams: Annotated[int, typer.Option(min=1, help="Exams drawn per policy.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write score against time as a page (.html).")] = None,
+    optimise: Annotated[bool, typer.Option("--optimise", help="Find better policies, judged on held-out problems.")] = (
+        False
+    ),
+    out: Annotated[Path | None, typer.Option(help="With --optimise: write the best policy here (.yaml).")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Ask what other policies would have made of a recorded exam.
+
+    Example: podium exam replay runs/exams/demo-aime24 --policy winner --policy runner-up --optimise --out mine.yaml
+    """
+    from podium.recipe.replaying import replay_command
+
+    replay_command(
+        traces,
+        policy or [],
+        attempts=attempts,
+        budget=budget,
+        problems=problems,
+        exams=exams,
+        seed=seed,
+        plot=plot,
+        optimised=optimise,
+        out=out,
+        json_=json_,
+    )
+
+
+@exam_app.command("select")
+def exam_select(
+    folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
+    model: Annotated[str, typer.Argument(help="Who chooses: a model folder, or the URL of a server.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Choices per problem; the majority of the picks counts.")] = 8,
+    most: Annotated[int, typer.Option(min=2, help="Solutions shown at a time.")] = 16,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one choice.")] = 2048,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Seed of groups and choices.")] = 0,
+) -> None:
+    """GenSelect: let a model choose among the attempts of an exam, beside the vote.
+
+    Example: podium exam select runs/exams/demo-aime24 http://localhost:8000/v1#qwq --repeats 8
+    """
+    from podium.recipe.exams import select_command
+
+    select_command(folder, model, repeats=repeats, most=most, max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+
+@exam_app.command("rehearse")
+def exam_rehearse(
+    entry: Annotated[Path, typer.Argument(help="A contest entry: a script with predict(id_, question).")],
+    set_: Annotated[str, typer.Option("--set", help="Problems with integer answers: an exam or jsonl:PATH.")],
+    rules: Annotated[str, typer.Option(help="aimo2 or aimo3.")] = "aimo2",
+    budget: Annotated[
+        str | None, typer.Option(help="Time of one submission (default: 5h); other limits shrink with it.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="public, private or both.")] = "both",
+    seed: Annotated[int, typer.Option(help="Deals the problems and their order.")] = 0,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/rehearsals/ENTRY).")] = None,
+) -> None:
+    """Rehearse a contest: your entry is called as the organiser would, one problem at a time.
+
+    Example: podium exam rehearse entry.py --set aime_1983_2023 --rules aimo2 --budget 20m
+    """
+    from podium.recipe.contests import rehearse_command
+
+    code = rehearse_command(entry, set_, rules=rules, budget=budget, split=split, seed=seed, data=data, out=out)
+    raise typer.Exit(code)
 
 
 @app.command()

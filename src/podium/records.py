@@ -108,7 +108,7 @@ class Event(Row):
     """Something that happened in an exam, `time` seconds after the problem was opened."""
 
     time: float
-    kind: Literal["start", "tokens", "code", "answer", "end"]
+    kind: Literal["start", "tokens", "code", "nudge", "answer", "end"]
     tokens: int = 0
     answer: str | None = None
     detail: str = ""

@@ -3,66 +3,105 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.errors import InputError
-from podium.solve import ExamClock
+from podium.solve import Ledger, Pool, PoolClock
+from podium.solve.clock import Even, Speed, SpeedStep, drawn, pool
+from podium.solve.policyfile import parse_policy
+
+PAPER = Pool().scaled(350 * 50, 50)
 
 
 def test_the_papers_numbers():
-    clock = ExamClock()
-    assert clock.grant() == 350  # an empty pool gives nothing
-    clock.spend(50)
-    assert clock.pool == 300
-    assert clock.grant() == 560  # 350 + 210, though the pool holds 300
-    spent = clock.spend(500)
-    assert (spent.drawn, spent.pool) == (150, 150)
-    assert clock.grant() == 500  # 350 + what is left
+    ledger = Ledger(350 * 50, 50)
+    assert PAPER.grant(ledger).seconds == 350  # an empty pool gives nothing
+    ledger = ledger.settled(50)
+    assert pool(PAPER, ledger) == 300
+    assert PAPER.grant(ledger).seconds == 560  # 350 + 210, though the pool holds 300
+    ledger = ledger.settled(500)
+    assert (drawn(PAPER, 500), pool(PAPER, ledger)) == (150, 150)
+    assert PAPER.grant(ledger).seconds == 500  # 350 + what is left
+
+
+def test_the_winner_has_the_papers_numbers_in_five_hours_and_scales_with_the_exam():
+    clock = parse_policy("winner").clock.scaled(5 * 3600, 50)
+    assert clock == PoolClock(350, 210, 560)
+    tenth = parse_policy("winner").clock.scaled(5 * 360, 50)
+    assert tenth == PoolClock(35, 21, 56)
 
 
 def test_scaling_keeps_the_proportions_and_the_whole():
-    clock = ExamClock.scaled(60, problems=50)
+    clock = Pool().scaled(60, problems=50)
     assert clock.base * 50 == pytest.approx(60)
     assert (clock.draw / clock.base, clock.cap / clock.base) == (pytest.approx(0.6), pytest.approx(1.6))
-    assert ExamClock.scaled(350 * 50, problems=50) == ExamClock()
 
 
 def test_an_overrun_is_paid_by_the_next_problems():
-    clock = ExamClock(base=10, draw=6, cap=16)
-    clock.spend(11)
-    assert clock.grant() == 9
-    clock.spend(30)
-    assert clock.grant() == 0
+    clock, ledger = PoolClock(base=10, draw=6, cap=16), Ledger(50, 5)
+    assert clock.grant(ledger.settled(11)).seconds == 9
+    assert clock.grant(ledger.settled(11).settled(30)).seconds == 0
+
+
+def test_time_between_problems_is_paid_for_too():
+    clock, ledger = PoolClock(base=10, draw=6, cap=16), Ledger(50, 5)
+    assert clock.grant(ledger.settled(4, elapsed=12)).seconds == 8
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 2), (10, -1, 20), (10, 6, 5)])
 def test_numbers_that_do_not_fit_are_refused(arguments):
     with pytest.raises(InputError, match="do not fit together"):
-        ExamClock(*arguments)
+        PoolClock(*arguments)
 
 
 @pytest.mark.parametrize("arguments", [(0, 5), (60, 0), (-1, 5)])
 def test_an_empty_budget_is_refused(arguments):
     with pytest.raises(InputError, match="positive budget"):
-        ExamClock.scaled(*arguments)
+        Pool().scaled(*arguments)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(1, 1e5))
-def test_whoever_keeps_to_the_grant_never_exceeds_the_budget(shares, budget):
-    clock = ExamClock.scaled(budget, len(shares))
-    total = 0.0
+def test_the_runner_ups_controller_looks_every_second_question_from_the_thirtieth_on():
+    clock = parse_policy("runner-up").clock.scaled(18_000, 50)
+
+    def samples(used: list[float]) -> int | None:
+        return clock.grant(Ledger.after(18_000, 50, used)).attempts
+
+    assert samples([10.0] * 29) == 15  # plenty of time, but not looked yet
+    assert samples([360.0] * 30) == 15  # 360 s left per question: below 370
+    assert samples([299.0] * 30) == 17  # 451 s
+    assert samples([330.0] * 30) == 16  # 405 s
+    assert samples([380.0] * 30) == 12  # 330 s
+    assert samples([420.0] * 30) == 10  # 270 s
+    slow_31st = [299.0] * 30 + [5_000.0]
+    assert samples(slow_31st) == 17  # the 31st is not looked at before the 32nd is done
+    assert samples([*slow_31st, 10.0]) == 10
+
+
+def test_a_speed_step_never_grants_more_than_is_left():
+    steps = (SpeedStep(float("inf"), 15, 600.0),)
+    clock = Speed(steps, 0).scaled(18_000, 50)
+    assert clock.grant(Ledger.after(18_000, 50, [440.0] * 40)).seconds == 400
+    assert clock.grant(Ledger.after(18_000, 50, [450.0] * 40)).seconds == 0
+
+
+clocks = st.sampled_from([Pool(), Even(1.0), Even(3.0), *(parse_policy(p).clock for p in ("winner", "runner-up"))])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(1, 1e5), clocks)
+def test_whoever_keeps_to_the_grant_never_exceeds_the_budget(shares, budget, made):
+    clock, ledger = made.scaled(budget, len(shares)), Ledger(budget, len(shares))
     for share in shares:
-        granted = clock.grant()
-        assert 0 <= granted <= clock.cap * (1 + 1e-9)
-        used = share * granted
-        before = clock.pool
-        spent = clock.spend(used)
-        assert spent.drawn <= max(0.0, min(clock.draw, before)) + 1e-6 * budget
-        total += used
-    assert total <= budget * (1 + 1e-9)
+        granted = clock.grant(ledger).seconds
+        assert granted >= 0
+        before, used = pool(clock, ledger), share * granted
+        ledger = ledger.settled(used)
+        if isinstance(clock, PoolClock):
+            assert granted <= clock.cap * (1 + 1e-9)
+            assert drawn(clock, used) <= max(0.0, min(clock.draw, before)) + 1e-6 * budget
+    assert ledger.elapsed <= budget * (1 + 1e-9)
+    assert sum(ledger.used) + pool(clock, ledger) == pytest.approx(clock.base * len(shares), rel=1e-9, abs=1e-9)
 
 
 @given(st.lists(st.floats(0, 600), max_size=30))
-def test_restoring_gives_the_same_pool(used):
-    sat, resumed = ExamClock(), ExamClock()
+def test_restoring_gives_the_same_ledger(used):
+    sat = Ledger(1e4, 50)
     for seconds in used:
-        sat.spend(seconds)
-    resumed.restore(used)
-    assert resumed == sat
+        sat = sat.settled(seconds)
+    assert Ledger.after(1e4, 50, used) == sat

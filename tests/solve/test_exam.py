@@ -18,7 +18,7 @@ from podium.generate.scripted import ScriptedCompleter
 from podium.records import Attempt, ExamResult, Problem, Verdict, read_rows
 from podium.runlog import RunLog
 from podium.sandbox import Sandbox
-from podium.solve import ExamClock, ExamConfig, ExamSummary, sit_exam
+from podium.solve import ExamConfig, ExamSummary, Ledger, Pool, sit_exam
 from podium.solve.sitting import attempt_seed
 
 
@@ -159,10 +159,10 @@ async def test_quick_problems_lend_their_time(tmp_path):
     config = ExamConfig(attempts=1, budget_seconds=3.0, overrides=NO_LIMIT)
     await sit_exam(sums(3), ScriptedCompleter("s", script), None, config, tmp_path)
     results = read_rows(tmp_path / "results.jsonl", ExamResult)
-    clock = ExamClock.scaled(3.0, 3)
+    clock, ledger = Pool().scaled(3.0, 3), Ledger(3.0, 3)
     for result in results:
-        assert result.granted_seconds == pytest.approx(clock.grant())
-        clock.spend(result.used_seconds)
+        assert result.granted_seconds == pytest.approx(clock.grant(ledger).seconds)
+        ledger = ledger.settled(result.used_seconds)
     assert results[2].used_seconds >= results[2].granted_seconds > 1.0
     assert results[2].pool_drawn == pytest.approx(results[2].used_seconds - 1.0)
     assert sum(r.used_seconds for r in results) + results[-1].pool_after == pytest.approx(3.0)

@@ -1,7 +1,6 @@
 """Policies, driven by a simulation with its own time: nothing here waits."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -9,15 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.errors import InputError
-from podium.solve import parse_policy
-from podium.solve.policy import Action, Happening, Policy, Setting
-
-
-def same_string(answers: Sequence[str]) -> list[list[int]]:
-    groups: dict[str, list[int]] = {}
-    for position, answer in enumerate(answers):
-        groups.setdefault(answer, []).append(position)
-    return list(groups.values())
+from podium.solve import Policy, parse_policy, shipped
+from podium.solve.happening import Action, Happening
+from podium.solve.policy import Proctor
+from podium.solve.policyfile import policy_text, read_policy
+from podium.solve.rules import OptimalStop, Plan
 
 
 @dataclass
@@ -40,45 +35,56 @@ def simulate(
     failing: frozenset[int] = frozenset(),
 ) -> Outcome:
     """Attempts are (duration, answer); an attempt's answer is seen half-way."""
-    setting = Setting(len(attempts), same_string, parallel, seconds)
-    history: list[Happening] = []
+    proctor = Proctor(policy, Plan(len(attempts), parallel, seconds))
+    ended: list[Happening] = []
     agenda: list[Happening] = []
     now, rule, most, started, cancelled = 0.0, "", 0, [], set()
+    running: set[int] = set()
+    actions = list(proctor.begin())
     while True:
-        for action in policy(history, setting):
+        while actions:
+            action = actions.pop(0)
             if action.kind == "start":
-                duration, answer = attempts[action.index]
-                started.append(action.index)
-                history.append(Happening(now, "start", action.index))
+                duration, answer = attempts[action.attempt]
+                number = None if answer is None else int(answer)
+                started.append(action.attempt)
+                running.add(action.attempt)
                 if answer is not None:
-                    agenda.append(Happening(now + duration / 2, "answer", action.index, answer))
-                reason = "error" if action.index in failing else "eos"
-                agenda.append(Happening(now + duration, "end", action.index, answer, reason))
+                    agenda.append(Happening(now + duration / 2, "answer", action.attempt, answer=number))
+                reason = "error" if action.attempt in failing else "eos"
+                agenda.append(Happening(now + duration, "end", action.attempt, answer=number, reason=reason))
+                actions += proctor.feed(Happening(now, "start", action.attempt))
             elif action.kind == "cancel":
-                cancelled.add(action.index)
+                cancelled.add(action.attempt)
             elif action.kind == "stop":
                 rule = action.rule
             else:
-                ended = [h for h in history if h.kind == "end"]
-                finished = [h.answer for h in ended if h.reason == "eos"]
-                return Outcome(rule, action.attempts, now, finished, most, started, cancelled)
-        most = max(most, len(started) - sum(h.kind == "end" for h in history))
-        assert agenda or seconds is not None, "the policy waits for nothing"
+                finished = [None if h.answer is None else str(h.answer) for h in ended if h.reason == "eos"]
+                return Outcome(rule, action.voters, now, finished, most, started, cancelled)
+        most = max(most, len(running))
+        look = proctor.next_look
+        assert agenda or look is not None, "the policy waits for nothing"
         upcoming = min(agenda, key=lambda h: h.time, default=None)
-        if seconds is not None and (upcoming is None or upcoming.time >= seconds):
-            now = seconds
-            history.append(Happening(now, "tick"))
+        if look is not None and (upcoming is None or upcoming.time >= look):
+            now = look
+            actions += proctor.feed(Happening(now, "tick"))
         else:
             assert upcoming is not None
             agenda.remove(upcoming)
             now = upcoming.time
-            history.append(upcoming)
+            if upcoming.kind == "end":
+                ended.append(upcoming)
+                running.discard(upcoming.attempt)
+            actions += proctor.feed(upcoming)
 
 
 durations = st.integers(1, 1000).map(float)
 answers = st.sampled_from([None, "1", "2", "3"])
 attempt_lists = st.lists(st.tuples(durations, answers), min_size=5, max_size=16)
-policies = st.sampled_from(["all", "first_k_agree:2", "first_k_agree:4,within=5", "m_of_n:3", "paper"])
+policies = st.sampled_from(
+    ["all", "first_k_agree:2", "first_k_agree:4,within=5", "m_of_n:3", "paper", "last_agree:3,last=4",
+     "enough:2,share=0.5+first_k_agree:3", "tokens:5", *shipped()]
+)  # fmt: skip
 optional_parallel = st.none() | st.integers(1, 16)
 
 
@@ -171,17 +177,19 @@ def test_failed_attempts_count_for_no_rule():
 
 
 def test_a_policy_is_pure():
-    policy = parse_policy("paper")
-    setting = Setting(4, same_string)
+    policy, plan = parse_policy("paper"), Plan(4)
     history = [Happening(0.0, "start", i) for i in range(4)]
-    assert policy(history, setting) == policy(list(history), setting) == ()
-    assert policy([], setting) == tuple(Action("start", i) for i in range(4))
+    assert policy.decide(history, plan) == policy.decide(list(history), plan) == ()
+    assert policy.decide([], plan) == tuple(Action("start", i) for i in range(4))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("first_k_agre:4", "did you mean 'first_k_agree'"),
+        ("runnerup", "did you mean 'runner-up'"),
+        ("nudge:share=soon", "share is 'soon'"),
+        ("no/such/policy.yaml", "no such file"),
         ("first_k_agree", "k is missing"),
         ("first_k_agree:four", "k is 'four'"),
         ("first_k_agree:4,withn=5", "did you mean 'within'"),
@@ -197,9 +205,156 @@ def test_misspelt_policies_say_what_was_meant(text, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "n"), [("first_k_agree:5", 4), ("first_k_agree:0", 4), ("m_of_n:10", 8), ("m_of_n:0", 8), ("paper", 2)]
+    ("text", "n"),
+    [
+        ("first_k_agree:5", 4),
+        ("first_k_agree:0", 4),
+        ("m_of_n:10", 8),
+        ("m_of_n:0", 8),
+        ("paper", 2),
+        ("last_agree:3,last=9", 8),
+        ("enough:2,share=1", 8),
+        ("nudge", 8),
+        ("tokens:0", 8),
+        ("runner-up", 4),
+    ],
 )
 def test_rules_that_could_never_fire_are_refused(text, n):
     with pytest.raises(InputError):
         parse_policy(text).check(n)
     parse_policy("first_k_agree:4,within=5+m_of_n:8").check(8)
+
+
+@pytest.mark.parametrize(
+    ("answers", "rule", "finished"),
+    [
+        ("1111", "first_k_agree:4,within=4", 4),
+        ("21111", "last_agree:4,last=5", 5),
+        ("211211", "last_agree:4,last=5", 6),
+        ("1121211", "first_k_agree:5,within=7", 7),
+        ("121121211", "first_k_agree:6,within=9", 9),
+        ("121212121212121", "all", 15),
+        ("121312131213", "all", 15),
+    ],
+)
+def test_the_runner_ups_four_rules(answers, rule, finished):
+    attempts = [(float(i + 1), answer) for i, answer in enumerate(answers)]
+    attempts += [(float(i + 1), None) for i in range(len(answers), 15)]
+    outcome = simulate(parse_policy("runner-up"), attempts)
+    assert (outcome.rule, outcome.time) == (rule, float(finished))
+
+
+@given(attempt_lists, st.integers(1, 5), st.integers(0, 3))
+def test_the_last_window_counts_only_itself(attempts, k, more):
+    outcome = simulate(parse_policy(f"last_agree:{k},last={k + more}"), attempts)
+    window = k + more
+    moments = [n for n in range(window, len(outcome.finished) + 1) if largest(outcome.finished[n - window : n]) >= k]
+    if outcome.rule == "all":
+        assert not moments
+    else:
+        assert moments == [len(outcome.finished)]
+
+
+def test_enough_answers_after_a_share_of_the_time_without_anything_happening():
+    attempts = [(10.0, "1"), (20.0, "2"), (30.0, None), (900.0, "3")]
+    outcome = simulate(parse_policy("enough:2,share=0.6"), attempts, seconds=100.0)
+    assert (outcome.rule, outcome.time, outcome.cancelled) == ("enough:2,share=0.6", 60.0, {3})
+    assert simulate(parse_policy("enough:3,share=0.6"), attempts, seconds=100.0).rule == "clock"
+
+
+def test_a_problem_without_time_is_answered_at_once():
+    outcome = simulate(parse_policy("winner"), [(1.0, "1")] * 12, seconds=0.0)
+    assert (outcome.rule, outcome.voters, outcome.started) == ("clock", (), [])
+
+
+def writing(proctor: Proctor, tokens: dict[int, int], time: float) -> list[Action]:
+    return [a for i, n in tokens.items() for a in proctor.feed(Happening(time, "tokens", i, n))]
+
+
+def test_attempts_that_box_nothing_are_nudged_once():
+    proctor = Proctor(parse_policy("nudge:tokens=100,share=0.8"), Plan(3, None, 50.0))
+    for action in proctor.begin():
+        proctor.feed(Happening(0.0, "start", action.attempt))
+    assert writing(proctor, {0: 99, 1: 50, 2: 50}, 1.0) == []
+    proctor.feed(Happening(2.0, "answer", 1, 60, answer=0))
+    told = writing(proctor, {0: 100, 1: 300}, 3.0)
+    assert [(a.kind, a.attempt) for a in told] == [("nudge", 0)]
+    proctor.feed(Happening(3.0, "nudge", 0, 100))
+    assert writing(proctor, {0: 200}, 4.0) == []
+    assert proctor.next_look == 40.0
+    late = proctor.feed(Happening(40.0, "tick"))
+    assert [(a.kind, a.attempt) for a in late] == [("nudge", 2)]
+    proctor.feed(Happening(40.1, "nudge", 2, 50))
+    assert proctor.next_look == 50.0
+
+
+def test_token_budgets_cut_one_attempt_or_end_the_problem():
+    proctor = Proctor(parse_policy("attempt_tokens:100+tokens:250"), Plan(3))
+    for action in proctor.begin():
+        proctor.feed(Happening(0.0, "start", action.attempt))
+    assert writing(proctor, {0: 80, 1: 100}, 1.0) == [Action("cancel", 1, "attempt_tokens")]
+    assert writing(proctor, {1: 105}, 1.5) == []  # told once
+    assert proctor.feed(Happening(2.0, "end", 1, 105, answer=4, reason="length")) == ()
+    told = writing(proctor, {2: 65}, 3.0)
+    assert [a.kind for a in told] == ["cancel", "cancel", "stop", "answer"]
+    assert (told[2].rule, told[3].voters) == ("tokens:250", (1,))
+
+
+def test_optimal_stopping_waits_as_long_as_its_level_says():
+    rule = OptimalStop((10.0, 30.0), ({"1-0-1": (0.0, 5.0)}, {"1-0-1": (0.0, 20.0), "2-0-2": (0.0, 0.0)}))
+    policy = Policy("fitted", (rule,))
+    attempts = [(2.0, "1"), (40.0, "1"), (90.0, "2")]
+
+    def stopped(pace: float) -> float:
+        proctor = Proctor(policy, Plan(3, None, 100.0, pace))
+        for action in proctor.begin():
+            proctor.feed(Happening(0.0, "start", action.attempt))
+        proctor.feed(Happening(attempts[0][0], "end", 0, answer=1))
+        look = proctor.next_look
+        assert look is not None
+        assert proctor.feed(Happening(look, "tick"))[-1] == Action("answer", voters=(0,))
+        return look
+
+    assert [stopped(pace) for pace in (5.0, 10.0, 29.0, 30.0, 1e9)] == [5.0, 5.0, 5.0, 20.0, 20.0]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_policies_survive_being_written(name):
+    policy = parse_policy(name)
+    assert policy.about
+    policy.check(policy.attempts or 12)
+    assert read_policy(policy_text(policy), "again") == policy
+
+
+def test_a_policy_file_says_rules_as_lines_or_as_mappings(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nrules:\n  - first_k_agree:3,within=4+m_of_n:5\n  - stragglers: 1\n  - nudge: {share: 0.9}\n"
+    )
+    policy = parse_policy(str(path))
+    assert [rule.name for rule in policy.rules] == [
+        "first_k_agree:3,within=4",
+        "m_of_n:5",
+        "stragglers:1",
+        "nudge:share=0.9",
+    ]
+    assert read_policy(policy_text(policy), "again") == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "not YAML"),
+        ("rules: []", "name"),
+        ("{name: a, rules: [{m_of_m: 3}]}", "did you mean 'm_of_n'"),
+        ("{name: a, rules: [{m_of_n: {m: x}}]}", "m is 'x'"),
+        ("{name: a, clock: {kind: poool, base: 1}}", "clock"),
+        ("{name: a, clock: {kind: pool, base: 10, draw: 0, cap: -1, share: 10}}", "clock.pool.cap"),
+        ("{name: a, colour: red}", "colour"),
+    ],
+)
+def test_a_policy_file_with_a_mistake_says_which(text, message):
+    with pytest.raises(InputError) as caught:
+        read_policy(text, "mine.yaml")
+    assert "mine.yaml" in str(caught.value)
+    assert message in str(caught.value)

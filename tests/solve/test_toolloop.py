@@ -5,7 +5,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from podium.errors import CompleterError, SandboxUnavailable
@@ -305,6 +305,8 @@ pieces = st.lists(
 ).map("".join)
 
 
+@example("\\\\boxed{5}", [2])  # an escaped backslash opens no box
+@example("\\\\\\boxed{5}", [2, 3])
 @given(pieces, st.lists(st.integers(0, 200), max_size=12))
 def test_how_text_is_cut_into_pieces_does_not_matter(text, cuts):
     whole, cut = AnswerWatch(), AnswerWatch()

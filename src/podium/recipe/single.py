@@ -1,4 +1,4 @@
-"""One command, one job: what `podium exam`, `solve`, `problems`, `merge`, `draft` do between the words and the rooms.
+"""One command, one job: what `podium solve`, `problems`, `merge`, `draft` do between the words and the rooms.
 
 Puts rooms together; does no work of its own.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from podium.errors import InputError
-from podium.records import Problem, write_json, write_rows
+from podium.records import Problem, write_rows
 
 if TYPE_CHECKING:
     from podium.generate.protocol import Completer
-    from podium.records import Attempt, ExamResult
+    from podium.records import Attempt
 
 MEMORY_BYTES = 4 << 30  # for keys and values
 
@@ -92,72 +91,6 @@ def profile_overrides(code: bool, max_tokens: int | None, temperature: float | N
     """Fields of a tool profile that a command line replaces."""
     given = {"max_tokens": max_tokens, "temperature": temperature, "code_calls": None if code else 0}
     return {key: value for key, value in given.items() if value is not None}
-
-
-def exam_command(
-    model: str,
-    spec: str,
-    *,
-    attempts: int,
-    profile: str,
-    policy: str,
-    budget: float | None,
-    code: bool,
-    max_tokens: int | None,
-    temperature: float | None,
-    limit: int | None,
-    seed: int,
-    data: Path | None,
-    out: Path | None,
-    replicas: int = 1,
-) -> None:
-    """Sit an exam and write its report; the same command goes on where it was stopped."""
-    from rich.console import Console
-
-    from podium.board import write_report
-    from podium.board.exam import read_exam
-    from podium.board.summary import print_exams
-    from podium.problems import load_problems
-    from podium.runlog import RunLog, system_description
-    from podium.solve import ExamConfig, sit_exam
-
-    spec = spec if ":" in spec else f"exam:{spec}"
-    rows = load_problems(spec, size=limit, seed=seed, data=data)
-    folder = out or Path("runs") / "exams" / "-".join(map(_name, (model, spec.partition(":")[2])))
-    config = ExamConfig.model_validate(
-        {
-            "attempts": attempts,
-            "policy": policy,
-            "profile": profile,
-            "overrides": profile_overrides(code, max_tokens, temperature),
-            "budget_seconds": budget,
-            "seed": seed,
-        }
-    )
-    console = Console(highlight=False)
-    right = 0
-
-    def told(result: ExamResult, finished: int, total: int) -> None:
-        nonlocal right
-        right += result.verdict == "correct"
-        # An answer may go over several lines; a problem is one.
-        answer = "no answer" if result.answer is None else " ".join(result.answer.split())
-        console.print(
-            f"{finished:4}/{total}  {result.verdict.value:10}  {answer[:40]:40}  {result.used_seconds:6.1f} s  "
-            f"correct so far {right}",
-            markup=False,
-            soft_wrap=True,
-        )
-
-    async def sit() -> None:
-        async with open_table(model, attempts, code, replicas) as (completer, sandbox):
-            with RunLog(folder) as log:
-                await sit_exam(rows, completer, sandbox, config, folder, runlog=log, progress=told)
-
-    asyncio.run(sit())
-    write_json(folder / "system.json", system_description())
-    print_exams([read_exam(folder, folder.name)], console)
-    console.print(f"report: {write_report(folder)}", markup=False, soft_wrap=True)
 
 
 def solve_command(
@@ -321,9 +254,3 @@ def draft_command(
     for name, value in result.evaluations[-1][1].items() if result.evaluations else ():
         console.print(f"{name:8} {value:.3f}", markup=False)
     console.print(f"draft head: {out}", markup=False, soft_wrap=True)
-
-
-def _name(text: str) -> str:
-    """A part of a folder name made from a path, URL or problem source."""
-    parts = [part for part in re.split(r"[^A-Za-z0-9_.]+", text) if part not in ("", "runs", "model", "http", "https")]
-    return "-".join(parts)[-60:]

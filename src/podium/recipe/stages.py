@@ -509,7 +509,7 @@ def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estima
     return Estimate(rows, 2.0 * parameters * tokens, tokens / GENERATED_PER_SECOND, note)
 
 
-@stage("exam", version=1, inputs=(MODEL, "problems"), estimate=_estimate_exam)
+@stage("exam", version=2, inputs=(MODEL, "problems"), estimate=_estimate_exam)
 def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> StageReport:
     """An exam sat by a model: results.jsonl, attempts.jsonl, summary.json."""
     from podium.generate.engine import Engine

@@ -1,8 +1,9 @@
 """Solving: attempts with code, stopping rules, the clock, the vote, the exam."""
 
-from podium.solve.clock import ExamClock
+from podium.solve.clock import Ledger, Pool, PoolClock
 from podium.solve.exam import ExamConfig, ExamSummary, sit_exam
-from podium.solve.policy import Policy, parse_policy
+from podium.solve.policy import Policy
+from podium.solve.policyfile import parse_policy, shipped
 from podium.solve.profile import PROFILES, Profile, get_profile
 from podium.solve.scores import Scores, score_results, table
 from podium.solve.toolloop import attempt
@@ -11,10 +12,12 @@ from podium.solve.vote import WEIGHTS, Vote, ballots, majority, weigh
 __all__ = [
     "PROFILES",
     "WEIGHTS",
-    "ExamClock",
     "ExamConfig",
     "ExamSummary",
+    "Ledger",
     "Policy",
+    "Pool",
+    "PoolClock",
     "Profile",
     "Scores",
     "Vote",
@@ -24,6 +27,7 @@ __all__ = [
     "majority",
     "parse_policy",
     "score_results",
+    "shipped",
     "sit_exam",
     "table",
     "weigh",

@@ -4,6 +4,7 @@ Does not know which engine answers, how stopping is decided or how answers are g
 
 - `exam.json`: what is being sat; a folder with another exam is refused;
 - `results.jsonl`: one ExamResult per finished problem, appended and fsynced: kill -9 loses the problem in flight;
+- `traces.jsonl`: one Trace per finished problem, what the policy was told and did (`podium exam replay`);
 - `attempts.jsonl`, `summary.json`: written when all problems are finished.
 
 Sitting the same exam in the same folder again goes on after the last finished problem, with the same pool.
@@ -25,6 +26,7 @@ from podium.records import (
     ExamResult,
     Journal,
     Problem,
+    drop_torn_line,
     find_repeated,
     read_json,
     read_rows,
@@ -33,12 +35,14 @@ from podium.records import (
     write_text,
 )
 from podium.runlog import RunLog
-from podium.solve.clock import ExamClock
+from podium.solve.clock import Clock, Ledger, drawn, pool
 from podium.solve.confidence import TOP
-from podium.solve.policy import parse_policy
+from podium.solve.policyfile import parse_policy
 from podium.solve.profile import get_profile
 from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
+from podium.solve.stopwatch import exam_time
+from podium.solve.trace import TRACES, Trace, trace_of
 from podium.solve.vote import check_weight
 
 if TYPE_CHECKING:
@@ -48,6 +52,10 @@ Progress = Callable[[ExamResult, int, int], None]
 """Told of every finished problem: (result, finished so far, all problems)."""
 
 
+PAPER_SECONDS = 350.0
+"""Per problem, arXiv 2504.16891 section 6.3.4."""
+
+
 class ExamConfig(BaseModel):
     """How an exam is sat, as a person writes it."""
 
@@ -55,13 +63,14 @@ class ExamConfig(BaseModel):
 
     attempts: int = Field(12, ge=1, description="n: attempts per problem")
     parallel: int | None = Field(None, ge=1, description="attempts at one problem at the same time; default: all n")
-    policy: str = Field("all", description="stopping rule: all, first_k_agree:4, m_of_n:10, paper, or several with +")
+    policy: str = Field("all", description="winner, runner-up, notebook, rules joined by +, or a policy file")
     vote: str = Field("uniform", description="weight of an attempt: uniform, length, logprob, entropy or verifier")
     profile: str = Field("kaggle", description="kaggle, notebook or eval")
     overrides: dict[str, Any] = Field({}, description="fields of the profile to replace")
     budget_seconds: float | Literal["paper"] | None = Field(
         None, description="seconds for the whole exam; 'paper': 350 per problem; none: no clock"
     )
+    fallback: str | None = Field(None, description="the answer where no attempt has boxed one")
     concurrency: int = Field(1, ge=1, description="problems at the same time; only without a clock")
     seed: int = 0
 
@@ -72,11 +81,9 @@ class ExamConfig(BaseModel):
             raise ValueError("a budget is a positive number of seconds")
         return value
 
-    def clock(self, problems: int) -> ExamClock | None:
-        """The exam's clock for this many problems; None when there is no budget."""
-        if self.budget_seconds is None:
-            return None
-        return ExamClock() if self.budget_seconds == "paper" else ExamClock.scaled(self.budget_seconds, problems)
+    def budget(self, problems: int) -> float | None:
+        """Seconds for this many problems; None: no clock."""
+        return PAPER_SECONDS * problems if self.budget_seconds == "paper" else self.budget_seconds
 
 
 class ExamSummary(BaseModel):
@@ -102,8 +109,9 @@ async def sit_exam(
     runlog: RunLog | None = None,
     progress: Progress | None = None,
     sink: ExamSink | None = None,
+    read: Callable[[], float] = exam_time,
 ) -> ExamSummary:
-    """Sit an exam to its end and score it. `sandbox` None: no code is run.
+    """Sit an exam to its end and score it. `sandbox` None: no code is run. `read`: seconds on the clock it is sat by.
 
     Raises:
         InputError: no problems, an id twice, a policy or profile that does not fit, a folder with another exam.
@@ -111,7 +119,7 @@ async def sit_exam(
         SandboxUnavailable, StorageError: as they arise; finished problems are kept.
         asyncio.CancelledError: when cancelled (Ctrl-C); attempts are freed, finished problems are kept.
     """
-    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink)
+    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink, read)
     return await exam.sit()
 
 
@@ -126,6 +134,7 @@ class _Exam:
         runlog: RunLog | None,
         progress: Progress | None,
         sink: ExamSink | None,
+        read: Callable[[], float],
     ) -> None:
         if not problems:
             raise InputError("the exam has no problems", "check the problem source and its filters")
@@ -143,26 +152,31 @@ class _Exam:
         self.runlog = runlog
         self.progress = progress
         self.sink = sink
+        self.read = read
         check_weight(config.vote)
         told = {"entropy": {"top_logprobs": TOP}, "logprob": {"top_logprobs": 1}}.get(config.vote, {})
         self.profile = get_profile(config.profile, **{**told, **config.overrides})
         self.sandbox = sandbox if self.profile.code_calls > 0 else None
         self.policy = parse_policy(config.policy)
         self.policy.check(config.attempts)
-        self.clock = config.clock(len(problems))
+        self.ledger = Ledger(config.budget(len(problems)), len(problems))
+        self.clock: Clock | None = self.policy.clock_for(self.ledger)
         self.done: dict[str, ExamResult] = {}
 
     async def sit(self) -> ExamSummary:
         self._claim_folder()
-        with Journal(self.folder / "results.jsonl", ExamResult) as journal:
-            self._restore()
+        self._restore()
+        with (
+            Journal(self.folder / TRACES, Trace) as traces,
+            Journal(self.folder / "results.jsonl", ExamResult) as results,
+        ):
             resumed = len(self.done)
             if self.runlog is not None:
                 self.runlog.start(
                     "eval_start", problems=len(self.problems), resumed=resumed, **self.config.model_dump(mode="json")
                 )
             try:
-                await self._sit_all(journal)
+                await self._sit_all(results, traces)
             except BaseException as error:
                 status = "aborted" if isinstance(error, PodiumError | asyncio.CancelledError) else "failed"
                 if self.runlog is not None:
@@ -170,13 +184,14 @@ class _Exam:
                 raise
         return self._finish(resumed)
 
-    async def _sit_all(self, journal: Journal) -> None:
+    async def _sit_all(self, results: Journal, traces: Journal) -> None:
         waiting = iter([problem for problem in self.problems if problem.id not in self.done])
 
         async def work() -> None:
             for problem in waiting:
-                result = await self._sit_one(problem)
-                journal.append(result)
+                result, trace = await self._sit_one(problem)
+                traces.append(trace)  # first: a trace without its result is dropped when the exam goes on
+                results.append(result)
                 self.done[problem.id] = result
                 if self.runlog is not None:
                     _log_result(self.runlog, result)
@@ -191,29 +206,32 @@ class _Exam:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _sit_one(self, problem: Problem) -> ExamResult:
-        granted = self.clock.grant() if self.clock else None
+    async def _sit_one(self, problem: Problem) -> tuple[ExamResult, Trace]:
+        plan = self.policy.plan(self.clock, self.ledger, self.config.attempts, self.config.parallel)
         sitting = Sitting(
             problem,
             self.completer,
             self.sandbox,
             self.profile,
             self.policy,
-            attempts=self.config.attempts,
-            parallel=self.config.parallel,
-            seconds=granted,
+            plan,
             seed=self.config.seed,
             vote=self.config.vote,
             sink=self.sink,
+            read=self.read,
         )
         sat = await sitting.hold()
-        result = await asyncio.to_thread(settle, problem, sat)
-        if self.clock is None or granted is None:
-            return result
-        spent = self.clock.spend(sat.used_seconds)
-        return result.model_copy(
-            update={"granted_seconds": granted, "pool_drawn": spent.drawn, "pool_after": spent.pool}
-        )
+        result, verdicts = await asyncio.to_thread(settle, problem, sat, self.config.fallback)
+        trace = trace_of(problem.id, self.completer.name, self.policy.name, sat, verdicts)
+        self.ledger = self.ledger.settled(sat.used_seconds)
+        if self.clock is None or plan.seconds is None:
+            return result, trace
+        columns = {
+            "granted_seconds": plan.seconds,
+            "pool_drawn": drawn(self.clock, sat.used_seconds),
+            "pool_after": pool(self.clock, self.ledger),
+        }
+        return result.model_copy(update=columns), trace
 
     def _claim_folder(self) -> None:
         """Write `exam.json`, or compare with the one that is there."""
@@ -240,16 +258,24 @@ class _Exam:
         )
 
     def _restore(self) -> None:
+        path, traces = self.folder / "results.jsonl", self.folder / TRACES
+        if not path.exists():
+            traces.unlink(missing_ok=True)
+            return
+        drop_torn_line(path)
         known = {problem.id for problem in self.problems}
-        for result in read_rows(self.folder / "results.jsonl", ExamResult):
+        for result in read_rows(path, ExamResult):
             if result.problem.id not in known or result.problem.id in self.done:
                 raise InputError(
                     f"{self.folder / 'results.jsonl'}: {result.problem.id!r} is not of this exam, or there twice",
                     "the file was changed by hand: delete the folder to sit the exam anew",
                 )
             self.done[result.problem.id] = result
-        if self.clock is not None:
-            self.clock.restore(result.used_seconds for result in self.done.values())
+        used = [result.used_seconds for result in self.done.values()]
+        self.ledger = Ledger.after(self.ledger.budget, self.ledger.problems, used)
+        if traces.exists():
+            drop_torn_line(traces)
+            write_rows(traces, [trace for trace in read_rows(traces, Trace) if trace.problem_id in self.done])
 
     def _finish(self, resumed: int) -> ExamSummary:
         results = [self.done[problem.id] for problem in self.problems]

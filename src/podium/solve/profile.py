@@ -47,6 +47,7 @@ class Profile:
     repetition_count: int = 0
     top_logprobs: int = 0  # likeliest tokens told with each: what a vote by entropy is weighed by
     event_tokens: int = 64  # a `tokens` event every so many
+    nudge_tokens: int = 1024  # that an attempt may still write once it was nudged
 
     def sampling(self, seed: int, stop: tuple[str, ...]) -> Sampling:
         return Sampling(

@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podium.errors import PromptTooLong
 from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece
 from podium.grading import extract, find_answer
-from podium.records import Attempt, Event, Maker, Part, Problem, StopReason, Usage
+from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopReason, Usage
 from podium.solve.confidence import Confidence
 from podium.solve.profile import Profile
 
@@ -42,7 +43,7 @@ def fence(shown: str) -> str:
 
 # As in podium.grading.extract: a box opens, an escaped character is skipped, a brace opens or closes.
 _BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
-_UNSETTLED = re.compile(r"\\[a-z]*\s*\Z")  # what more text may still turn into another token
+_UNSETTLED = re.compile(r"\\+[a-z]*\s*\Z")  # what more text may still turn into another token
 
 
 class AnswerWatch:
@@ -57,8 +58,7 @@ class AnswerWatch:
     def push(self, text: str) -> bool:
         """Take more text; True when that completed a box with another answer than the last one."""
         self.text += text
-        unsettled = _UNSETTLED.search(self.text, max(self._looked, len(self.text) - 40))
-        end = unsettled.start() if unsettled else len(self.text)
+        end = self._settled()
         before = self.answer
         for token in _BRACES.finditer(self.text, self._looked, end):
             if token[0] == "}":
@@ -69,6 +69,20 @@ class AnswerWatch:
                 self._open.append(token.start() if token["box"] else -1)
         self._looked = max(self._looked, end)
         return self.answer != before
+
+    def _settled(self) -> int:
+        """How far the text means what it says, whatever follows."""
+        found = _UNSETTLED.search(self.text, max(self._looked, len(self.text) - 40))
+        if found is None:
+            return len(self.text)
+        last = found.start()
+        while last < found.end() and self.text[last + 1 : last + 2] == "\\":
+            last += 1
+        first = last
+        while first > self._looked and self.text[first - 1] == "\\":
+            first -= 1
+        # Of a run of backslashes each second one is escaped by the one before it.
+        return len(self.text) if (last - first) % 2 else last
 
 
 class AttemptRun:
@@ -111,6 +125,15 @@ class AttemptRun:
         self._tier = ""
         self._completion: Completion | None = None
         self._session: Session | None = None
+        self._nudge = ""  # what the model is to be told next
+        self._nudging = False  # told, and going on since
+        self._calling = False  # a block is running
+        self._before = CompletionUsage()  # of the completion before the nudge
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the model has written, as the completer counts them once the attempt is over."""
+        return self._spent.completion_tokens or self._tokens
 
     @property
     def answer(self) -> str | None:
@@ -132,12 +155,45 @@ class AttemptRun:
             sampling = self.profile.sampling(self.seed, stop)
             self._completion = await self._completer.start(self.profile.messages(self.problem), sampling)
             reason = await self._write(self._completion)
+            while self._nudge and self.answer is None:
+                reason = await self._write(await self._ask_again())
+            if self._nudge and reason == "cancelled":
+                reason = "answer"  # it had boxed one in the moment it was interrupted
         except PromptTooLong:
             reason = "length"  # a matter of this problem alone: it is left unanswered
         finally:
             await self._free()
         self._event("end", answer=self.answer, detail=reason)
         return self.record(reason)
+
+    async def nudge(self, text: str) -> None:
+        """Interrupt the writing and tell the model `text` as a further turn of the chat; it goes on from there.
+
+        Nothing happens to an attempt that is over, was told already, or waits for code.
+        """
+        if self._completion is None or self._nudging or self._ended or self._calling:
+            return
+        self._nudge = text
+        await self._completion.cancel()
+
+    async def _ask_again(self) -> Completion:
+        """A completion that sees what was written so far, and the nudge after it."""
+        assert self._completion is not None
+        text, self._nudge, self._nudging = self._nudge, "", True
+        self._before = _sum(self._before, await self._completion.cancel())
+        self._close_stretch()
+        written = "".join(part.text for part in self._parts)
+        self._parts.append(Part(role="tool", text=f"\n{text}\n"))
+        self._event("nudge", detail=text)
+        messages = (
+            *self.profile.messages(self.problem),
+            *([Message(role="assistant", content=written)] if written.strip() else []),
+            Message(role="user", content=text),
+        )
+        sampling = self.profile.sampling(self.seed, (CLOSE_TAG,) if self._sandbox else ())
+        left = max(1, min(self.profile.nudge_tokens, self.profile.max_tokens - self._tokens))
+        self._completion = await self._completer.start(messages, replace(sampling, max_tokens=left))
+        return self._completion
 
     async def _write(self, completion: Completion) -> StopReason:
         refused = False
@@ -148,9 +204,13 @@ class AttemptRun:
                     return "answer"
                 if piece.finish is not None and piece.finish != "stop":
                     return piece.finish
+            if self._nudge:
+                return "cancelled"  # interrupted in the very moment of a stop
             if self._calls < self.profile.code_calls:
                 self._calls += 1
+                self._calling = True
                 shown = await self._call()
+                self._calling = False
             elif self.profile.past_limit == "hint" and not refused:
                 refused = True
                 shown = OVER_LIMIT
@@ -224,7 +284,7 @@ class AttemptRun:
         # Nested, so that a second cancellation while the engine lets go still closes the session.
         try:
             if self._completion is not None:
-                self._spent = await self._completion.cancel()
+                self._spent = _sum(self._before, await self._completion.cancel())
         finally:
             try:
                 if self._session is not None:
@@ -273,6 +333,16 @@ class AttemptRun:
             tier=self._tier,
             signals=self._confidence.signals(),
         )
+
+
+def _sum(before: CompletionUsage, after: CompletionUsage) -> CompletionUsage:
+    return CompletionUsage(
+        prompt_tokens=after.prompt_tokens,
+        completion_tokens=before.completion_tokens + after.completion_tokens,
+        appended_tokens=before.appended_tokens + after.appended_tokens,
+        computed_tokens=before.computed_tokens + after.computed_tokens,
+        logprob_sum=before.logprob_sum + after.logprob_sum,
+    )
 
 
 async def attempt(

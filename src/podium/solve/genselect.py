@@ -1,0 +1,212 @@
+"""GenSelect: a model reads several solutions of one problem and says which is best (arXiv 2504.16891, section 4).
+
+Builds the groups a selector is trained on, asks one, and counts its picks. Does not know who wrote the solutions, how
+they were graded, or which engine selects. Where the paper's text and its released code differ (group sizes), this is
+the code's; see `group_size`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from podium.errors import CompleterError, InputError
+from podium.generate.protocol import Completer, Sampling, complete
+from podium.grading import extract
+from podium.grading.extract import boxes
+from podium.records import ExamResult, Message, Problem, Verdict
+from podium.solve.sitting import attempt_seed
+from podium.solve.vote import Classes, Vote, majority
+
+MOST = 16  # solutions in a group: selection is unstable above 32 (figure 2)
+LONGEST = 3_000  # characters of a summary
+PROMPT_CHARACTERS = 100_000  # of a whole group; larger ones are left out
+GROUPS = 8  # distinct ones per problem
+TRIES = 16
+PROMPT = """You are given a problem and {n} solutions, numbered from 0 to {last}. Decide which one is most likely right.
+Group them by their answers, look for contradictions and mistakes, compare, and end with one line: Judgment: IDX
+
+Problem:
+{problem}
+
+{solutions}"""
+_JUDGMENT = re.compile(r"Judg(?:e)?ment:\s*\**\s*(\d+)", re.IGNORECASE)
+_THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A solution to choose from: what it says after thinking, its answer, and whether that is right (None: unknown)."""
+
+    index: int
+    text: str
+    answer: str
+    right: bool | None = None
+
+
+def candidates_of(result: ExamResult) -> list[Candidate]:
+    """The attempts of an exam's problem that can be shown: those with an answer and one box after their thinking."""
+    found = []
+    for attempt in result.attempts:
+        written = "".join(part.text for part in attempt.parts)
+        text = summary_of(written)
+        if text is not None and attempt.answer is not None:
+            right = None if attempt.verdict is Verdict.UNDECIDED else attempt.verdict is Verdict.CORRECT
+            found.append(Candidate(attempt.index, text, attempt.answer, right))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Candidates in the order in which they are shown."""
+
+    problem: Problem
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        shown = "\n\n".join(f"Solution {place}:\n{each.text}" for place, each in enumerate(self.candidates))
+        n = len(self.candidates)
+        text = PROMPT.format(n=n, last=n - 1, problem=self.problem.text, solutions=shown)
+        return (Message(role="user", content=text),)
+
+    @property
+    def right(self) -> frozenset[int]:
+        """Places of the right ones."""
+        return frozenset(place for place, each in enumerate(self.candidates) if each.right)
+
+
+def summary_of(text: str) -> str | None:
+    """What of a solution is shown: the part after `</think>`, with exactly one box in it; when it is longer than 3,000
+    characters its tail, from a paragraph break on. None: it cannot be shown."""
+    rest = _THOUGHT.sub("", text).strip()
+    if len(boxes(rest)) != 1:
+        return None
+    if len(rest) > LONGEST:
+        tail = rest[-LONGEST:]
+        rest = tail.partition("\n\n")[2].strip() or tail
+    return rest if extract(rest) is not None else None
+
+
+def longest_valid(summaries: Sequence[str], answer: str) -> str | None:
+    """Of several summaries of one solution the longest that keeps its answer (the released code's rule)."""
+    valid = [text for text in summaries if summary_of(text) is not None and extract(text) == answer]
+    return max(valid, key=len, default=None)
+
+
+def group_size(total: int, draw: random.Random) -> int:
+    """Size of a group from `total` candidates: a normal around (total + 2) / 2, cut to 2 … min(16, total), with a sixth
+    of the range as its deviation (released code; the paper's text says uniform)."""
+    high = min(MOST, total)
+    for _ in range(1000):
+        size = round(draw.gauss((total + 2) / 2, (high - 2) / 6))
+        if 2 <= size <= high:
+            return size
+    return high  # so many candidates that the peak lies far beyond the largest group
+
+
+def training_groups(problem: Problem, candidates: Sequence[Candidate], seed: int = 0) -> list[Group]:
+    """Up to 8 distinct groups with at least one right and one wrong candidate each, as the released code makes them.
+
+    At least 4 candidates are needed, one right and one wrong; the right ones are cut down to the number of wrong ones,
+    so that groups are hard. Empty where a problem has no such groups.
+    """
+    draw = random.Random(f"{seed}/{problem.id}")
+    wrong = [each for each in candidates if each.right is False]
+    right = [each for each in candidates if each.right]
+    if not right or not wrong or len(right) + len(wrong) < 4:
+        return []
+    right = draw.sample(right, min(len(right), len(wrong)))
+    groups: dict[frozenset[int], Group] = {}
+    for _ in range(TRIES):
+        if len(groups) == GROUPS:
+            break
+        chosen = [draw.choice(right), draw.choice(wrong)]
+        rest = [each for each in (*right, *wrong) if each not in chosen]
+        size = group_size(len(right) + len(wrong), draw)
+        chosen += draw.sample(rest, min(len(rest), size - 2))
+        draw.shuffle(chosen)
+        group = Group(problem, tuple(chosen))
+        if len(group.messages[0].content) <= PROMPT_CHARACTERS:
+            groups.setdefault(frozenset(each.index for each in chosen), group)
+    return list(groups.values())
+
+
+def read_pick(text: str, size: int) -> int | None:
+    """The place a selector names last; None when it names none, or one that is not there."""
+    found = _JUDGMENT.findall(text)
+    return int(found[-1]) if found and int(found[-1]) < size else None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a selector chose. `picks`: one per repetition that named a candidate, their indices."""
+
+    picks: tuple[int, ...]
+    invalid: int
+    vote: Vote
+
+    @property
+    def answer(self) -> str | None:
+        return self.vote.answer
+
+
+async def select(
+    problem: Problem,
+    candidates: Sequence[Candidate],
+    completer: Completer,
+    *,
+    repeats: int = 8,
+    most: int = MOST,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    classes: Classes | None = None,
+) -> Selection:
+    """Show `most` of the candidates, `repeats` times anew, and take the majority of the picked answers.
+
+    A repetition whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
+
+    Raises:
+        InputError: fewer than one repetition, or groups of fewer than two.
+        CompleterError: every request failed.
+    """
+    if repeats < 1 or most < 2:
+        raise InputError(f"{repeats} repetitions of {most} solutions", "at least one, of at least two solutions")
+    draw = random.Random(f"{seed}/{problem.id}")
+    if len({each.answer for each in candidates}) < 2:
+        return _counted(problem, candidates, [each.index for each in candidates[:1]], 0, classes)
+    groups = []
+    for _ in range(repeats):
+        chosen = draw.sample(list(candidates), min(most, len(candidates)))
+        groups.append(Group(problem, tuple(chosen)))
+    base = sampling or Sampling(max_tokens=2048, temperature=0.7, top_p=0.95)
+
+    async def ask(number: int, group: Group) -> str:
+        seeded = replace(base, seed=attempt_seed(seed, f"select/{problem.id}", number))
+        return await complete(completer, group.messages, seeded)
+
+    said = await asyncio.gather(*(ask(n, group) for n, group in enumerate(groups)), return_exceptions=True)
+    picks: list[int] = []
+    errors: list[BaseException] = []
+    for group, text in zip(groups, said, strict=True):
+        if isinstance(text, CompleterError):
+            errors.append(text)
+        elif isinstance(text, BaseException):
+            raise text
+        elif (place := read_pick(text, len(group.candidates))) is not None:
+            picks.append(group.candidates[place].index)
+    if len(errors) == repeats:
+        raise errors[0]
+    return _counted(problem, candidates, picks, repeats - len(picks), classes)
+
+
+def _counted(
+    problem: Problem, candidates: Sequence[Candidate], picks: list[int], invalid: int, classes: Classes | None
+) -> Selection:
+    answers = {each.index: each.answer for each in candidates}
+    picked = {number: answers[index] for number, index in enumerate(picks)}
+    vote = majority(problem, picked) if classes is None else majority(problem, picked, classes)
+    return Selection(tuple(picks), invalid, vote)

@@ -1,0 +1,131 @@
+"""GenSelect: groups as the released code makes them, and choices by scripts that read what they are shown."""
+
+import random
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium.errors import CompleterError, InputError
+from podium.generate.scripted import ScriptedCompleter
+from podium.records import Problem
+from podium.solve.genselect import (
+    Candidate,
+    group_size,
+    longest_valid,
+    read_pick,
+    select,
+    summary_of,
+    training_groups,
+)
+
+PROBLEM = Problem(id="p", text="What is 3 + 4?", answer="7")
+
+
+def candidates(right: int, wrong: int) -> list[Candidate]:
+    made = [(f"It is \\boxed{{7}}. ({i})", "7", True) for i in range(right)]
+    made += [(f"It is \\boxed{{{i}}}.", str(i), False) for i in range(100, 100 + wrong)]
+    return [Candidate(index, *each) for index, each in enumerate(made)]
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 5))
+def test_groups_are_hard_distinct_and_hold_both_kinds(right, wrong, seed):
+    groups = training_groups(PROBLEM, candidates(right, wrong), seed)
+    if not right or not wrong or right + wrong < 4:
+        assert groups == []
+        return
+    assert 1 <= len(groups) <= 8
+    chosen = [frozenset(each.index for each in group.candidates) for group in groups]
+    assert len(set(chosen)) == len(chosen)
+    assert len(frozenset().union(*chosen) & set(range(right))) <= min(right, wrong)
+    for group in groups:
+        assert 2 <= len(group.candidates) <= 16
+        assert 0 < len(group.right) < len(group.candidates)
+        text = group.messages[0].content
+        assert text.count("Solution ") == len(group.candidates)
+        for place, each in enumerate(group.candidates):
+            assert f"Solution {place}:\n{each.text}" in text
+    assert groups == training_groups(PROBLEM, candidates(right, wrong), seed)
+
+
+@pytest.mark.parametrize("total", [4, 10, 20, 31, 64])
+def test_sizes_follow_the_cut_normal(total):
+    draw = random.Random(0)
+    sizes = [group_size(total, draw) for _ in range(3000)]
+    high = min(16, total)
+    assert set(sizes) <= set(range(2, high + 1))
+    peak = min(high, (total + 2) / 2)
+    assert abs(Counter(sizes).most_common(1)[0][0] - peak) <= 1
+    if total <= 20:  # not cut at the top
+        assert sum(sizes) / len(sizes) == pytest.approx((total + 2) / 2, abs=0.15)
+
+
+def test_what_is_shown_of_a_solution():
+    assert summary_of("<think>\\boxed{1}? no</think>\nIt is \\boxed{7}.") == "It is \\boxed{7}."
+    assert summary_of("It is \\boxed{7} or \\boxed{8}.") is None
+    assert summary_of("I do not know.") is None
+    long = "first\n\n" + "word " * 700 + "\n\nso the answer is \\boxed{7}"
+    shown = summary_of(long)
+    assert shown == "so the answer is \\boxed{7}"
+    assert longest_valid(["\\boxed{7}", "It is \\boxed{7}.", "Surely it is \\boxed{8}."], "7") == "It is \\boxed{7}."
+    assert longest_valid(["nothing"], "7") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("Judgment: 2", 2), ("judgement: 0 … no. Judgment: **1**", 1), ("Judgment: 9", None), ("the second", None)],
+)
+def test_the_last_judgment_counts(text, place):
+    assert read_pick(text, 4) == place
+
+
+def reader(prompt, sampling):
+    """Picks the solution that says 7, where there is one; mumbles one time in four."""
+    if random.Random(sampling.seed).random() < 0.25:
+        yield "Hard to say."
+        return
+    found = re.findall(r"Solution (\d+):\nIt is \\boxed\{(\d+)\}", prompt[-1].content)
+    yield f"Judgment: {next((place for place, answer in found if answer == '7'), 0)}"
+
+
+async def test_a_selector_finds_what_the_vote_does_not():
+    pool = candidates(2, 0) + [
+        Candidate(10 + i, f"It is \\boxed{{{a}}}.", str(a), False) for i, a in enumerate([8] * 5)
+    ]
+    chosen = await select(PROBLEM, pool, ScriptedCompleter("reader", reader), repeats=16, most=7)
+    assert chosen.answer == "7"
+    assert set(chosen.picks) <= {0, 1}
+    assert len(chosen.picks) + chosen.invalid == 16
+    assert 0 < chosen.invalid < 12
+    again = await select(PROBLEM, pool[::1], ScriptedCompleter("reader", reader), repeats=16, most=7)
+    assert again == chosen
+
+
+async def test_nobody_is_asked_where_there_is_nothing_to_choose():
+    def never(prompt, sampling):
+        raise AssertionError
+        yield ""
+
+    completer = ScriptedCompleter("never", never)
+    assert (await select(PROBLEM, [], completer)).answer is None
+    assert (await select(PROBLEM, candidates(3, 0), completer)).answer == "7"
+    with pytest.raises(InputError):
+        await select(PROBLEM, candidates(1, 1), completer, repeats=0)
+
+
+async def test_failed_requests_are_invalid_picks_unless_all_fail():
+    def shaky(prompt, sampling):
+        if sampling.seed % 2:
+            raise OSError("lost")
+        yield "Judgment: 0"
+
+    def gone(prompt, sampling):
+        raise OSError("gone")
+        yield ""
+
+    chosen = await select(PROBLEM, candidates(1, 3), ScriptedCompleter("shaky", shaky), repeats=12)
+    assert 0 < chosen.invalid < 12
+    with pytest.raises(CompleterError):
+        await select(PROBLEM, candidates(1, 3), ScriptedCompleter("gone", gone), repeats=3)
