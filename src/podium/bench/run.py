@@ -1,0 +1,319 @@
+"""Timed runs: data prepared, caches dropped, model built, then the clock, the one trainer and a strict log.
+
+What is in the window and what is not follows the v1.1 rules: making and verifying the dataset and building the model
+are not timed; from the first touch of the data to the evaluation that reaches the target everything is. Every run
+that is launched gets a seed, a log of its own and two lines in the ledger, whatever becomes of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from podium.bench import dataset
+from podium.bench.events import RunEvents, Status
+from podium.bench.ledger import Ledger
+from podium.bench.rules import Division
+from podium.bench.task import Data, Preset, Size, Target, Task
+from podium.bench.twins import Twin, broken
+from podium.errors import InputError, TrainingError, nearest
+from podium.train.trainer import train
+
+# How the two metrics of maskrcnn are called in logs.
+LOG_NAMES = {"box_ap": "BBOX", "mask_ap": "SEGM"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """Who runs, on what, under which rules: what the submission_* lines say."""
+
+    division: Division = "open"
+    org: str = "unnamed"
+    platform: str = "unnamed"
+    status: str = "research"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended. `minutes` is from run_start to run_stop; `quality` the last evaluation; `why` of an abort."""
+
+    log: Path
+    seed: int
+    status: Status = "aborted"
+    minutes: float = float("nan")
+    steps: int = 0
+    quality: dict[str, float] = field(default_factory=dict)
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    why: str = ""
+
+
+def pick_preset(task: Task, size: Size) -> Preset:
+    """Raises InputError: the task has no such size."""
+    if size not in task.presets:
+        raise InputError(f"task {task.key} has no size {size!r}", nearest(size, task.presets))
+    return task.presets[size]
+
+
+def prepared(task: Task, size: Size, source: Path | None = None) -> Path:
+    """The dataset of a task at a size, made now if it is not there; verified against its manifest.
+
+    Raises:
+        InputError: a file does not agree with its checksum; `source` is missing or is no such dataset.
+    """
+    preset = pick_preset(task, size)
+    identity = {"task": task.key, "size": size, "dataset": preset.dataset, "data": _plain(preset.data)}
+    mark = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+    folder = dataset.cache_folder() / f"{task.key}-{size}-{mark}"
+    return dataset.ensure(folder, identity, lambda fresh: task.prepare(preset, source, fresh))
+
+
+def new_seed(taken: set[int]) -> int:
+    """A seed from the system's randomness that no run in the ledger had."""
+    while (seed := secrets.randbelow(2**31)) in taken:
+        pass
+    return seed
+
+
+def run_once(
+    task: Task,
+    size: Size,
+    log: Path,
+    *,
+    seed: int,
+    data: Path,
+    entrant: Entrant | None = None,
+    ledger: Ledger | None = None,
+    device: str = "cpu",
+    twin: Twin | None = None,
+    progress: bool = True,
+) -> Outcome:
+    """One run of `task`, logged in `log`, trained until the target or the last step.
+
+    Args:
+        data: what `prepared` returned.
+        twin: train a negative control instead; the log says so.
+
+    Raises:
+        InputError: `log` exists.
+        KeyboardInterrupt: stopped by the user; the run is on record as aborted.
+    """
+    preset, entrant = pick_preset(task, size), entrant or Entrant()
+    outcome = Outcome(log, seed)
+    facts = {"benchmark": task.key, "size": size, "log": log.name, "seed": seed, "division": entrant.division}
+    if ledger:
+        ledger.append("launched", **facts, dataset=dataset.digest(data), platform=entrant.platform)
+    try:
+        with RunEvents(
+            log,
+            benchmark=task.key,
+            division=entrant.division,
+            org=entrant.org,
+            platform=entrant.platform,
+            status=entrant.status,
+            size=size,
+            target=str(preset.target),
+        ) as events:
+            if twin:
+                events.setting(negative_control=twin)
+            _run(task, preset, events, outcome, data, device, twin, progress)
+    except TrainingError as error:  # a run that diverges is a run that did not converge
+        outcome.why = error.message
+    except BaseException as error:
+        outcome.why = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        if ledger:
+            ledger.append(
+                "ended",
+                **facts,
+                status=outcome.status,
+                minutes=None if outcome.minutes != outcome.minutes else round(outcome.minutes, 5),
+                quality=outcome.quality,
+                why=outcome.why,
+                log_sha256=hashlib.sha256(log.read_bytes()).hexdigest() if log.exists() else "",
+            )
+    return outcome
+
+
+def _run(
+    task: Task,
+    preset: Preset,
+    events: RunEvents,
+    outcome: Outcome,
+    folder: Path,
+    device: str,
+    twin: Twin | None,
+    progress: bool,
+) -> None:
+    seed = outcome.seed
+    config = preset.train.model_copy(update={"seed": seed, "device": device})
+    if twin == "frozen weights":
+        config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"weight_decay": 0.0})})
+    events.seed(seed)
+    events.cache_clear(cleared=True, how=dataset.drop_cached(folder))
+    events.init_start()
+    torch.manual_seed(seed)
+    model = task.build(preset, seed).to(device)
+    events.tensor_initialised(*(name for name, _ in model.named_parameters()))
+    objective = task.objective(preset)
+    events.init_stop()
+
+    events.run_start()
+    started = time.perf_counter()
+    data = task.open(preset, folder, model, seed)
+    events.samples(train=data.train_samples, evaluation=data.eval_samples)
+    events.setting(
+        global_batch_size=preset.batch * config.accumulation,
+        gradient_accumulation_steps=config.accumulation,
+        opt_name=config.optimizer.name,
+        opt_base_learning_rate=config.optimizer.lr,
+        opt_learning_rate_warmup_steps=config.schedule.warmup_steps(config.steps),
+        **preset.settings,
+    )
+    batches = data.batches
+    if twin:
+        objective, batches = broken(objective, batches, twin, seed)
+    window = _Window(events, preset, data, outcome, started)
+    with tempfile.TemporaryDirectory(prefix="podium-bench-") as scratch:
+        train(
+            model,
+            objective,
+            batches,
+            config,
+            scratch,
+            runlog=window,
+            evaluate=data.evaluate,
+            stop=lambda _step, values: preset.target.reached(values),
+            progress=progress,
+        )
+    if outcome.status != "success":
+        outcome.why = f"target not reached in {outcome.steps} steps: {_show(outcome.quality)}, wanted {preset.target}"
+        events.run_stop("aborted", reason=outcome.why)
+
+
+class _Window:
+    """Takes the trainer's events and logs those of the rules; stops the clock with the evaluation that reaches the
+    target, before the trainer tidies up."""
+
+    def __init__(self, events: RunEvents, preset: Preset, data: Data, outcome: Outcome, started: float) -> None:
+        self.events, self.preset, self.data, self.outcome, self.started = events, preset, data, outcome, started
+        self.values: dict[str, float] = {}
+        self.over = False
+
+    def start(self, key: str, value: Any = None, **metadata: Any) -> None:
+        if self.over:
+            return
+        step = metadata.get("step", 0)
+        if key == "block_start":
+            self.events.block_start(int(self.epoch(step)) + 1, self.epoch(self.next_evaluation(step) - step))
+        elif key == "eval_start":
+            self.events.eval_start(self.epoch(step))
+
+    def end(self, key: str, value: Any = None, **metadata: Any) -> None:
+        if self.over:
+            return
+        if key == "block_stop":
+            self.events.block_stop()
+        elif key == "eval_stop":
+            self.evaluated(metadata["step"])
+
+    def point(self, key: str, value: Any = None, **metadata: Any) -> None:
+        if key.startswith("eval_"):
+            self.values[key.removeprefix("eval_")] = value
+
+    def metrics(self, step: int, **values: float) -> None:
+        pass
+
+    def evaluated(self, step: int) -> None:
+        values, self.values, outcome = self.values, {}, self.outcome
+        outcome.quality, outcome.steps = values, step
+        outcome.curve.append((step, values))
+        target: Target = self.preset.target
+        reached = target.reached(values)
+        metrics = [condition.metric for condition in target.conditions]
+        quality = (
+            values[metrics[0]] if len(metrics) == 1 else {LOG_NAMES.get(name, name): values[name] for name in metrics}
+        )
+        self.events.eval_stop(quality, reached=reached)
+        outcome.minutes = (time.perf_counter() - self.started) / 60
+        if reached:
+            self.events.run_stop("success")
+            outcome.status, self.over = "success", True
+
+    def epoch(self, steps: int) -> float:
+        samples = steps * self.preset.batch * self.preset.train.accumulation
+        number = samples if self.preset.epoch == "samples" else samples / self.data.train_samples
+        return int(number) if number == int(number) else round(number, 4)
+
+    def next_evaluation(self, step: int) -> int:
+        every = self.preset.train.evaluate_every or self.preset.train.steps
+        return min(self.preset.train.steps, (step // every + 1) * every)
+
+
+def run_entry(
+    task: Task,
+    size: Size,
+    out: Path,
+    *,
+    runs: int,
+    entrant: Entrant,
+    system: Mapping[str, Any],
+    source: Path | None = None,
+    device: str = "cpu",
+    report: Callable[[int, Outcome], None] = lambda number, outcome: None,
+) -> list[Outcome]:
+    """`runs` runs in launch order, in the folder layout of a submission: `out`/systems/<system>.json and
+    `out`/results/<system>/<benchmark>/result_<i>.txt, and `out`/ledger.jsonl beside them.
+
+    The number of runs is entered in the ledger before the first of them. Numbers go on after those that exist.
+
+    Raises:
+        InputError: closed division at a size other than full (its rules fix data, model and target).
+    """
+    if entrant.division == "closed" and size != "full":
+        raise InputError(
+            f"the closed division has no size {size!r}: its rules fix the dataset, the model and the target",
+            "use --division open, or --size full with the official dataset",
+        )
+    data = prepared(task, size, source)
+    name = str(system.get("system_name") or entrant.platform)
+    results = out / "results" / _file_name(name) / task.key
+    results.mkdir(parents=True, exist_ok=True)
+    (out / "systems").mkdir(exist_ok=True)
+    dataset.write_json(out / "systems" / f"{_file_name(name)}.json", dict(system))
+    ledger = Ledger(out / "ledger.jsonl")
+    ledger.append("declared", benchmark=task.key, size=size, runs=runs, division=entrant.division, platform=name)
+    outcomes = []
+    for number in range(runs):
+        log = results / f"result_{_next_number(results)}.txt"
+        seed = new_seed(ledger.seeds())
+        outcome = run_once(task, size, log, seed=seed, data=data, entrant=entrant, ledger=ledger, device=device)
+        outcomes.append(outcome)
+        report(number, outcome)
+    return outcomes
+
+
+def _next_number(results: Path) -> int:
+    taken = [path.stem.removeprefix("result_") for path in results.glob("result_*.txt")]
+    return max((int(number) for number in taken if number.isdigit()), default=-1) + 1
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _show(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items()) or "no evaluation"

@@ -1,0 +1,105 @@
+"""Image classification: ResNet v1.5, top-1 accuracy.
+
+smoke and small read the handwritten digits that ship with the package (podium/bench/data/README.md): the first 1437
+train, the last 360 evaluate, so that most of those come from writers never seen in training. full reads ImageNet.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from podium.bench.shuffled import Shuffled
+from podium.bench.task import Data, Preset, Samples, Size, at_least
+from podium.models.resnet import ResNet, ResNetConfig
+from podium.train.objective import Loss
+from podium.train.optim import OptimizerConfig
+from podium.train.schedule import ScheduleConfig
+from podium.train.trainer import TrainConfig
+
+HELD_OUT = 360
+
+
+class Classify:
+    """Cross-entropy over images."""
+
+    def __call__(self, model: Any, batch: Samples) -> Loss:
+        (images,), (labels,) = batch.inputs, batch.labels
+        return Loss(F.cross_entropy(model(images).float(), labels, reduction="sum"), batch.count)
+
+    def flops(self, model: Any, batch: Samples) -> float:
+        return 0.0
+
+
+class ResNetTask:
+    key = "resnet"
+    area = "image classification"
+    presets: Mapping[Size, Preset] = {
+        "smoke": Preset(
+            network=ResNetConfig(layers=(1, 1, 1), strides=(1, 2, 2), width=16, classes=10, channels=1, stem="small"),
+            data={"enlarge": 1},
+            batch=64,
+            train=TrainConfig(
+                steps=22 * 20,
+                optimizer=OptimizerConfig(name="sgd", lr=0.1, momentum=0.9, weight_decay=5e-4),
+                schedule=ScheduleConfig(name="linear", warmup=22),
+                clip=0,
+                guard_sigmas=0,
+                evaluate_every=22,
+            ),
+            target=at_least("accuracy", 0.95),
+            dataset="UCI digits, 8 x 8",
+        ),
+    }
+
+    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+        packed = files("podium.bench.data").joinpath("digits.csv.gz").read_bytes()
+        table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",", dtype=np.uint8)
+        np.savez(folder / "digits.npz", images=table[:, :64].reshape(-1, 8, 8), labels=table[:, 64])
+
+    def build(self, preset: Preset, seed: int) -> ResNet:
+        return ResNet(preset.network).initialise(seed)
+
+    def objective(self, preset: Preset) -> Classify:
+        return Classify()
+
+    def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
+        with np.load(folder / "digits.npz") as stored:
+            images = torch.from_numpy(stored["images"]).float()[:, None] / 8 - 1
+            labels = torch.from_numpy(stored["labels"]).long()
+        enlarge = preset.data["enlarge"]
+        train, held_out = images[:-HELD_OUT], images[-HELD_OUT:]
+        pad = 1
+
+        def make(chosen: Tensor, generator: torch.Generator) -> Samples:
+            # Shifts by up to one pixel of the original.
+            padded = F.pad(train[chosen], (pad,) * 4, value=-1.0)
+            down, right = torch.randint(0, 2 * pad + 1, (2, len(chosen)), generator=generator)
+            rows = (down[:, None] + torch.arange(8))[:, :, None]
+            columns = (right[:, None] + torch.arange(8))[:, None, :]
+            shifted = padded[torch.arange(len(chosen))[:, None, None], 0, rows, columns][:, None]
+            return Samples((_enlarge(shifted, enlarge),), (labels[:-HELD_OUT][chosen],), "images")
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            device = next(model.parameters()).device
+            right = 0
+            for part, truth in zip(held_out.split(180), labels[-HELD_OUT:].split(180), strict=True):
+                right += int((model(_enlarge(part, enlarge).to(device)).argmax(-1).cpu() == truth).sum())
+            return {"accuracy": right / HELD_OUT}
+
+        return Data(Shuffled(len(train), preset.batch, seed, make), evaluate, len(train), HELD_OUT)
+
+
+def _enlarge(images: Tensor, factor: int) -> Tensor:
+    return images if factor == 1 else F.interpolate(images, scale_factor=factor, mode="bilinear")
+
+
+TASK = ResNetTask()
