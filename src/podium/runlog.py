@@ -24,52 +24,71 @@ PREFIX = ":::MLLOG"
 SPELT = ":::\\u004dLLOG"  # the same JSON string
 
 
+class EventFile:
+    """Appends `:::MLLOG` lines to one file, whole lines only, so that a killed writer leaves nothing torn behind."""
+
+    def __init__(self, path: Path | str, namespace: str = "") -> None:
+        self.path = Path(path)
+        self.namespace = namespace
+        with storage_errors(self.path, "opening the run log"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            drop_torn_line(self.path)
+            # Line-buffered: a killed run leaves whole lines.
+            self._file = open(self.path, "a", buffering=1)  # noqa: SIM115
+
+    def event(self, kind: str, key: str, value: Any, metadata: dict[str, Any], *, depth: int = 1) -> None:
+        """One line. `depth` counts the frames between the code that the event is about and this call."""
+        line = {
+            "namespace": self.namespace,
+            "time_ms": int(time.time() * 1000),
+            "event_type": kind,
+            "key": key,
+            "value": value,
+            "metadata": {**_caller(depth + 1), **metadata},
+        }
+        with storage_errors(self.path, "appending"):
+            # Readers cut a line at the last prefix they find, so a text that holds it is spelt differently.
+            self._file.write(f"{PREFIX} {json.dumps(line).replace(PREFIX, SPELT)}\n")
+
+    def close(self) -> None:
+        with storage_errors(self.path, "closing the run log"):
+            self._file.close()
+
+
+def _caller(depth: int) -> dict[str, Any]:
+    frame = inspect.currentframe()
+    for _ in range(depth):
+        frame = frame.f_back if frame else None
+    return {"file": Path(frame.f_code.co_filename).name, "lineno": frame.f_lineno} if frame else {}
+
+
 class RunLog:
     """Writes `folder/run.log` and `folder/metrics.jsonl`; both are appended to, so that a resumed run keeps one log."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        self._events = EventFile(self.folder / "run.log")
         with storage_errors(self.folder, "opening the run log"):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for name in ("run.log", "metrics.jsonl"):
-                drop_torn_line(self.folder / name)
-            # Line-buffered: a killed run leaves whole lines.
-            self._events = open(self.folder / "run.log", "a", buffering=1)  # noqa: SIM115
+            drop_torn_line(self.folder / "metrics.jsonl")
             self._metrics = open(self.folder / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
 
     def point(self, key: str, value: Any = None, **metadata: Any) -> None:
-        self._event("POINT_IN_TIME", key, value, metadata)
+        self._events.event("POINT_IN_TIME", key, value, metadata, depth=2)
 
     def start(self, key: str, value: Any = None, **metadata: Any) -> None:
-        self._event("INTERVAL_START", key, value, metadata)
+        self._events.event("INTERVAL_START", key, value, metadata, depth=2)
 
     def end(self, key: str, value: Any = None, **metadata: Any) -> None:
-        self._event("INTERVAL_END", key, value, metadata)
+        self._events.event("INTERVAL_END", key, value, metadata, depth=2)
 
     def metrics(self, step: int, **values: float) -> None:
         """One line of the curves: step and any named numbers."""
         with storage_errors(self.folder / "metrics.jsonl", "appending"):
             self._metrics.write(json.dumps({"time": round(time.time(), 3), "step": step, **values}) + "\n")
 
-    def _event(self, kind: str, key: str, value: Any, metadata: dict[str, Any]) -> None:
-        frame = inspect.currentframe()
-        caller = frame.f_back.f_back if frame and frame.f_back else None
-        where = {"file": Path(caller.f_code.co_filename).name, "lineno": caller.f_lineno} if caller else {}
-        line = {
-            "namespace": "",
-            "time_ms": int(time.time() * 1000),
-            "event_type": kind,
-            "key": key,
-            "value": value,
-            "metadata": {**where, **metadata},
-        }
-        with storage_errors(self.folder / "run.log", "appending"):
-            # Readers cut a line at the last prefix they find, so a text that holds it is spelt differently.
-            self._events.write(f"{PREFIX} {json.dumps(line).replace(PREFIX, SPELT)}\n")
-
     def close(self) -> None:
+        self._events.close()
         with storage_errors(self.folder, "closing the run log"):
-            self._events.close()
             self._metrics.close()
 
     def __enter__(self) -> RunLog:

@@ -1,0 +1,254 @@
+"""The rules of a benchmark round as data: what a run must log, how many runs make an entry, which values are pinned.
+
+A rule set is one YAML file in `rulesets/`, versioned and never evaluated as code: every word in it is a field of the
+models below. Knows nothing of files that are judged; podium.bench.check does the judging.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from podium.errors import InputError, nearest
+
+Level = Literal["error", "warning"]
+Division = Literal["closed", "open"]
+DEFAULT_RULESET = "1.1.0"
+TOLERANCE = 1e-5  # of "is a whole multiple", as in mlcommons/logging
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Condition(_Data):
+    """What a value must be; every field that is set must hold."""
+
+    equals: Any = None
+    one_of: tuple[Any, ...] = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    integer: bool = False
+    nonempty: bool = False
+    multiple_of: float | None = None
+    power_of_two_times: float | None = None
+    length: int | None = None
+    items: tuple[Condition, ...] = ()
+    fields: dict[str, Condition] = {}
+
+    def fault(self, value: Any) -> str:
+        """Why `value` does not hold, in a few words; empty when it does. Total: any JSON value may be given."""
+        if self.equals is not None and not _same(value, self.equals):
+            return f"must be {self.equals}"
+        if self.one_of and not any(_same(value, one) for one in self.one_of):
+            return "must be one of " + ", ".join(map(str, self.one_of))
+        if self.nonempty and value in ("", None):
+            return "must not be empty"
+        if self.length is not None and not (isinstance(value, list) and len(value) == self.length):
+            return f"must be a list of {self.length}"
+        if self.items:
+            if not isinstance(value, list) or len(value) < len(self.items):
+                return f"must be a list of {len(self.items)}"
+            for position, (condition, item) in enumerate(zip(self.items, value, strict=False)):
+                if why := condition.fault(item):
+                    return f"item {position} {why}"
+        for name, condition in self.fields.items():
+            if not isinstance(value, Mapping) or name not in value:
+                return f"must have {name}"
+            if why := condition.fault(value[name]):
+                return f"{name} {why}"
+        return self._number_fault(value)
+
+    def _number_fault(self, value: Any) -> str:
+        bounds = [
+            (self.at_least, "at least", lambda x, y: x >= y),
+            (self.above, "above", lambda x, y: x > y),
+            (self.at_most, "at most", lambda x, y: x <= y),
+            (self.below, "below", lambda x, y: x < y),
+        ]
+        wants_number = self.integer or any(bound is not None for bound, *_ in bounds)
+        if not wants_number and self.multiple_of is None and self.power_of_two_times is None:
+            return ""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return "must be a number"
+        for bound, words, holds in bounds:
+            if bound is not None and not holds(value, bound):
+                return f"must be {words} {bound:g}"
+        if self.integer and not isinstance(value, int):
+            return "must be a whole number"
+        if self.multiple_of is not None and not _whole(value, self.multiple_of):
+            return f"must be a multiple of {self.multiple_of:g}"
+        if self.power_of_two_times is not None and not _power_of_two(value, self.power_of_two_times):
+            return f"must be {self.power_of_two_times:g} times a power of two"
+        return ""
+
+    def holds(self, value: Any) -> bool:
+        return not self.fault(value)
+
+    def words(self) -> str:
+        """The condition as a reader sees it: `>= 0.759, < 1`."""
+        parts = [f"{name} {condition.words()}" for name, condition in self.fields.items()]
+        signs = ((">=", self.at_least), (">", self.above), ("<=", self.at_most), ("<", self.below))
+        parts += [f"{sign} {bound:g}" for sign, bound in signs if bound is not None]
+        return ", ".join(parts)
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    # True is no 1 here: a flag logged where a number belongs is a mistake worth a word.
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+
+
+def _whole(value: float, unit: float) -> bool:
+    ratio = value / unit
+    return math.isfinite(ratio) and abs(round(ratio) - ratio) < TOLERANCE
+
+
+def _power_of_two(value: float, unit: float) -> bool:
+    return value > 0 and math.isfinite(value) and _whole(math.log2(value / unit), 1.0)
+
+
+class Within(_Data):
+    since: str
+    minutes: float
+
+
+class KeyRule(_Data):
+    """What is asked of one key of the log.
+
+    `or`: the count may be met by these keys instead. `after`: keys that must have occurred, `before`: keys that must
+    not have. `when`: the rule counts only if these keys have such values.
+    """
+
+    key: str
+    count: Literal["exactly_one", "at_least_one", "any"] = "any"
+    alternatives: tuple[str, ...] = Field(default=(), alias="or")
+    value: Condition = Condition()
+    metadata: dict[str, Condition] = {}
+    after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    within: Within | None = None
+    when: dict[str, Condition] = {}
+    level: Level = "error"
+
+
+class Initialisation(_Data):
+    rule_minutes: float
+    checked_minutes: float
+
+
+class ReferenceTest(_Data):
+    significance: float
+
+
+class DivisionRules(_Data):
+    seeds: bool
+    reference_convergence: bool
+    events: tuple[KeyRule, ...] = ()
+
+
+class OptimizerEntry(_Data):
+    """A row of the table of allowed optimisers: another implementation needs its equation and a proof of equality."""
+
+    name: str
+    implementations: tuple[str, ...]
+
+
+class BenchmarkRules(_Data):
+    """One benchmark. `target` is asked of some evaluation of a closed run, `open_target` of an open one."""
+
+    area: str
+    dataset: str
+    model: str
+    runs: int
+    drop: int
+    may_fail: int
+    metric: str
+    target: Condition
+    open_target: Condition
+    epoch_unit: str
+    evaluation: str
+    reference_convergence: bool = True
+    optimizers: tuple[OptimizerEntry, ...]
+    events: tuple[KeyRule, ...] = ()
+    closed: tuple[KeyRule, ...] = ()
+    closed_by_optimizer: dict[str, tuple[KeyRule, ...]] = {}
+
+    @property
+    def direction(self) -> Literal["max", "min"]:
+        return "min" if self.target.at_most is not None else "max"
+
+
+class Ruleset(_Data):
+    version: str
+    usage: str
+    round: str
+    initialisation: Initialisation
+    reference_convergence: ReferenceTest
+    events: tuple[KeyRule, ...]
+    divisions: dict[str, DivisionRules]
+    benchmarks: dict[str, BenchmarkRules]
+
+    def benchmark(self, name: str) -> BenchmarkRules:
+        """Raises InputError for a name the round does not have."""
+        if name not in self.benchmarks:
+            raise InputError(f"benchmark {name!r} is not in rule set {self.version}", nearest(name, self.benchmarks))
+        return self.benchmarks[name]
+
+    def key_rules(self, benchmark: str, division: str, optimizer: str | None = None) -> list[KeyRule]:
+        """Every rule that a log of this benchmark and division is held to, the special one in place of the common."""
+        rules = self.benchmark(benchmark)
+        layers = [self.events, self.divisions[division].events, rules.events]
+        if division == "closed":
+            layers += [rules.closed, rules.closed_by_optimizer.get(optimizer or "", ())]
+        chosen: dict[str, list[KeyRule]] = {}
+        for layer in layers:
+            for key in {rule.key for rule in layer}:
+                chosen[key] = [rule for rule in layer if rule.key == key]
+        return [rule for rules_of_key in chosen.values() for rule in rules_of_key]
+
+    def target(self, benchmark: str, division: str) -> Condition:
+        rules = self.benchmark(benchmark)
+        return rules.target if division == "closed" else rules.open_target
+
+
+def ruleset_versions() -> list[str]:
+    """Versions that are shipped, oldest first."""
+    names = [entry.name for entry in files("podium.bench").joinpath("rulesets").iterdir()]
+    return sorted(name[len("training-") : -len(".yaml")] for name in names if name.startswith("training-"))
+
+
+@lru_cache
+def load_ruleset(version: str = DEFAULT_RULESET) -> Ruleset:
+    """The rule set of a version such as 1.1.0.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if version not in ruleset_versions():
+        raise InputError(f"rule set {version!r} is unknown", nearest(version, ruleset_versions()))
+    text = files("podium.bench").joinpath("rulesets", f"training-{version}.yaml").read_text(encoding="utf-8")
+    return parse_ruleset(text)
+
+
+def parse_ruleset(text: str) -> Ruleset:
+    """A rule set from YAML text.
+
+    Raises:
+        InputError: not YAML, or a word that no rule knows.
+    """
+    try:
+        return Ruleset.model_validate(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise InputError(f"rule set: not YAML ({error})", "see rulesets/training-1.1.0.yaml for the form") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"rule set: {field}: {first['msg']}", "see podium.bench.rules for the words") from error
