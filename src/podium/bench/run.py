@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -21,11 +20,12 @@ import torch
 
 from podium.bench import dataset
 from podium.bench.events import RunEvents, Status
-from podium.bench.ledger import Ledger
-from podium.bench.rules import Division
+from podium.bench.ledger import FILE, Launch, Ledger
+from podium.bench.rules import DEFAULT_RULESET, Division
 from podium.bench.task import Data, Preset, Size, Target, Task
 from podium.bench.twins import Twin, broken
 from podium.errors import InputError, TrainingError, nearest
+from podium.records import storage_errors, write_json
 from podium.train.trainer import train
 
 # How the two metrics of maskrcnn are called in logs.
@@ -76,13 +76,6 @@ def prepared(task: Task, size: Size, source: Path | None = None) -> Path:
     return dataset.ensure(folder, identity, lambda fresh: task.prepare(preset, source, fresh))
 
 
-def new_seed(taken: set[int]) -> int:
-    """A seed from the system's randomness that no run in the ledger had."""
-    while (seed := secrets.randbelow(2**31)) in taken:
-        pass
-    return seed
-
-
 def run_once(
     task: Task,
     size: Size,
@@ -91,7 +84,7 @@ def run_once(
     seed: int,
     data: Path,
     entrant: Entrant | None = None,
-    ledger: Ledger | None = None,
+    launch: Launch | None = None,
     device: str = "cpu",
     twin: Twin | None = None,
     progress: bool = True,
@@ -100,6 +93,7 @@ def run_once(
 
     Args:
         data: what `prepared` returned.
+        launch: its entry in the ledger, which the log names.
         twin: train a negative control instead; the log says so.
 
     Raises:
@@ -108,9 +102,6 @@ def run_once(
     """
     preset, entrant = pick_preset(task, size), entrant or Entrant()
     outcome = Outcome(log, seed)
-    facts = {"benchmark": task.key, "size": size, "log": log.name, "seed": seed, "division": entrant.division}
-    if ledger:
-        ledger.append("launched", **facts, dataset=dataset.digest(data), platform=entrant.platform)
     try:
         with RunEvents(
             log,
@@ -122,25 +113,17 @@ def run_once(
             size=size,
             target=str(preset.target),
         ) as events:
+            if launch:
+                events.setting(ledger_entry=launch.hash)
             if twin:
                 events.setting(negative_control=twin)
+            events.setting(dataset=preset.dataset, dataset_sha256=dataset.digest(data))
             _run(task, preset, events, outcome, data, device, twin, progress)
     except TrainingError as error:  # a run that diverges is a run that did not converge
         outcome.why = error.message
     except BaseException as error:
         outcome.why = f"{type(error).__name__}: {error}"
         raise
-    finally:
-        if ledger:
-            ledger.append(
-                "ended",
-                **facts,
-                status=outcome.status,
-                minutes=None if outcome.minutes != outcome.minutes else round(outcome.minutes, 5),
-                quality=outcome.quality,
-                why=outcome.why,
-                log_sha256=hashlib.sha256(log.read_bytes()).hexdigest() if log.exists() else "",
-            )
     return outcome
 
 
@@ -274,7 +257,7 @@ def run_entry(
     """`runs` runs in launch order, in the folder layout of a submission: `out`/systems/<system>.json and
     `out`/results/<system>/<benchmark>/result_<i>.txt, and `out`/ledger.jsonl beside them.
 
-    The number of runs is entered in the ledger before the first of them. Numbers go on after those that exist.
+    The number of runs is declared in the ledger before the first of them, every run before it starts.
 
     Raises:
         InputError: closed division at a size other than full (its rules fix data, model and target).
@@ -285,26 +268,29 @@ def run_entry(
             "use --division open, or --size full with the official dataset",
         )
     data = prepared(task, size, source)
-    name = str(system.get("system_name") or entrant.platform)
-    results = out / "results" / _file_name(name) / task.key
-    results.mkdir(parents=True, exist_ok=True)
-    (out / "systems").mkdir(exist_ok=True)
-    dataset.write_json(out / "systems" / f"{_file_name(name)}.json", dict(system))
-    ledger = Ledger(out / "ledger.jsonl")
-    ledger.append("declared", benchmark=task.key, size=size, runs=runs, division=entrant.division, platform=name)
+    name = _file_name(str(system.get("system_name") or entrant.platform))
+    results = out / "results" / name / task.key
+    with storage_errors(out, "making the folder of results"):
+        results.mkdir(parents=True, exist_ok=True)
+        (out / "systems").mkdir(exist_ok=True)
+    write_json(out / "systems" / f"{name}.json", dict(system))
+    ledger = Ledger(out / FILE)
+    declared = ledger.declare(
+        benchmark=task.key, system=name, division=entrant.division, size=size, ruleset=DEFAULT_RULESET, runs=runs
+    )
     outcomes = []
-    for number in range(runs):
-        log = results / f"result_{_next_number(results)}.txt"
-        seed = new_seed(ledger.seeds())
-        outcome = run_once(task, size, log, seed=seed, data=data, entrant=entrant, ledger=ledger, device=device)
+    for _ in range(runs):
+        launch = ledger.launch(declared, results)
+        outcome = Outcome(launch.log, launch.seed)
+        try:
+            outcome = run_once(
+                task, size, launch.log, seed=launch.seed, data=data, entrant=entrant, launch=launch, device=device
+            )
+        finally:
+            ledger.end(launch, status=outcome.status, minutes=outcome.minutes)
         outcomes.append(outcome)
-        report(number, outcome)
+        report(launch.number, outcome)
     return outcomes
-
-
-def _next_number(results: Path) -> int:
-    taken = [path.stem.removeprefix("result_") for path in results.glob("result_*.txt")]
-    return max((int(number) for number in taken if number.isdigit()), default=-1) + 1
 
 
 def _file_name(name: str) -> str:
