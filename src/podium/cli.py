@@ -45,10 +45,29 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class BenchCommands(TyperGroup):
+    """The commands of `podium bench`, which the room defines itself and nothing else needs to load."""
+
+    def _room(self) -> Any:
+        from podium.bench.command import app as bench
+
+        return typer.main.get_command(bench)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self._room().commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._room().commands.get(cmd_name)
+
+
+bench_app = typer.Typer(
+    cls=BenchCommands, help="Time to quality under fixed rules: run, check, score, compare.", no_args_is_help=True
+)
+app.add_typer(bench_app, name="bench")
 sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
-bench_app = typer.Typer(help="Time to quality under fixed rules (MLPerf-style, unverified).", no_args_is_help=True)
-app.add_typer(bench_app, name="bench")
 
 
 def show_version(wanted: bool) -> None:
@@ -340,39 +359,6 @@ def sandbox_run(
     from podium.sandbox.show import show_run
 
     raise typer.Exit(show_run(file, profile, json_))
-
-
-@bench_app.command("run")
-def bench_run(
-    task: Annotated[str, typer.Argument(help="resnet, unet3d, ssd, maskrcnn, rnnt, bert, dlrm or minigo.")],
-    size: Annotated[str, typer.Option(help="smoke (minutes, any machine), small (one GPU) or full.")] = "smoke",
-    runs: Annotated[int, typer.Option(min=1, help="How many runs are declared and made.")] = 1,
-    division: Annotated[str, typer.Option(help="open, or closed (full size only).")] = "open",
-    system: Annotated[Path | None, typer.Option(help="System description, a JSON file.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of systems/, results/ and the ledger.")] = Path("bench"),
-    data: Annotated[Path | None, typer.Option(help="The official dataset (full size).")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-) -> None:
-    """Train a task until its target, timed and logged. Exit code 1 when a run did not reach it.
-
-    Example: podium bench run resnet --size smoke --runs 5
-    """
-    from podium.bench.command import bench_run as run_it
-
-    raise typer.Exit(
-        run_it(task, size=size, runs=runs, division=division, system=system, out=out, data=data, device=device)
-    )
-
-
-@bench_app.command("tasks")
-def bench_tasks() -> None:
-    """List the tasks, their sizes and targets.
-
-    Example: podium bench tasks
-    """
-    from podium.bench.command import list_tasks
-
-    list_tasks()
 
 
 main = app

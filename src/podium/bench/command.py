@@ -1,150 +1,122 @@
-"""What `podium bench run` does and prints. Knows the console; running is podium.bench.run's."""
+"""`podium bench …`: one thin function per command. Imports its rooms inside the commands."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from podium.bench.ledger import FILE, Ledger
-from podium.bench.rules import Division
-from podium.bench.run import Entrant, Outcome, pick_preset, run_entry
-from podium.bench.task import SIZES
-from podium.bench.tasks import KEYS, find_task
-from podium.errors import InputError, nearest
-from podium.records import read_json
-from podium.runlog import system_description
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+RulesetOption = Annotated[str | None, typer.Option("--ruleset", help="Rule set to judge by (default: the log's own).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text; one object per folder and line.")]
 
 
-def bench_run(
-    key: str,
-    *,
-    size: str,
-    runs: int,
-    division: str,
-    system: Path | None,
-    out: Path,
-    data: Path | None,
-    device: str,
-) -> int:
-    """Run a task and show what came out; exit code 0 when every run reached the target, 1 otherwise.
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Folder of result_<i>.txt, or any folder above such folders.")],
+    ruleset: RulesetOption = None,
+    borrowed_from: Annotated[
+        Path | None, typer.Option(help="Folder of the logs whose hyper-parameters this entry borrowed.")
+    ] = None,
+    original: Annotated[Path | None, typer.Option(help="Folder of this entry's logs before it borrowed.")] = None,
+    head: Annotated[str | None, typer.Option(help="Hash that the ledger is known to have had once.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Judge logs by the rules: one line per rule, with file and line. Exit code 1 when a rule is broken.
 
-    Raises:
-        InputError: unknown task, size, division or device; unusable system file or data.
+    Example: podium bench check results/ipu-pod16-TF1/resnet
     """
-    console = Console()
-    task = find_task(key)
-    chosen_size = _one_of(size, SIZES, "size")
-    chosen_division = _one_of(division, get_args(Division), "division")
-    _check_device(device)
-    preset = pick_preset(task, chosen_size)
-    described = read_system(system) if system else guessed_system(device)
-    entrant = Entrant(
-        division=chosen_division,
-        org=str(described.get("submitter") or "unnamed"),
-        platform=str(described.get("system_name") or "unnamed"),
-        status=_status(str(described.get("status", ""))),
+    from podium.bench.command_check import check_command
+
+    passed = check_command(
+        folder, ruleset=ruleset, borrowed_from=borrowed_from, original=original, head=head, as_json=json_
     )
-    console.print(f"{task.area}: {preset.dataset}, target {preset.target}")
-
-    def report(number: int, outcome: Outcome) -> None:
-        quality = "  ".join(f"{name} {value:.4f}" for name, value in outcome.quality.items())
-        end = f"{outcome.minutes:.3f} min" if outcome.status == "success" else f"aborted: {outcome.why}"
-        console.print(f"run {number}/{runs}  seed {outcome.seed}  {quality}  {end}", highlight=False)
-
-    outcomes = run_entry(
-        task,
-        chosen_size,
-        out,
-        runs=runs,
-        entrant=entrant,
-        system=described,
-        source=data,
-        device=device,
-        report=report,
-    )
-    _show(console, outcomes, Ledger(out / FILE).head())
-    return 0 if all(outcome.status == "success" for outcome in outcomes) else 1
+    raise typer.Exit(0 if passed else 1)
 
 
-def list_tasks() -> None:
-    """Print the eight tasks with the targets of their sizes."""
-    table = Table("task", "area", "size", "data", "target", box=None)
-    for key in KEYS:
-        task = find_task(key)
-        for number, (size, preset) in enumerate(task.presets.items()):
-            first = (key, task.area) if number == 0 else ("", "")
-            table.add_row(*first, size, preset.dataset, str(preset.target))
-    Console().print(table)
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(help="Folder of result_<i>.txt, or any folder above such folders.")],
+    ruleset: RulesetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Score runs: olympic mean, median, bootstrap interval. Exit code 1 when the rules give no score.
 
-
-def read_system(path: Path) -> dict[str, Any]:
-    """A system description (the JSON file of a submission).
-
-    Raises:
-        InputError: the file is missing or no JSON object.
+    Example: podium bench score results/ipu-pod16-TF1/resnet --json
     """
-    described = read_json(path)
-    if not isinstance(described, dict):
-        raise InputError(f"{path}: not a JSON object", "write one with `podium bench init`")
-    return described
+    from podium.bench.command_check import score_command
+
+    raise typer.Exit(0 if score_command(folder, ruleset=ruleset, as_json=json_) else 1)
 
 
-def guessed_system(device: str) -> dict[str, Any]:
-    """What can be said of this machine without being told, by the keys of a system description, all as text."""
-    machine = system_description()
-    accelerators = machine["accelerators"] if device != "cpu" else []
-    return {
-        "submitter": "unnamed",
-        "division": "open",
-        "status": "research",
-        "system_name": machine["host"] or "unnamed",
-        "number_of_nodes": "1",
-        "host_processors_per_node": "1",
-        "host_processor_model_name": machine["cpu"],
-        "host_processor_vcpu_count": str(machine["cores"]),
-        "host_memory_capacity": f"{machine['memory_bytes'] / 2**30:.0f} GiB",
-        "accelerators_per_node": str(len(accelerators)),
-        "accelerator_model_name": accelerators[0]["name"] if accelerators else "",
-        "framework": f"PyTorch {machine['versions']['torch']}",
-        "operating_system": machine["platform"],
-        "other_software_stack": f"Python {machine['python']}, podium {machine['versions']['podium']}",
-    }
+@app.command()
+def board(
+    own: Annotated[list[Path] | None, typer.Argument(help="Folders of your own runs, shown beside the round.")] = None,
+    round_: Annotated[str, typer.Option("--round", help="Which published round.")] = "v1.1",
+    against: Annotated[str | None, typer.Option(help="Round to compare with (default: the one before).")] = None,
+    task: Annotated[str | None, typer.Option(help="One task only.")] = None,
+    division: Annotated[str | None, typer.Option(help="closed or open (default: both, never in one list).")] = None,
+    max_nodes: Annotated[int, typer.Option(min=1, help="A single machine has at most so many nodes.")] = 1,
+    max_accelerators: Annotated[int, typer.Option(min=0, help="... and at most so many accelerators.")] = 16,
+    availability: Annotated[
+        str, typer.Option(help="Classes that are ranked, by commas.")
+    ] = "available,cloud,preview,research",
+    top: Annotated[int, typer.Option(min=1, help="Entries shown per list.")] = 3,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained page here.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show the scoreboard of a published round, what changed since the one before, and your own runs beside it.
+
+    Example: podium bench board runs/bench --html scoreboard.html
+    """
+    from podium.bench.command_board import board_command
+
+    board_command(
+        own or [],
+        round_=round_,
+        against=against,
+        task=task,
+        division=division,
+        max_nodes=max_nodes,
+        max_accelerators=max_accelerators,
+        availability=availability,
+        top=top,
+        html=html,
+        as_json=json_,
+    )
 
 
-def _show(console: Console, outcomes: list[Outcome], head: str) -> None:
-    converged = sorted(outcome.minutes for outcome in outcomes if outcome.status == "success")
-    if converged:
-        console.print(
-            f"{len(converged)} of {len(outcomes)} runs reached the target; minutes {converged[0]:.3f} to "
-            f"{converged[-1]:.3f}. MLPerf-style, unverified.",
-            highlight=False,
-        )
-    console.print(f"logs: {outcomes[0].log.parent}", highlight=False, soft_wrap=True)
-    console.print(f"ledger: {head} (keep this: it proves what was launched)", highlight=False, soft_wrap=True)
+@app.command("run")
+def run(
+    task: Annotated[str, typer.Argument(help="resnet, unet3d, ssd, maskrcnn, rnnt, bert, dlrm or minigo.")],
+    size: Annotated[str, typer.Option(help="smoke (minutes, any machine), small (one GPU) or full.")] = "smoke",
+    runs: Annotated[int, typer.Option(min=1, help="How many runs are declared and made.")] = 1,
+    division: Annotated[str, typer.Option(help="open, or closed (full size only).")] = "open",
+    system: Annotated[Path | None, typer.Option(help="System description, a JSON file.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of systems/, results/ and the ledger.")] = Path("bench"),
+    data: Annotated[Path | None, typer.Option(help="The official dataset (full size).")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a task until its target, timed and logged. Exit code 1 when a run did not reach it.
+
+    Example: podium bench run resnet --size smoke --runs 5
+    """
+    from podium.bench.command_run import run_command
+
+    reached = run_command(
+        task, size=size, runs=runs, division=division, system=system, out=out, data=data, device=device
+    )
+    raise typer.Exit(0 if reached else 1)
 
 
-def _one_of(value: str, known: tuple[Any, ...], what: str) -> Any:
-    if value not in known:
-        raise InputError(f"{what} {value!r} is not known", nearest(value, known))
-    return value
+@app.command("tasks")
+def tasks() -> None:
+    """List the tasks, their sizes and targets.
 
+    Example: podium bench tasks
+    """
+    from podium.bench.command_run import list_tasks
 
-def _status(described: str) -> str:
-    """The word of submission_status for the longer ones of system descriptions ("Available on-premise")."""
-    words: Mapping[str, str] = {"cloud": "cloud", "prem": "onprem", "preview": "preview"}
-    return next((status for part, status in words.items() if part in described.lower()), "research")
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    if device == "cpu":
-        return
-    if not device.startswith("cuda"):
-        raise InputError(f"device {device!r} is not known", "use cpu or cuda")
-    if not torch.cuda.is_available():
-        raise InputError("no CUDA device is available", "use --device cpu, or a PyTorch that was built for CUDA")
+    list_tasks()

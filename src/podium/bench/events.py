@@ -25,7 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from podium.bench.rules import Ruleset, load_ruleset
+from podium.bench.rules import Condition, Ruleset, load_ruleset
 from podium.errors import InputError
 from podium.runlog import EventFile
 
@@ -53,7 +53,8 @@ class RunEvents:
         benchmark, division, org, platform, status: what the submission_* events say (status: cloud, onprem, preview
             or research).
         size: smoke, small or full; named in the log, so that a small run cannot pass for a full one.
-        target: the target in words, for readers of the log; whether it was reached is told by `evaluation`.
+        target: the target of a small run, or of an open one, as a condition: {"at_least": 0.95}, or for several
+            metrics {"fields": {"BBOX": {"at_least": 0.4}, "SEGM": …}}; without it the rule set's own counts.
 
     Raises:
         InputError: unknown benchmark, division, status or rule set; the file exists.
@@ -69,7 +70,7 @@ class RunEvents:
         platform: str,
         status: str = "research",
         size: str = "full",
-        target: str = "",
+        target: Mapping[str, Any] | None = None,
         ruleset: str = "1.1.0",
     ) -> None:
         self.path = Path(path)
@@ -98,8 +99,9 @@ class RunEvents:
         # Keys that no rule set knows; official readers ignore them.
         self._point("benchmark_ruleset", ruleset)
         self._point("benchmark_size", size)
+        self.target = Condition.model_validate(target) if target else self.rules.target(benchmark, division)
         if target:
-            self._point("quality_target", target)
+            self._point("quality_target", self.target.model_dump(exclude_defaults=True))
 
     # -- before the clock ----------------------------------------------------------------------------------------
 
@@ -175,8 +177,8 @@ class RunEvents:
         self.evaluating = epoch
         self._event("INTERVAL_START", "eval_start", None, {"epoch_num": epoch})
 
-    def eval_stop(self, quality: float | Mapping[str, float], *, reached: bool, **metadata: Any) -> None:
-        """The result of the evaluation under way: a number, or BBOX and SEGM of maskrcnn; was it the target?"""
+    def eval_stop(self, quality: float | Mapping[str, float], **metadata: Any) -> bool:
+        """The result of the evaluation under way: a number, or BBOX and SEGM of maskrcnn. Is the target reached?"""
         self._allow("eval_accuracy", State.RUNNING)
         if self.evaluating is None:
             raise OutOfOrder("no evaluation is under way")
@@ -184,7 +186,9 @@ class RunEvents:
         self._event("INTERVAL_END", "eval_stop", None, {"epoch_num": epoch})
         value = dict(quality) if isinstance(quality, Mapping) else quality
         self._event("POINT_IN_TIME", "eval_accuracy", value, {"epoch_num": epoch, **metadata})
+        reached = self.target.holds(value)
         self.reached = self.reached or reached
+        return reached
 
     def run_stop(self, status: Status, **metadata: Any) -> None:
         """The clock stops; `success` needs the target reached and every key of the rules logged."""

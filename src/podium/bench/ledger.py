@@ -33,6 +33,11 @@ FILE = "ledger.jsonl"
 GENESIS = "0" * 64
 Kind = Literal["declared", "launched", "ended"]
 FIELDS = {"index", "time", "kind", "body", "previous", "hash"}
+BODY = {
+    "declared": {"benchmark", "system", "division", "size", "ruleset", "runs"},
+    "launched": {"declaration", "run", "seed", "log"},
+    "ended": {"launch", "status", "minutes", "sha256"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,17 +252,17 @@ def parse_ledger(data: bytes) -> tuple[list[Entry], list[LedgerFault]]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             raw = json.loads(line)
-            if not isinstance(raw, dict) or set(raw) != FIELDS or not isinstance(raw["body"], dict):
+            if set(raw) != FIELDS or not BODY[raw["kind"]] <= set(raw["body"]):
                 raise ValueError("not an entry")
             digest = entry_hash(raw)
-        except (ValueError, RecursionError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             faults.append(LedgerFault(number, "not an entry of a ledger"))
             continue
         if digest != raw["hash"]:
             faults.append(LedgerFault(number, "the entry was changed: its hash does not fit its content"))
         elif raw["previous"] != previous:
             faults.append(LedgerFault(number, "the chain is broken here: an entry before this one is missing or new"))
-        elif raw["index"] != len(entries) or raw["kind"] not in ("declared", "launched", "ended"):
+        elif raw["index"] != len(entries):
             faults.append(LedgerFault(number, "the entry is out of place"))
         previous = raw["hash"]
         entries.append(Entry(**raw))

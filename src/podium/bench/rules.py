@@ -115,11 +115,6 @@ def _power_of_two(value: float, unit: float) -> bool:
     return value > 0 and math.isfinite(value) and _whole(math.log2(value / unit), 1.0)
 
 
-class Within(_Data):
-    since: str
-    minutes: float
-
-
 class KeyRule(_Data):
     """What is asked of one key of the log.
 
@@ -134,7 +129,6 @@ class KeyRule(_Data):
     metadata: dict[str, Condition] = {}
     after: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
-    within: Within | None = None
     when: dict[str, Condition] = {}
     level: Level = "error"
 
@@ -146,6 +140,21 @@ class Initialisation(_Data):
 
 class ReferenceTest(_Data):
     significance: float
+
+
+class Borrowing(_Data):
+    """Hyper-parameters that may differ from the lender's, and keys that are no hyper-parameters at all."""
+
+    free: tuple[str, ...]
+    never: tuple[str, ...]
+
+
+class Counting(_Data):
+    """Runs of an entry, dropped on each side, allowed to fail."""
+
+    runs: int
+    drop: int
+    may_fail: int
 
 
 class DivisionRules(_Data):
@@ -192,6 +201,8 @@ class Ruleset(_Data):
     round: str
     initialisation: Initialisation
     reference_convergence: ReferenceTest
+    borrowing: Borrowing
+    tiers: dict[str, Counting]
     events: tuple[KeyRule, ...]
     divisions: dict[str, DivisionRules]
     benchmarks: dict[str, BenchmarkRules]
@@ -210,13 +221,39 @@ class Ruleset(_Data):
             layers += [rules.closed, rules.closed_by_optimizer.get(optimizer or "", ())]
         chosen: dict[str, list[KeyRule]] = {}
         for layer in layers:
-            for key in {rule.key for rule in layer}:
+            for key in dict.fromkeys(rule.key for rule in layer):
                 chosen[key] = [rule for rule in layer if rule.key == key]
         return [rule for rules_of_key in chosen.values() for rule in rules_of_key]
+
+    def counting(self, benchmark: str, size: str) -> Counting:
+        """How many runs make an entry: the round's number for the full size, the tier's for the smaller ones."""
+        rules = self.benchmark(benchmark)
+        return self.tiers.get(size, Counting(runs=rules.runs, drop=rules.drop, may_fail=rules.may_fail))
+
+    def tensors(self, benchmark: str) -> list[str]:
+        """Names that weights_initialization must report in the closed division."""
+        return [name for pattern in tensor_patterns(self.version)[benchmark] for name in expand_braces(pattern)]
 
     def target(self, benchmark: str, division: str) -> Condition:
         rules = self.benchmark(benchmark)
         return rules.target if division == "closed" else rules.open_target
+
+
+@lru_cache
+def tensor_patterns(version: str) -> dict[str, list[str]]:
+    text = files("podium.bench").joinpath("rulesets", f"tensors-{version}.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Names of a pattern: {0..3} counts, {a,b} chooses; both as often as they occur."""
+    before, brace, rest = pattern.partition("{")
+    if not brace:
+        return [pattern]
+    inside, _, after = rest.partition("}")
+    first, dots, last = inside.partition("..")
+    choices = [str(i) for i in range(int(first), int(last) + 1)] if dots else inside.split(",")
+    return [before + choice + tail for choice in choices for tail in expand_braces(after)]
 
 
 def ruleset_versions() -> list[str]:

@@ -22,14 +22,11 @@ from podium.bench import dataset
 from podium.bench.events import RunEvents, Status
 from podium.bench.ledger import FILE, Launch, Ledger
 from podium.bench.rules import DEFAULT_RULESET, Division
-from podium.bench.task import Data, Preset, Size, Target, Task
+from podium.bench.task import Data, Preset, Size, Task
 from podium.bench.twins import Twin, broken
 from podium.errors import InputError, TrainingError, nearest
 from podium.records import storage_errors, write_json
 from podium.train.trainer import train
-
-# How the two metrics of maskrcnn are called in logs.
-LOG_NAMES = {"box_ap": "BBOX", "mask_ap": "SEGM"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ def run_once(
             platform=entrant.platform,
             status=entrant.status,
             size=size,
-            target=str(preset.target),
+            target=None if size == "full" else preset.target.rule(),
         ) as events:
             if launch:
                 events.setting(ledger_entry=launch.hash)
@@ -220,13 +217,7 @@ class _Window:
         values, self.values, outcome = self.values, {}, self.outcome
         outcome.quality, outcome.steps = values, step
         outcome.curve.append((step, values))
-        target: Target = self.preset.target
-        reached = target.reached(values)
-        metrics = [condition.metric for condition in target.conditions]
-        quality = (
-            values[metrics[0]] if len(metrics) == 1 else {LOG_NAMES.get(name, name): values[name] for name in metrics}
-        )
-        self.events.eval_stop(quality, reached=reached)
+        reached = self.events.eval_stop(self.preset.target.logged(values))
         outcome.minutes = (time.perf_counter() - self.started) / 60
         if reached:
             self.events.run_stop("success")

@@ -21,6 +21,10 @@ Size = Literal["smoke", "small", "full"]
 SIZES: tuple[Size, ...] = ("smoke", "small", "full")
 
 
+# How the two metrics of maskrcnn are called in logs.
+LOG_NAMES = {"box_ap": "BBOX", "mask_ap": "SEGM"}
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One named metric on the right side of a bound, the bound included."""
@@ -45,6 +49,19 @@ class Target:
 
     def reached(self, values: Mapping[str, float]) -> bool:
         return all(condition.holds(values) for condition in self.conditions)
+
+    def rule(self) -> dict[str, Any]:
+        """As a condition of a rule set, on the value that logs give."""
+        bounds = {c.metric: {"at_least" if c.direction == "max" else "at_most": c.bound} for c in self.conditions}
+        if len(bounds) == 1:
+            return next(iter(bounds.values()))
+        return {"fields": {LOG_NAMES[metric]: bound for metric, bound in bounds.items()}}
+
+    def logged(self, values: Mapping[str, float]) -> float | dict[str, float]:
+        """The value that logs give: the metric, or several by the names of v1.1."""
+        if len(self.conditions) == 1:
+            return values[self.conditions[0].metric]
+        return {LOG_NAMES[condition.metric]: values[condition.metric] for condition in self.conditions}
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.conditions))

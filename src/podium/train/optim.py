@@ -1,4 +1,4 @@
-"""Optimisers by name: AdamW, Muon (with AdamW for what is no hidden matrix) and SGD with momentum.
+"""Optimisers by name: AdamW, Muon (with AdamW for what is no hidden matrix), SGD with momentum, LARS and LAMB.
 
 Knows parameters by their shape and place: matrices decay, embeddings, norms and biases do not.
 """
@@ -13,6 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from podium.train.layerwise import LAMB, LARS
+
 
 class OptimizerConfig(BaseModel):
     """Which rule updates the weights.
@@ -22,13 +24,14 @@ class OptimizerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["adamw", "muon", "sgd"] = "adamw"
+    name: Literal["adamw", "muon", "sgd", "lars", "lamb"] = "adamw"
     lr: float = Field(default=3e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0, description="decoupled; of matrices only")
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = Field(default=1e-8, gt=0)
-    momentum: float = Field(default=0.95, ge=0, lt=1, description="muon, sgd")
+    momentum: float = Field(default=0.95, ge=0, lt=1, description="muon, sgd, lars")
     muon_lr: float = Field(default=0.02, gt=0)
+    trust: float = Field(default=0.001, gt=0, description="lars: step of a tensor over its norm, at rate 1")
     newton_schulz_steps: int = Field(default=5, ge=1)
 
 
@@ -147,6 +150,8 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizers:
         return Optimizers(
             torch.optim.SGD(_groups(decay, rest, config.weight_decay), lr=config.lr, momentum=config.momentum)
         )
+    if config.name in ("lars", "lamb"):
+        return Optimizers(_layerwise(config, named.values()))
     hidden: list[nn.Parameter] = []
     if config.name == "muon":
         heads = {id(p) for name, p in named.items() if name.split(".")[0] in ("unembedding", "lm_head", "head")}
@@ -169,6 +174,19 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizers:
             )
         )
     return Optimizers(*members)
+
+
+def _layerwise(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """LARS or LAMB as MLPerf's references use them: every matrix, embeddings too, decays and takes its own rate;
+    norms and biases do neither."""
+    parameters = list(parameters)
+    groups = _groups([p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2], config.weight_decay)
+    for group in groups:
+        group["adapt"] = group["params"][0].ndim >= 2
+    if config.name == "lars":
+        # The rules of MLPerf pin LARS's epsilon to 0; `eps` is Adam's.
+        return LARS(groups, lr=config.lr, momentum=config.momentum, trust=config.trust)
+    return LAMB(groups, lr=config.lr, betas=config.betas, eps=config.eps)
 
 
 def _groups(decay: list[nn.Parameter], rest: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

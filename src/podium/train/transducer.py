@@ -86,8 +86,8 @@ def _beta(silent: Tensor, spoken: Tensor, frames: Tensor, lengths: Tensor) -> Te
     rows = []
     for t in range(silent.shape[1] - 1, -1, -1):
         final = torch.where(ends, silent[:, t], _NEVER)
-        base = torch.where((t == frames - 1)[:, None], final, (row + silent[:, t]).clamp(min=_NEVER))
+        base = torch.where(frames.eq(t + 1)[:, None], final, (row + silent[:, t]).clamp(min=_NEVER))
         row = torch.logcumsumexp((base + running[:, t]).flip(-1), dim=-1).flip(-1) - running[:, t]
-        row = torch.where((t < frames)[:, None], row, _NEVER)
+        row = torch.where(frames.gt(t)[:, None], row, _NEVER)
         rows.append(row)
     return torch.stack(rows[::-1], dim=1)

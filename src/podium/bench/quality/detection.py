@@ -60,7 +60,7 @@ def average_precision(found: Sequence[Found], true: Sequence[True_], overlap: Ov
     left), precision is made non-increasing from the right, and read at RECALLS.
     """
     classes = np.unique(np.concatenate([image.classes for image in true])) if true else np.zeros(0)
-    scores = [_class_precision(found, true, kind, overlap) for kind in classes]
+    scores = [_class_precision(found, true, int(kind), overlap) for kind in classes]
     return float(np.mean(scores)) if scores else float("nan")
 
 

@@ -61,13 +61,13 @@ class BertTask:
     presets: Mapping[Size, Preset] = {
         "smoke": Preset(
             network=BertConfig(
-                vocab_size=1024 + SPECIALS, width=128, layers=2, heads=4, feed_forward=512, positions=64, dropout=0.0
+                vocab_size=320 + SPECIALS, width=64, layers=2, heads=4, feed_forward=256, positions=24, dropout=0.0
             ),
-            data=LibraryText(vocabulary=1024, length=64, characters=3_000_000, evaluation=400),
-            batch=32,
+            data=LibraryText(vocabulary=320, length=24, characters=3_000_000, evaluation=1000),
+            batch=96,
             train=TrainConfig(
-                steps=1200,
-                optimizer=OptimizerConfig(name="adamw", lr=2e-3, weight_decay=0.01, betas=(0.9, 0.98)),
+                steps=1500,
+                optimizer=OptimizerConfig(name="adamw", lr=5e-3, weight_decay=0.01, betas=(0.9, 0.98)),
                 schedule=ScheduleConfig(name="linear", warmup=50),
                 clip=1.0,
                 guard_sigmas=0,
@@ -96,7 +96,8 @@ class BertTask:
             np.savez(folder / f"{name}.npz", rows=np.array(rows, dtype=np.uint16), starts=np.array(starts))
 
     def build(self, preset: Preset, seed: int) -> Bert:
-        return Bert(preset.network).initialise(seed)
+        # Narrow networks need larger weights than the published 0.02 to leave the plateau of word frequencies.
+        return Bert(preset.network).initialise(seed, std=0.02 if preset.network.width >= 256 else 0.1)
 
     def objective(self, preset: Preset) -> MaskedWords:
         return MaskedWords()

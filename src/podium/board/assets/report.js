@@ -21,7 +21,7 @@
       axis: { domain: false, ticks: false, grid: true, gridColor: line, labelColor: quiet, labelFontSize: 11,
         titleColor: quiet, titleFontSize: 11, titleFontWeight: "normal", labelPadding: 6, titlePadding: 8 },
       axisX: { grid: false }, line: { strokeWidth: 2, strokeCap: "round", strokeJoin: "round" },
-      range: { category: data.exams.map((_, i) => css("--c" + i % 6)) },
+      range: { category: Array.from({ length: data.colours ?? data.exams.length }, (_, i) => css("--c" + i % 6)) },
     };
   };
   const views = new Map();

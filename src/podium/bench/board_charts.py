@@ -1,0 +1,195 @@
+"""Vega-Lite specifications of the scoreboard's charts. Data and meaning only: colours and fonts are the page's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from podium.bench.board import Board, DivisionBoard
+from podium.bench.published import OWN, Entry
+from podium.bench.score_folder import LABEL
+from podium.bench.scoreboard import TASKS, accelerator_kind
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # names the dialect; nothing is fetched
+Spec = dict[str, Any]
+
+
+def _frame(rows: list[dict[str, Any]], height: int) -> Spec:
+    return {
+        "$schema": SCHEMA,
+        "data": {"values": rows},
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+    }
+
+
+def leading_submitters(entries: Sequence[Entry], many: int = 5) -> list[str]:
+    """The submitters with the most entries; the others share one colour."""
+    names = [entry.submitter for entry in entries]
+    return sorted(set(names), key=lambda name: (-names.count(name), name))[:many]
+
+
+def time_charts(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entry]) -> dict[str, Spec]:
+    """Task -> minutes against accelerators, both logarithmic; one point per entry of the division."""
+    leaders = leading_submitters([entry for entry in entries if entry.division == one.division])
+    charts = {}
+    for task in TASKS:
+        rows = [
+            {
+                "accelerators": entry.accelerators,
+                "minutes": entry.minutes,
+                "submitter": entry.submitter,
+                "colour": LABEL if entry.round == OWN else entry.submitter if entry.submitter in leaders else "others",
+                "system": entry.system,
+                "accelerator": accelerator_kind(entry.accelerator),
+            }
+            for entry in (*entries, *own)
+            if entry.task == task
+            and entry.division == one.division
+            and entry.minutes
+            and entry.accelerators
+            and not entry.note
+            and entry.size == "full"
+        ]
+        if not rows:
+            continue
+        scale = {"type": "log", "nice": False}
+        charts[task] = {
+            **_frame(rows, 170),
+            "mark": {"type": "point", "filled": True, "size": 36, "opacity": 0.8},
+            "encoding": {
+                "x": {
+                    "field": "accelerators",
+                    "type": "quantitative",
+                    "title": "accelerators",
+                    "scale": scale,
+                    "axis": {"tickCount": 4, "format": "~s"},
+                },
+                "y": {
+                    "field": "minutes",
+                    "type": "quantitative",
+                    "title": "minutes",
+                    "scale": scale,
+                    "axis": {"tickCount": 4, "format": "~g", "grid": True},
+                },
+                "color": {
+                    "field": "colour",
+                    "type": "nominal",
+                    "legend": None,
+                    "scale": {"domain": [*leaders, "others"]},
+                },
+                "tooltip": [
+                    {"field": name, "type": "nominal"}
+                    for name in ("submitter", "system", "accelerator", "accelerators", "minutes")
+                ],
+            },
+        }
+    return charts
+
+
+def improvement_chart(one: DivisionBoard) -> Spec:
+    """Time cut of the best entry against the best of the round before, single machines and clusters."""
+    rows = [
+        {
+            "task": task,
+            "list": "single machines" if category == "single" else "clusters",
+            "cut": round(found.time_cut, 4),
+            "gain": round(found.rate_gain, 4),
+            "was": f"{found.old.minutes:g} min, {found.old.submitter}",
+            "is": f"{found.new.minutes:g} min, {found.new.submitter}",
+        }
+        for (task, category), found in one.against_best.items()
+    ]
+    return {
+        **_frame(rows, 230),
+        "mark": {"type": "bar", "cornerRadiusEnd": 2},
+        "encoding": {
+            "x": {"field": "task", "type": "nominal", "sort": list(TASKS), "title": None, "axis": {"labelAngle": 0}},
+            "xOffset": {"field": "list", "sort": ["single machines", "clusters"]},
+            "y": {
+                "field": "cut",
+                "type": "quantitative",
+                "title": "time cut",
+                "axis": {"format": ".0%", "tickCount": 6},
+            },
+            "color": {
+                "field": "list",
+                "type": "nominal",
+                "legend": None,
+                "scale": {"domain": ["single machines", "clusters"]},
+            },
+            "tooltip": [
+                {"field": "task", "type": "nominal"},
+                {"field": "was", "type": "nominal"},
+                {"field": "is", "type": "nominal"},
+                {"field": "cut", "type": "quantitative", "format": ".1%", "title": "time cut"},
+                {"field": "gain", "type": "quantitative", "format": ".1%", "title": "rate gain"},
+            ],
+        },
+    }
+
+
+def scaling_series(one: DivisionBoard) -> list[str]:
+    """Names of the curves that are drawn: image classification and language, where most systems have sizes."""
+    found = [
+        (len(points), f"{submitter} {task}") for submitter, task, _, points in one.scaling if task in ("resnet", "bert")
+    ]
+    return [name for count, name in sorted(found, reverse=True) if count >= 3][:6]
+
+
+def scaling_chart(one: DivisionBoard) -> Spec:
+    """Efficiency against accelerators: share of the speed that the smallest size, multiplied, would have."""
+    names = scaling_series(one)
+    rows = [
+        {
+            "system": f"{submitter} {task}",
+            "accelerators": point.entry.accelerators,
+            "efficiency": round(point.efficiency, 4),
+            "minutes": point.entry.minutes,
+        }
+        for submitter, task, _, points in one.scaling
+        for point in points
+        if f"{submitter} {task}" in names
+    ]
+    return {
+        **_frame(rows, 230),
+        "mark": {"type": "line", "point": {"size": 34}},
+        "encoding": {
+            "x": {
+                "field": "accelerators",
+                "type": "quantitative",
+                "title": "accelerators",
+                "scale": {"type": "log", "nice": False},
+                "axis": {"tickCount": 5, "format": "~s"},
+            },
+            "y": {
+                "field": "efficiency",
+                "type": "quantitative",
+                "title": None,
+                "scale": {"domain": [0, 1]},
+                "axis": {"format": ".0%", "tickCount": 5},
+            },
+            "color": {"field": "system", "type": "nominal", "legend": None, "scale": {"domain": names}},
+            "tooltip": [
+                {"field": "system", "type": "nominal"},
+                {"field": "accelerators", "type": "quantitative"},
+                {"field": "minutes", "type": "quantitative"},
+                {"field": "efficiency", "type": "quantitative", "format": ".1%"},
+            ],
+        },
+    }
+
+
+def board_charts(board: Board, entries: Sequence[Entry]) -> dict[str, Spec]:
+    """Every chart of the page by its place: time-DIVISION-TASK, improvement-DIVISION, scaling-DIVISION."""
+    charts: dict[str, Spec] = {}
+    for one in board.divisions:
+        own = [entry for entry in board.own if entry.division == one.division]
+        for task, spec in time_charts(one, entries, own).items():
+            charts[f"time-{one.division}-{task}"] = spec
+        if one.against_best:
+            charts[f"improvement-{one.division}"] = improvement_chart(one)
+        if scaling_series(one):
+            charts[f"scaling-{one.division}"] = scaling_chart(one)
+    return charts
