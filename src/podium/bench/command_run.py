@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -12,11 +13,10 @@ from rich.table import Table
 from podium.bench.ledger import FILE, Ledger
 from podium.bench.rules import Division
 from podium.bench.run import Entrant, Outcome, pick_preset, run_entry
+from podium.bench.system_desc import describe_this_machine, read_description
 from podium.bench.task import SIZES
 from podium.bench.tasks import KEYS, find_task
 from podium.errors import InputError, nearest
-from podium.records import read_json
-from podium.runlog import system_description
 
 
 def run_command(
@@ -41,7 +41,11 @@ def run_command(
     chosen_division = _one_of(division, get_args(Division), "division")
     _check_device(device)
     preset = pick_preset(task, chosen_size)
-    described = read_system(system) if system else guessed_system(device)
+    described = (
+        read_description(system)
+        if system
+        else describe_this_machine("unnamed", chosen_division, platform.node() or "unnamed")
+    )
     entrant = Entrant(
         division=chosen_division,
         org=str(described.get("submitter") or "unnamed"),
@@ -79,40 +83,6 @@ def list_tasks() -> None:
             first = (key, task.area) if number == 0 else ("", "")
             table.add_row(*first, size, preset.dataset, str(preset.target))
     Console().print(table)
-
-
-def read_system(path: Path) -> dict[str, Any]:
-    """A system description (the JSON file of a submission).
-
-    Raises:
-        InputError: the file is missing or no JSON object.
-    """
-    described = read_json(path)
-    if not isinstance(described, dict):
-        raise InputError(f"{path}: not a JSON object", "write one with `podium bench init`")
-    return described
-
-
-def guessed_system(device: str) -> dict[str, Any]:
-    """What can be said of this machine without being told, by the keys of a system description, all as text."""
-    machine = system_description()
-    accelerators = machine["accelerators"] if device != "cpu" else []
-    return {
-        "submitter": "unnamed",
-        "division": "open",
-        "status": "research",
-        "system_name": machine["host"] or "unnamed",
-        "number_of_nodes": "1",
-        "host_processors_per_node": "1",
-        "host_processor_model_name": machine["cpu"],
-        "host_processor_vcpu_count": str(machine["cores"]),
-        "host_memory_capacity": f"{machine['memory_bytes'] / 2**30:.0f} GiB",
-        "accelerators_per_node": str(len(accelerators)),
-        "accelerator_model_name": accelerators[0]["name"] if accelerators else "",
-        "framework": f"PyTorch {machine['versions']['torch']}",
-        "operating_system": machine["platform"],
-        "other_software_stack": f"Python {machine['python']}, podium {machine['versions']['podium']}",
-    }
 
 
 def _show(console: Console, outcomes: list[Outcome], head: str) -> None:

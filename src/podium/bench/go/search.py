@@ -66,16 +66,17 @@ def network(model: nn.Module) -> Evaluator:
 class Node:
     """A position with what is known of its moves. Values are for the player to move."""
 
-    __slots__ = ("children", "moves", "position", "prior", "total", "visits")
+    __slots__ = ("children", "moves", "position", "prior", "total", "value", "visits")
 
     def __init__(self, position: Position) -> None:
         self.position = position
         self.moves: list[int] = []
         self.prior = self.visits = self.total = np.zeros(0)
+        self.value = 0.0  # what the network said
         self.children: dict[int, Node] = {}
 
-    def expand(self, logits: np.ndarray) -> None:
-        self.moves = self.position.legal()
+    def expand(self, logits: np.ndarray, value: float) -> None:
+        self.moves, self.value = self.position.legal(), value
         chosen = logits[self.moves]
         weights = np.exp(chosen - chosen.max())
         self.prior = weights / weights.sum()
@@ -83,9 +84,11 @@ class Node:
 
     def best(self) -> int:
         """Which move to follow: mean value plus what the prior promises of moves seldom tried (PUCT). A move not tried
-        counts as a loss."""
-        mean = np.divide(self.total, self.visits, out=np.full(len(self.moves), -1.0), where=self.visits > 0)
-        promise = EXPLORATION * self.prior * np.sqrt(self.visits.sum() + 1) / (1 + self.visits)
+        is worth what its position is worth."""
+        tried = self.visits.sum()
+        here = (self.value + self.total.sum()) / (1 + tried)
+        mean = np.divide(self.total, self.visits, out=np.full(len(self.moves), here), where=self.visits > 0)
+        promise = EXPLORATION * self.prior * (tried + 1) ** 0.5 / (1 + self.visits)
         return int((mean + promise).argmax())
 
 
@@ -99,8 +102,9 @@ def search(roots: Sequence[Node], ask: Evaluator, rounds: int, noise: np.random.
     """Follow `rounds` paths from each root; with `noise`, roots get a quarter of Dirichlet noise in their priors."""
     fresh = [root for root in roots if not root.moves]
     if fresh:
-        for root, logits in zip(fresh, ask([root.position for root in fresh])[0], strict=True):
-            root.expand(logits)
+        logits, values = ask([root.position for root in fresh])
+        for root, root_logits, value in zip(fresh, logits, values, strict=True):
+            root.expand(root_logits, float(value))
     if noise is not None:
         for root in roots:
             # AlphaZero's concentration: 10 over the usual number of moves.
@@ -118,7 +122,7 @@ def search(roots: Sequence[Node], ask: Evaluator, rounds: int, noise: np.random.
         if leaves:
             logits, values = ask([leaf.position for leaf in leaves])
             for path, leaf, leaf_logits, value in zip(paths, leaves, logits, values, strict=True):
-                leaf.expand(leaf_logits)
+                leaf.expand(leaf_logits, float(value))
                 _back_up(path, float(value))
 
 

@@ -47,7 +47,9 @@ def box_overlap(found: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 def mask_overlap(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Intersection over union [K, M] of masks [K, H, W] and [M, H, W] of booleans."""
-    ours, theirs = found.reshape(len(found), -1).astype(np.float64), true.reshape(len(true), -1).astype(np.float64)
+    if not len(found) or not len(true):
+        return np.zeros((len(found), len(true)))
+    ours, theirs = (masks.reshape(len(masks), -1).astype(np.float64) for masks in (found, true))
     both = ours @ theirs.T
     either = ours.sum(1)[:, None] + theirs.sum(1)[None] - both
     return np.divide(both, either, out=np.zeros_like(both), where=either > 0)
