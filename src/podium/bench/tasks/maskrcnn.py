@@ -67,7 +67,7 @@ class MaskRCNNTask:
             data=Shapes(side=64, train=600, evaluation=80),
             batch=8,
             train=TrainConfig(
-                steps=75 * 16,
+                steps=75 * 8,
                 optimizer=OptimizerConfig(name="sgd", lr=0.02, momentum=0.9, weight_decay=1e-4),
                 schedule=ScheduleConfig(name="linear", warmup=50),
                 clip=10.0,

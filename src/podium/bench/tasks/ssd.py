@@ -64,7 +64,7 @@ class SSDTask:
             data=Shapes(side=64, train=800, evaluation=100),
             batch=16,
             train=TrainConfig(
-                steps=50 * 30,
+                steps=50 * 18,
                 optimizer=OptimizerConfig(name="sgd", lr=0.02, momentum=0.9, weight_decay=5e-4),
                 schedule=ScheduleConfig(name="linear", warmup=50),
                 clip=10.0,

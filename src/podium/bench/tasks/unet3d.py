@@ -62,7 +62,7 @@ class UNet3DTask:
             data=Volumes(side=24, train=96, evaluation=24),
             batch=4,
             train=TrainConfig(
-                steps=24 * 16,
+                steps=24 * 10,
                 optimizer=OptimizerConfig(name="sgd", lr=0.2, momentum=0.9, weight_decay=0.0),
                 schedule=ScheduleConfig(name="linear", warmup=12),
                 clip=1.0,
