@@ -50,16 +50,15 @@ app = typer.Typer(
 class BenchCommands(TyperGroup):
     """The commands of `podium bench`, which the room defines itself and nothing else needs to load."""
 
-    def _room(self) -> Any:
+    @property
+    def commands(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         from podium.bench.command import app as bench
 
-        return typer.main.get_command(bench)
+        return typer.main.get_command(bench).commands  # pyright: ignore[reportAttributeAccessIssue]
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(self._room().commands)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return self._room().commands.get(cmd_name)
+    @commands.setter
+    def commands(self, value: Any) -> None:
+        """Typer sets the commands it knows of: none."""
 
 
 bench_app = typer.Typer(

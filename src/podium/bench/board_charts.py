@@ -11,6 +11,7 @@ from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import TASKS, accelerator_kind
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # names the dialect; nothing is fetched
+DECADES = [value * 10.0**power for power in range(-2, 4) for value in (1, 2, 5)]
 Spec = dict[str, Any]
 
 
@@ -24,15 +25,17 @@ def _frame(rows: list[dict[str, Any]], height: int) -> Spec:
     }
 
 
-def leading_submitters(entries: Sequence[Entry], many: int = 5) -> list[str]:
-    """The submitters with the most entries; the others share one colour."""
-    names = [entry.submitter for entry in entries]
-    return sorted(set(names), key=lambda name: (-names.count(name), name))[:many]
+def colour_names(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entry]) -> list[str]:
+    """What the six colours of the page stand for: submitters with the most entries, the others together, own runs."""
+    names = [entry.submitter for entry in entries if entry.division == one.division]
+    mine = [LABEL] if any(entry.size == "full" for entry in own) else []
+    leaders = sorted(set(names), key=lambda name: (-names.count(name), name))[: 5 - len(mine)]
+    return [*leaders, "others", *mine]
 
 
 def time_charts(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entry]) -> dict[str, Spec]:
     """Task -> minutes against accelerators, both logarithmic; one point per entry of the division."""
-    leaders = leading_submitters([entry for entry in entries if entry.division == one.division])
+    colours = colour_names(one, entries, own)
     charts = {}
     for task in TASKS:
         rows = [
@@ -40,7 +43,7 @@ def time_charts(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entr
                 "accelerators": entry.accelerators,
                 "minutes": entry.minutes,
                 "submitter": entry.submitter,
-                "colour": LABEL if entry.round == OWN else entry.submitter if entry.submitter in leaders else "others",
+                "colour": LABEL if entry.round == OWN else entry.submitter if entry.submitter in colours else "others",
                 "system": entry.system,
                 "accelerator": accelerator_kind(entry.accelerator),
             }
@@ -54,7 +57,7 @@ def time_charts(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entr
         ]
         if not rows:
             continue
-        scale = {"type": "log", "nice": False}
+        scale = {"type": "log", "nice": False, "padding": 10}
         charts[task] = {
             **_frame(rows, 170),
             "mark": {"type": "point", "filled": True, "size": 36, "opacity": 0.8},
@@ -64,20 +67,20 @@ def time_charts(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entr
                     "type": "quantitative",
                     "title": "accelerators",
                     "scale": scale,
-                    "axis": {"tickCount": 4, "format": "~s"},
+                    "axis": {"values": [2, 8, 32, 128, 512, 2048, 8192], "format": "d"},
                 },
                 "y": {
                     "field": "minutes",
                     "type": "quantitative",
                     "title": "minutes",
                     "scale": scale,
-                    "axis": {"tickCount": 4, "format": "~g", "grid": True},
+                    "axis": {"values": DECADES, "format": "~g", "grid": True},
                 },
                 "color": {
                     "field": "colour",
                     "type": "nominal",
                     "legend": None,
-                    "scale": {"domain": [*leaders, "others"]},
+                    "scale": {"domain": colours},
                 },
                 "tooltip": [
                     {"field": name, "type": "nominal"}
@@ -160,8 +163,8 @@ def scaling_chart(one: DivisionBoard) -> Spec:
                 "field": "accelerators",
                 "type": "quantitative",
                 "title": "accelerators",
-                "scale": {"type": "log", "nice": False},
-                "axis": {"tickCount": 5, "format": "~s"},
+                "scale": {"type": "log", "nice": False, "padding": 10},
+                "axis": {"values": [4, 16, 64, 256, 1024, 4096], "format": "d"},
             },
             "y": {
                 "field": "efficiency",

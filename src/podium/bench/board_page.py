@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from podium.bench.board import Board, DivisionBoard
-from podium.bench.board_charts import board_charts, leading_submitters, scaling_series
+from podium.bench.board_charts import board_charts, colour_names, scaling_series
 from podium.bench.published import OWN, Entry, round_sources
+from podium.bench.score import minutes_text
 from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import CATEGORIES, TASKS, Category, Improvement, accelerator_kind
 from podium.board.page import colour, counted, script_json, text
@@ -69,7 +70,8 @@ def _header(board: Board) -> str:
     links = [("own", "Your runs")] if board.own else []
     for one in board.divisions:
         if any(one.lists.values()):
-            links += [(f"{one.division}-lists", f"{one.division} lists"), (f"{one.division}-change", "Improvement")]
+            links.append((f"{one.division}-lists", f"{one.division.capitalize()} division"))
+            links.append((f"{one.division}-change", f"{one.division.capitalize()}: improvement and scaling"))
     nav = "".join(f'<a href="#{to}">{text(words)}</a>' for to, words in [*links, ("sources", "Sources")])
     return (
         '<header class="top"><button id="theme" hidden aria-label="change theme"></button>'
@@ -85,7 +87,7 @@ def _division(board: Board, one: DivisionBoard, entries: Sequence[Entry], charts
     for category in CATEGORIES:
         parts.append(_lists(board, one, category, top))
     parts.append(f"{_not_ranked(one)}</section>")
-    parts.append(_time_charts(one, entries, charts))
+    parts.append(_time_charts(board, one, entries, charts))
     parts.append(_change(board, one, charts))
     parts.append(_ratios(one))
     return "".join(parts)
@@ -99,33 +101,33 @@ def _lists(board: Board, one: DivisionBoard, category: Category, top: int) -> st
         for number, entry in enumerate(ranked[:top], start=1):
             first = number == 1
             mark = f' <span class="tag warn">{LABEL}</span>' if entry.round == OWN else ""
-            name = f'<b>{task}</b><div class="between">{text(NAMES[task])}</div>' if first else ""
+            name = f'<b>{task}</b><div class="between">{text(NAMES[task].partition(", ")[2])}</div>' if first else ""
+            about = " · ".join(filter(None, (entry.system, accelerator_kind(entry.accelerator), entry.availability)))
+            shown = minutes_text(entry.minutes or 0.0)
             rows.append(
-                f'<tr><td class="{"" if first else "tight"}">{name}</td><td class="num">{number}</td>'
-                f"<td>{text(entry.submitter)}{mark}<div class='between'>{text(entry.system)}</div></td>"
-                f'<td class="num">{entry.accelerators}'
-                f'<div class="between">{text(accelerator_kind(entry.accelerator))}</div></td>'
-                f'<td class="num">{text(entry.ratio)}</td><td>{text(entry.availability)}</td>'
-                f'<td class="num">{f"<b>{entry.minutes:.3f}</b>" if first else f"{entry.minutes:.3f}"}</td>'
-                f"{_change_cells(improvement) if first else '<td></td><td></td><td></td>'}</tr>"
+                f'<tr><td>{name}</td><td class="num">{number}</td>'
+                f"<td>{text(entry.submitter)}{mark}<div class='between trouble'>{text(about)}</div></td>"
+                f'<td class="num">{entry.accelerators}</td><td class="num">{text(entry.ratio)}</td>'
+                f'<td class="num">{f"<b>{shown}</b>" if first else shown}</td>'
+                f"{_change_cells(improvement) if first else '<td></td><td></td>'}</tr>"
             )
     if not rows:
         return ""
     return (
         f"<h3>{TITLES[category]}</h3>"
         '<div class="scroll"><table><thead><tr><th>task</th><th class="num">#</th><th>submitter and system</th>'
-        '<th class="num">accelerators</th><th class="num">host : accel.</th><th>class</th><th class="num">minutes</th>'
-        f'<th class="num">best of {text(board.against)}</th><th class="num">time cut</th><th class="num">rate gain</th>'
+        '<th class="num">accel.</th><th class="num">host</th><th class="num">minutes</th>'
+        f'<th class="num">best of {text(board.against)}</th><th class="num">time cut, rate gain</th>'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _change_cells(found: Improvement | None) -> str:
     if found is None:
-        return "<td></td><td></td><td></td>"
+        return "<td></td><td></td>"
     return (
         f'<td class="num">{found.old.minutes:g}<div class="between">{text(found.old.submitter)}</div></td>'
-        f'<td class="num">{_signed(found.time_cut)}</td><td class="num">{_signed(found.rate_gain)}</td>'
+        f'<td class="num">{_signed(found.time_cut)}<div class="between">rate {100 * found.rate_gain:+.1f} %</div></td>'
     )
 
 
@@ -148,7 +150,7 @@ def _not_ranked(one: DivisionBoard) -> str:
     )
 
 
-def _time_charts(one: DivisionBoard, entries: Sequence[Entry], charts: set[str]) -> str:
+def _time_charts(board: Board, one: DivisionBoard, entries: Sequence[Entry], charts: set[str]) -> str:
     figures = "".join(
         f"<figure><figcaption><b>{task}</b>: {text(NAMES[task])}</figcaption>"
         f'<div class="chart" data-chart="time-{one.division}-{task}"></div></figure>'
@@ -157,9 +159,9 @@ def _time_charts(one: DivisionBoard, entries: Sequence[Entry], charts: set[str])
     )
     if not figures:
         return ""
-    leaders = leading_submitters([entry for entry in entries if entry.division == one.division])
+    own = [entry for entry in board.own if entry.division == one.division]
     return (
-        f"<section><h2>Minutes against size</h2>{_key([*leaders, 'others'])}"
+        f"<section><h2>Minutes against size</h2>{_key(colour_names(one, entries, own))}"
         f'<div class="figures small">{figures}</div></section>'
     )
 
@@ -181,7 +183,7 @@ def _change(board: Board, one: DivisionBoard, charts: set[str]) -> str:
     if f"scaling-{one.division}" in charts:
         figures += (
             "<figure><figcaption><b>Scaling efficiency</b>: share of the smallest size's speed times the number of "
-            f"accelerators</figcaption>{_key(scaling_series(one))}"
+            f"accelerators; of each size the submitter's fastest system</figcaption>{_key(scaling_series(one))}"
             f'<div class="chart" data-chart="scaling-{one.division}"></div></figure>'
         )
     rows = "".join(
@@ -192,7 +194,8 @@ def _change(board: Board, one: DivisionBoard, charts: set[str]) -> str:
     )
     table = (
         "<h3>The same system a round before</h3><div class='scroll'><table><thead><tr><th>submitter</th>"
-        f'<th>system</th><th>task</th><th class="num">{text(board.against)}</th><th class="num">{text(board.round)}</th>'
+        f'<th>system</th><th>task</th><th class="num">{text(board.against)}</th>'
+        f'<th class="num">{text(board.round)}</th>'
         f'<th class="num">time cut</th><th class="num">rate gain</th></tr></thead><tbody>{rows}</tbody></table></div>'
         if rows
         else ""
@@ -246,7 +249,7 @@ def _own(board: Board) -> str:
         f"<tr><td><b>{entry.task}</b></td><td>{text(entry.size)}</td><td>{text(entry.division)}</td>"
         f"<td>{text(entry.system)}<div class='between'>{text(entry.host_processor)}</div></td>"
         f'<td class="num">{entry.runs - entry.failed} of {entry.runs}</td>'
-        f'<td class="num">{f"{entry.minutes:.3f}" if entry.minutes is not None else "–"}'
+        f'<td class="num">{minutes_text(entry.minutes) if entry.minutes is not None else "–"}'
         f"{_range(entry)}</td><td>{text(entry.note)}</td></tr>"
         for entry in board.own
     )
@@ -262,7 +265,7 @@ def _own(board: Board) -> str:
 def _range(entry: Entry) -> str:
     if entry.fastest is None or entry.slowest is None:
         return ""
-    return f'<div class="between">{entry.fastest:.3f} to {entry.slowest:.3f}</div>'
+    return f'<div class="between">{minutes_text(entry.fastest)} to {minutes_text(entry.slowest)}</div>'
 
 
 def _sources(board: Board) -> str:

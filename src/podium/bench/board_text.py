@@ -11,6 +11,7 @@ from rich.table import Table
 
 from podium.bench.board import Board, DivisionBoard
 from podium.bench.published import OWN, Entry
+from podium.bench.score import minutes_text
 from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import CATEGORIES, Category, Improvement
 
@@ -77,7 +78,7 @@ def _lists_table(one: DivisionBoard, category: Category, lists: dict[str, list[E
                 str(entry.accelerators),
                 entry.ratio,
                 entry.availability,
-                f"{entry.minutes:.3f}",
+                minutes_text(entry.minutes or 0.0),
                 *(_change(improvement) if first and improvement else ("", "", "")),
                 end_section=number == min(top, len(rows)),
             )
@@ -125,7 +126,10 @@ def _print_own(own: Sequence[Entry], console: Console) -> None:
             escape(entry.system),
             str(entry.runs),
             str(entry.runs - entry.failed),
-            *(f"{value:.3f}" if value is not None else "-" for value in (entry.minutes, entry.fastest, entry.slowest)),
+            *(
+                minutes_text(value) if value is not None else "-"
+                for value in (entry.minutes, entry.fastest, entry.slowest)
+            ),
             escape(entry.note),
         )
     console.print()

@@ -42,7 +42,8 @@ def log_verdicts(runs: Sequence[Run], rules: Ruleset) -> list[Verdict]:
         own = [rule for rule in key_rules if rule.key == key]
         verdicts.append(_gather(key, runs, lambda run, own=own: _key_findings(run.log, own), _found(runs, key)))
     if first.division == "closed":
-        verdicts.append(_gather("tensors", runs, lambda run: _tensor_findings(run, rules), "all reported"))
+        wanted = rules.tensors(first.benchmark)
+        verdicts.append(_gather("tensors", runs, lambda run: _tensor_findings(run, wanted), "all reported"))
     verdicts.append(_gather("initialisation", runs, lambda run: _initialisation_findings(run.log, rules), "in time"))
     verdicts.append(_gather("target", runs, lambda run: _target_findings(run, rules), _target_words(first, rules)))
     return verdicts
@@ -167,11 +168,10 @@ def _initialisation_findings(log: Log, rules: Ruleset) -> Iterator[_Finding]:
             yield _Finding(outcome, limit, stop.number)
 
 
-def _tensor_findings(run: Run, rules: Ruleset) -> Iterator[_Finding]:
+def _tensor_findings(run: Run, wanted: Sequence[str]) -> Iterator[_Finding]:
     if run.size != "full":
         return
     reported = {str(event.metadata.get("tensor")) for event in run.log.of("weights_initialization")}
-    wanted = rules.tensors(run.benchmark)
     missing = [name for name in wanted if name not in reported]
     if missing:
         said = f"{len(missing)} of {len(wanted)} tensors not reported: {missing[0]} (a warning in v1.1, an error today)"

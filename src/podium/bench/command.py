@@ -52,6 +52,23 @@ def score(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; what is there is kept as it is.")],
+    org: Annotated[str, typer.Option(help="Who submits.")],
+    system: Annotated[str, typer.Option(help="Name of the system.")],
+    task: Annotated[list[str] | None, typer.Option(help="Benchmarks, one option each (default: all eight).")] = None,
+    division: Annotated[str, typer.Option(help="closed or open.")] = "open",
+) -> None:
+    """Scaffold a submission folder: system description filled in as far as it can be, scripts, result folders.
+
+    Example: podium bench init submission --org me --system laptop --task resnet
+    """
+    from podium.bench.scaffold import init_command
+
+    init_command(folder, org=org, system=system, tasks=task or [], division=division)
+
+
+@app.command()
 def board(
     own: Annotated[list[Path] | None, typer.Argument(help="Folders of your own runs, shown beside the round.")] = None,
     round_: Annotated[str, typer.Option("--round", help="Which published round.")] = "v1.1",

@@ -54,7 +54,7 @@ def board_command(
     if html is not None:
         from podium.bench.board_page import board_page
 
-        write_text(html, board_page(board, new, top))
+        write_text(html, board_page(board, [entry for entry in new if task in (None, entry.task)], top))
         typer.echo(f"scoreboard: {html}")
     elif as_json:
         typer.echo(json.dumps(board_json(board, top)))

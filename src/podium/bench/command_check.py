@@ -12,6 +12,7 @@ from podium.bench.check import CheckedFolder, check_folder
 from podium.bench.ledger import ledger_of, read_ledger
 from podium.bench.rules import load_ruleset
 from podium.bench.runs import result_folders
+from podium.bench.score import minutes_text
 from podium.bench.score_folder import LABEL, FolderScore, score_folder
 from podium.bench.verdict import Verdict
 from podium.errors import InputError
@@ -87,20 +88,24 @@ def score_text(one: FolderScore) -> str:
     tier = "" if one.size == "full" else f", size {one.size}"
     lines = [f"{one.benchmark} ({one.division}{tier}) on {one.system}, rule set {one.ruleset} — {LABEL}"]
     if found.score is not None:
-        shown = f"{found.score:.3f} min" if found.score >= 0.1 else f"{found.score:.5f} min"
+        shown = f"{minutes_text(found.score)} min"
         how = f"olympic mean of {min(found.runs, found.needed)} runs, {found.drop} + {found.drop} dropped"
         lines.append(f"  score     {shown}   {how}")
     if found.median is not None:
-        lines.append(f"  median    {found.median:.3f}   of the runs that converged")
+        lines.append(f"  median    {minutes_text(found.median)}   of the runs that converged")
     if found.interval:
-        lines.append(f"  interval  {found.interval.low:.3f} to {found.interval.high:.3f}   95 % bootstrap of the score")
+        lines.append(f"  interval  {_range(found.interval.low, found.interval.high)}   95 % bootstrap of the score")
     if found.fastest is not None and found.slowest is not None:
         spread = f"   {found.spread:.2%} of the score" if found.spread is not None else ""
-        lines.append(f"  spread    {found.fastest:.3f} to {found.slowest:.3f}{spread}")
+        lines.append(f"  spread    {_range(found.fastest, found.slowest)}{spread}")
     if found.windows:
-        scores = ", ".join("∞" if value == float("inf") else f"{value:.3f}" for value in found.windows)
+        scores = ", ".join("∞" if value == float("inf") else minutes_text(value) for value in found.windows)
         number = (found.window or 0) + 1
         lines.append(f"  windows   {scores}   of {found.needed} runs each; the median one, number {number}, counts")
     lines.append(f"  runs      {found.runs}, {found.converged} converged")
     lines += [f"  no entry  {reason}" for reason in found.reasons]
     return "\n".join(lines)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{minutes_text(low)} to {minutes_text(high)}"

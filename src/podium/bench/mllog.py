@@ -47,12 +47,17 @@ class Log:
     faults: list[Fault] = field(default_factory=list)
     lines: int = 0
     cut_off: bool = False  # the last line has no end: its writer was stopped
+    _by_key: dict[str, list[Event]] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+        self._by_key.setdefault(event.key, []).append(event)
 
     def of(self, key: str) -> list[Event]:
-        return [event for event in self.events if event.key == key]
+        return self._by_key.get(key, [])
 
     def first(self, key: str) -> Event | None:
-        return next((event for event in self.events if event.key == key), None)
+        return next(iter(self.of(key)), None)
 
     def value(self, key: str) -> Any:
         """Value of the first event of that key; None when there is none."""
@@ -81,7 +86,7 @@ def parse_log(data: bytes, path: Path = Path("log")) -> Log:
         for piece in raw.split(b"\r"):
             found = parse_line(_decode(piece), number)
             if isinstance(found, Event):
-                log.events.append(found)
+                log.add(found)
             elif found is not None:
                 log.faults.append(found)
     return log

@@ -44,6 +44,11 @@ def median_window(scores: Sequence[float]) -> int:
     return sorted(range(len(scores)), key=lambda i: (scores[i], i))[len(scores) // 2]
 
 
+def minutes_text(minutes: float) -> str:
+    """Minutes as they are shown: three decimals as published, more where three would say nothing."""
+    return f"{minutes:.3f}" if minutes >= 0.1 or minutes == 0 else f"{minutes:.5f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     low: float
