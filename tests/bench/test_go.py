@@ -37,7 +37,10 @@ def test_as_many_positions_are_legal_as_tromp_counted(size: int, legal: int):
     """A position is legal when every chain has a liberty (Tromp and Farnebäck, Combinatorics of Go, table 1)."""
     board, count = Position(size, 0.0), 0
     for letters in product((None, BLACK, WHITE), repeat=size**2):
-        stones = [sum(b for b, l in zip(board.grid.bits, letters, strict=True) if l == colour) for colour in (0, 1)]
+        stones = [
+            sum(bit for bit, letter in zip(board.grid.bits, letters, strict=True) if letter == colour)
+            for colour in (0, 1)
+        ]
         board.stones = (stones[0], stones[1])
         count += all(liberties for colour in (0, 1) for _, liberties in board.chains(colour))
     assert count == legal
