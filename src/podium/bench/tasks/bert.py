@@ -77,6 +77,25 @@ class BertTask:
             dataset="source text of the Python standard library",
             epoch="samples",
         ),
+        "small": Preset(
+            network=BertConfig(
+                vocab_size=8192 + SPECIALS, width=512, layers=8, heads=8, feed_forward=2048, positions=128, dropout=0.1
+            ),
+            data=LibraryText(vocabulary=8192, length=128, characters=20_000_000, evaluation=1000),
+            batch=256,
+            train=TrainConfig(
+                steps=20_000,
+                optimizer=OptimizerConfig(name="lamb", lr=4e-3, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-6),
+                schedule=ScheduleConfig(name="linear", warmup=1000),
+                clip=1.0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=500,
+            ),
+            target=at_least("masked_lm_accuracy", 0.50),
+            dataset="source text of the Python standard library",
+            epoch="samples",
+        ),
     }
 
     def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:

@@ -56,6 +56,8 @@ SMOKE_TABLES = (
     3,
 )
 
+SMALL_TABLES = tuple(25 * size for size in SMOKE_TABLES)
+
 
 @dataclass(frozen=True, slots=True)
 class ClickLogs:
@@ -96,6 +98,21 @@ class DLRMTask:
                 clip=1.0,
                 guard_sigmas=0,
                 evaluate_every=130,
+            ),
+            target=at_least("auc", 0.80),
+            dataset="synthetic click logs with planted interactions",
+        ),
+        "small": Preset(
+            network=DLRMConfig(tables=SMALL_TABLES, bottom=(512, 256, 64), top=(1024, 1024, 512, 256)),
+            data=ClickLogs(SMALL_TABLES, train=8_000_000, evaluation=500_000),
+            batch=8192,
+            train=TrainConfig(
+                steps=976 * 10,
+                optimizer=OptimizerConfig(name="sgd", lr=1.0, momentum=0.9, weight_decay=0.0),
+                schedule=ScheduleConfig(name="linear", warmup=500),
+                clip=1.0,
+                guard_sigmas=0,
+                evaluate_every=244,
             ),
             target=at_least("auc", 0.80),
             dataset="synthetic click logs with planted interactions",

@@ -77,6 +77,21 @@ class MaskRCNNTask:
             target=Target((Condition("box_ap", "max", 0.50), Condition("mask_ap", "max", 0.50))),
             dataset="drawn shapes in COCO form",
         ),
+        "small": Preset(
+            network=MaskRCNNConfig(classes=4, proposals_before=500, proposals=500, proposals_tested=200),
+            data=Shapes(side=256, train=1000, evaluation=100, smallest=30, largest=130, most=5),
+            batch=8,
+            train=TrainConfig(
+                steps=125 * 30,
+                optimizer=OptimizerConfig(name="sgd", lr=0.01, momentum=0.9, weight_decay=1e-4),
+                schedule=ScheduleConfig(name="linear", warmup=500),
+                clip=10.0,
+                guard_sigmas=0,
+                evaluate_every=250,
+            ),
+            target=Target((Condition("box_ap", "max", 0.60), Condition("mask_ap", "max", 0.60))),
+            dataset="drawn shapes in COCO form",
+        ),
     }
 
     def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
@@ -86,7 +101,7 @@ class MaskRCNNTask:
         return MaskRCNN(preset.network).initialise(seed)
 
     def objective(self, preset: Preset) -> FiveLosses:
-        small = preset.network.proposals < 512
+        small = preset.network.proposals < 100
         return FiveLosses(
             Matching(0.6, 0.3, 64, 0.5, True) if small else ANCHORS,
             Matching(0.5, 0.5, 32, 0.5, False) if small else PROPOSALS,

@@ -104,7 +104,7 @@ class MinigoTask:
     presets: Mapping[Size, Preset] = {
         "smoke": Preset(
             network=DualConfig(size=5, width=24, blocks=2, hidden=32),
-            data=Play(Rules(size=5, komi=0.5, rounds=12, longest=50, opening=6), games=48, steps=40, keep=4, judged=40),
+            data=Play(Rules(size=5, komi=0.5, rounds=20, longest=50, opening=6), games=64, steps=40, keep=4, judged=40),
             batch=128,
             train=TrainConfig(
                 steps=40 * 15,
@@ -116,6 +116,23 @@ class MinigoTask:
             ),
             target=at_least("win_rate", 0.5),
             dataset="self-play on 5 x 5",
+        ),
+        "small": Preset(
+            network=DualConfig(size=7, width=64, blocks=5, hidden=64),
+            data=Play(
+                Rules(size=7, komi=4.5, rounds=64, longest=98, opening=10), games=128, steps=100, keep=8, judged=100
+            ),
+            batch=512,
+            train=TrainConfig(
+                steps=100 * 40,
+                optimizer=OptimizerConfig(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4),
+                schedule=ScheduleConfig(name="constant"),
+                clip=0,
+                guard_sigmas=0,
+                evaluate_every=100,
+            ),
+            target=at_least("win_rate", 0.8),
+            dataset="self-play on 7 x 7",
         ),
     }
 

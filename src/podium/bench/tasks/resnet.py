@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from podium.bench.shuffled import Shuffled
 from podium.bench.task import Data, Preset, Samples, Size, at_least
-from podium.models.resnet import ResNet, ResNetConfig
+from podium.models.resnet import RESNET50, ResNet, ResNetConfig
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
 from podium.train.schedule import ScheduleConfig
@@ -57,6 +58,22 @@ class ResNetTask:
             ),
             target=at_least("accuracy", 0.92),
             dataset="UCI digits, 8 x 8",
+        ),
+        "small": Preset(
+            network=replace(RESNET50, classes=10, channels=1),
+            data={"enlarge": 8},
+            batch=128,
+            train=TrainConfig(
+                steps=11 * 60,
+                optimizer=OptimizerConfig(name="sgd", lr=0.1, momentum=0.9, weight_decay=5e-4),
+                schedule=ScheduleConfig(name="linear", warmup=55),
+                clip=0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=22,
+            ),
+            target=at_least("accuracy", 0.95),
+            dataset="UCI digits, enlarged to 64 x 64",
         ),
     }
 

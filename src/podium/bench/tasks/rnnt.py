@@ -100,6 +100,21 @@ class RNNTTask:
             target=at_most("wer", 0.10),
             dataset="synthesised speech, 20 words",
         ),
+        "small": Preset(
+            network=RNNTConfig(symbols=len(ALPHABET) + 1),
+            data={"speech": Speech(train=8000, evaluation=500, most=5), "filterbank": Filterbank(mels=80, splice=3)},
+            batch=64,
+            train=TrainConfig(
+                steps=125 * 40,
+                optimizer=OptimizerConfig(name="adamw", lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98)),
+                schedule=ScheduleConfig(name="linear", warmup=500),
+                clip=100.0,
+                guard_sigmas=0,
+                evaluate_every=125,
+            ),
+            target=at_most("wer", 0.05),
+            dataset="synthesised speech, 20 words",
+        ),
     }
 
     def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:

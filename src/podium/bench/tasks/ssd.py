@@ -74,6 +74,22 @@ class SSDTask:
             target=at_least("box_ap", 0.50),
             dataset="drawn shapes in COCO form",
         ),
+        "small": Preset(
+            network=SSDConfig(classes=4),
+            data=Shapes(side=300, train=2000, evaluation=200, smallest=30, largest=150, most=5),
+            batch=32,
+            train=TrainConfig(
+                steps=62 * 60,
+                optimizer=OptimizerConfig(name="sgd", lr=2.5e-3, momentum=0.9, weight_decay=5e-4),
+                schedule=ScheduleConfig(name="linear", warmup=300),
+                clip=10.0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=310,
+            ),
+            target=at_least("box_ap", 0.60),
+            dataset="drawn shapes in COCO form",
+        ),
     }
 
     def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:

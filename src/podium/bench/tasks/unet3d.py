@@ -72,6 +72,22 @@ class UNet3DTask:
             target=at_least("mean_dice", 0.80),
             dataset="drawn ellipsoids",
         ),
+        "small": Preset(
+            network=UNet3DConfig(),
+            data=Volumes(side=64, train=160, evaluation=40),
+            batch=2,
+            train=TrainConfig(
+                steps=80 * 40,
+                optimizer=OptimizerConfig(name="adamw", lr=1e-3, weight_decay=0.0, betas=(0.9, 0.99)),
+                schedule=ScheduleConfig(name="linear", warmup=40),
+                clip=1.0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=80,
+            ),
+            target=at_least("mean_dice", 0.88),
+            dataset="drawn ellipsoids",
+        ),
     }
 
     def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
