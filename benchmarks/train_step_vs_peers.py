@@ -45,7 +45,7 @@ def stepper(model: torch.nn.Module, loss: Callable[[], torch.Tensor], device: st
 
 
 def resnet_steps(batch: int, device: str, image: int) -> tuple[dict[str, Step], float]:
-    import timm
+    import timm  # pyright: ignore[reportMissingImports]
 
     from podium.models.resnet import RESNET50, ResNet
 
@@ -69,7 +69,7 @@ def bert_steps(batch: int, device: str, layers: int, length: int) -> tuple[dict[
     from podium.models.bert import BERT_LARGE, Bert, from_transformers
 
     config = replace(BERT_LARGE, layers=layers, dropout=0.0)
-    theirs = BertForPreTraining(
+    theirs: Any = BertForPreTraining(
         TheirConfig(
             hidden_size=1024,
             num_hidden_layers=layers,
@@ -78,7 +78,8 @@ def bert_steps(batch: int, device: str, layers: int, length: int) -> tuple[dict[
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
-    ).to(device)
+    )
+    theirs.to(device)
     ours = Bert(config).to(device)
     ours.load_state_dict(from_transformers(theirs.state_dict()))
     theirs.train()
@@ -93,9 +94,7 @@ def bert_steps(batch: int, device: str, layers: int, length: int) -> tuple[dict[
 
     steps = {
         "podium": stepper(ours, our_loss, device),
-        "transformers": stepper(
-            theirs, lambda: theirs(tokens, labels=words, next_sentence_label=follows).loss, device
-        ),
+        "transformers": stepper(theirs, lambda: theirs(tokens, labels=words, next_sentence_label=follows).loss, device),
     }
     return steps, ours.flops(batch * length, length, int(asked.sum()))
 

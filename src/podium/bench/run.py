@@ -61,16 +61,32 @@ def pick_preset(task: Task, size: Size) -> Preset:
 
 
 def prepared(task: Task, size: Size, source: Path | None = None) -> Path:
-    """The dataset of a task at a size, made now if it is not there; verified against its manifest.
+    """The dataset of a task at a size, verified against its manifest: made now if it is not there, or at `source`.
+
+    An official dataset is sealed by a manifest of its own the first time it is seen; from then on every file must
+    have the checksum it had.
 
     Raises:
-        InputError: a file does not agree with its checksum; `source` is missing or is no such dataset.
+        InputError: a file does not agree with its checksum; an official dataset is not named, or needlessly named.
     """
     preset = pick_preset(task, size)
+    if preset.official:
+        if source is None or not source.is_dir():
+            raise InputError(
+                f"{task.key} at full size needs {preset.dataset}" + (f", and {source} is no folder" if source else ""),
+                "name its folder with --data; docs/bench_tasks.md says how it is laid out",
+            )
+        if not (source / dataset.MANIFEST).exists():
+            dataset.seal(source, {"task": task.key, "dataset": preset.dataset})
+        else:
+            dataset.verify(source)
+        return source
+    if source is not None:
+        raise InputError(f"{task.key} at size {size} makes its own data", "leave --data out, or use --size full")
     identity = {"task": task.key, "size": size, "dataset": preset.dataset, "data": _plain(preset.data)}
     mark = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     folder = dataset.cache_folder() / f"{task.key}-{size}-{mark}"
-    return dataset.ensure(folder, identity, lambda fresh: task.prepare(preset, source, fresh))
+    return dataset.ensure(folder, identity, lambda fresh: task.prepare(preset, fresh))
 
 
 def run_once(
@@ -253,6 +269,7 @@ def run_entry(
     Raises:
         InputError: closed division at a size other than full (its rules fix data, model and target).
     """
+    pick_preset(task, size)
     if entrant.division == "closed" and size != "full":
         raise InputError(
             f"the closed division has no size {size!r}: its rules fix the dataset, the model and the target",

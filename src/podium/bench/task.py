@@ -82,6 +82,7 @@ class Preset:
     `train.steps` is the limit after which a run counts as not converged, `train.evaluate_every` the evaluation
     points in steps. `epoch` says what the log's epoch_num counts: passes over the data, or trained samples (bert).
     `settings` are further hyper-parameters by the keys that the rules pin (opt_momentum, max_samples …).
+    With `official`, the dataset is a folder that the user has, read as it is, instead of one made by `prepare`.
     """
 
     network: Any
@@ -92,6 +93,7 @@ class Preset:
     dataset: str
     epoch: Literal["epochs", "samples"] = "epochs"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    official: bool = False
 
 
 @dataclass(slots=True)
@@ -128,12 +130,8 @@ class Task(Protocol):
     area: str
     presets: Mapping[Size, Preset]
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
-        """Write the dataset into `folder`, from `source` where it is an official one; not timed, done once.
-
-        Raises:
-            InputError: `source` is missing or is not that dataset.
-        """
+    def prepare(self, preset: Preset, folder: Path) -> None:
+        """Write the dataset into `folder`; not timed, done once. Not called for official datasets."""
         ...
 
     def build(self, preset: Preset, seed: int) -> nn.Module:
@@ -143,5 +141,10 @@ class Task(Protocol):
     def objective(self, preset: Preset) -> Objective: ...
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
-        """Read what `prepare` wrote; inside the timed window. `model` is for data that is made with it (minigo)."""
+        """Read what `prepare` wrote, or the official dataset; inside the timed window. `model` is for data that is made
+        with it (minigo).
+
+        Raises:
+            InputError: `folder` is not laid out as that dataset.
+        """
         ...

@@ -98,7 +98,7 @@ class BertTask:
         ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         from podium.text.training import train_tokenizer
 
         text: LibraryText = preset.data

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from podium.bench.quality.ranking import area_under_curve
 from podium.bench.shuffled import Shuffled
 from podium.bench.task import Data, Preset, Samples, Size, at_least
-from podium.models.dlrm import DLRM, DLRMConfig
+from podium.errors import InputError
+from podium.models.dlrm import CRITEO_TABLES, DLRM, DLRMConfig
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
 from podium.train.schedule import ScheduleConfig
@@ -117,9 +118,31 @@ class DLRMTask:
             target=at_least("auc", 0.80),
             dataset="synthetic click logs with planted interactions",
         ),
+        "full": Preset(
+            network=DLRMConfig(),
+            data=ClickLogs(CRITEO_TABLES, train=4_195_197_692, evaluation=89_137_319),
+            batch=55_296,
+            train=TrainConfig(
+                steps=75_868,
+                optimizer=OptimizerConfig(name="sgd", lr=24.0, momentum=0.0, weight_decay=0.0),
+                schedule=ScheduleConfig(name="polynomial", warmup=2750, decay_after=0.65),
+                clip=0,
+                guard_sigmas=0,
+                evaluate_every=3793,
+            ),
+            target=at_least("auc", 0.8025),
+            dataset="the Criteo Terabyte click logs",
+            settings={
+                "lr_decay_start_steps": 49_315,
+                "sgd_opt_base_learning_rate": 24.0,
+                "sgd_opt_learning_rate_decay_poly_power": 2,
+                "sgd_opt_learning_rate_decay_steps": 26_553,
+            },
+            official=True,
+        ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         logs: ClickLogs = preset.data
         for name, columns in make_logs(logs).items():
             np.save(folder / f"{name}.npy", columns)
@@ -132,13 +155,21 @@ class DLRMTask:
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
         logs: ClickLogs = preset.data
-        counts = torch.from_numpy(np.load(folder / "counts.npy"))
-        categories = torch.from_numpy(np.load(folder / "categories.npy"))
-        clicks = torch.from_numpy(np.load(folder / "clicks.npy"))
+        # Mapped, not read: at full size the logs are larger than memory.
+        counts, categories, clicks = (
+            np.load(_present(folder / f"{name}.npy"), mmap_mode="r" if preset.official else None)
+            for name in ("counts", "categories", "clicks")
+        )
+        if len(clicks) != logs.train + logs.evaluation or counts.shape[1:] != (13,) or categories.shape[1:] != (26,):
+            raise InputError(
+                f"{folder}: {len(clicks)} rows, counts {counts.shape[1:]}, categories {categories.shape[1:]}",
+                f"expected {logs.train} + {logs.evaluation} rows to train and evaluate, 13 and 26 columns",
+            )
 
-        def take(chosen: Tensor | slice) -> Samples:
-            dense = torch.log1p(counts[chosen].float())
-            return Samples((dense, categories[chosen].long()), (clicks[chosen].float(),))
+        def take(chosen: np.ndarray | slice) -> Samples:
+            dense = torch.log1p(torch.from_numpy(counts[chosen]).float())
+            ids = torch.from_numpy(categories[chosen]).long()
+            return Samples((dense, ids), (torch.from_numpy(clicks[chosen]).float(),))
 
         def evaluate(model: nn.Module) -> dict[str, float]:
             device = next(model.parameters()).device
@@ -146,10 +177,16 @@ class DLRMTask:
             for start in range(logs.train, len(clicks), 4096):
                 dense, ids = take(slice(start, start + 4096)).inputs
                 scores.append(model(dense.to(device), ids.to(device)).float().cpu())
-            return {"auc": area_under_curve(torch.cat(scores).numpy(), clicks[logs.train :].numpy())}
+            return {"auc": area_under_curve(torch.cat(scores).numpy(), clicks[logs.train :])}
 
-        source = Shuffled(logs.train, preset.batch, seed, lambda chosen, _: take(chosen))
+        source = Shuffled(logs.train, preset.batch, seed, lambda chosen, _: take(chosen.numpy()))
         return Data(source, evaluate, logs.train, logs.evaluation)
+
+
+def _present(path: Path) -> Path:
+    if not path.is_file():
+        raise InputError(f"{path}: missing", "docs/bench_tasks.md says how the click logs are laid out")
+    return path
 
 
 def make_logs(logs: ClickLogs) -> dict[str, np.ndarray]:

@@ -94,7 +94,7 @@ class MaskRCNNTask:
         ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         write_shapes(preset.data, folder)
 
     def build(self, preset: Preset, seed: int) -> MaskRCNN:

@@ -136,7 +136,7 @@ class MinigoTask:
         ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         (folder / "rules.txt").write_text(f"{preset.data}\n")
 
     def build(self, preset: Preset, seed: int) -> DualNet:

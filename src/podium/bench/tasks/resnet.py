@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from podium.bench.imagenet import open_imagenet
 from podium.bench.shuffled import Shuffled
 from podium.bench.task import Data, Preset, Samples, Size, at_least
 from podium.models.resnet import RESNET50, ResNet, ResNetConfig
@@ -30,11 +31,16 @@ HELD_OUT = 360
 
 
 class Classify:
-    """Cross-entropy over images."""
+    """Cross-entropy over images; `smoothing` is the share of the label that goes to all classes alike."""
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
 
     def __call__(self, model: Any, batch: Samples) -> Loss:
         (images,), (labels,) = batch.inputs, batch.labels
-        return Loss(F.cross_entropy(model(images).float(), labels, reduction="sum"), batch.count)
+        logits = model(images).float()
+        total = F.cross_entropy(logits, labels, reduction="sum", label_smoothing=self.smoothing)
+        return Loss(total, batch.count)
 
     def flops(self, model: Any, batch: Samples) -> float:
         return 0.0
@@ -75,9 +81,37 @@ class ResNetTask:
             target=at_least("accuracy", 0.95),
             dataset="UCI digits, enlarged to 64 x 64",
         ),
+        "full": Preset(
+            network=RESNET50,
+            data={"workers": 8},
+            batch=256,
+            train=TrainConfig(
+                steps=313 * 37,
+                accumulation=16,
+                optimizer=OptimizerConfig(name="lars", lr=10.5, momentum=0.9, weight_decay=5e-5, trust=0.001),
+                schedule=ScheduleConfig(name="polynomial", warmup=313 * 2, final_ratio=1e-4 / 10.5),
+                clip=0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=313 * 4,
+            ),
+            target=at_least("accuracy", 0.759),
+            dataset="ImageNet (ILSVRC 2012)",
+            settings={
+                "lars_opt_base_learning_rate": 10.5,
+                "lars_opt_end_learning_rate": 1e-4,
+                "lars_opt_learning_rate_decay_poly_power": 2,
+                "lars_opt_learning_rate_decay_steps": 313 * 35,
+                "lars_epsilon": 0.0,
+                "lars_opt_learning_rate_warmup_epochs": 2,
+                "lars_opt_momentum": 0.9,
+                "lars_opt_weight_decay": 5e-5,
+            },
+            official=True,
+        ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         packed = files("podium.bench.data").joinpath("digits.csv.gz").read_bytes()
         table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",", dtype=np.uint8)
         np.savez(folder / "digits.npz", images=table[:, :64].reshape(-1, 8, 8), labels=table[:, 64])
@@ -86,9 +120,11 @@ class ResNetTask:
         return ResNet(preset.network).initialise(seed)
 
     def objective(self, preset: Preset) -> Classify:
-        return Classify()
+        return Classify(0.1 if preset.official else 0.0)
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
+        if preset.official:
+            return open_imagenet(folder, preset.batch, seed, preset.data["workers"])
         with np.load(folder / "digits.npz") as stored:
             images = torch.from_numpy(stored["images"]).float()[:, None] / 8 - 1
             labels = torch.from_numpy(stored["labels"]).long()

@@ -117,7 +117,7 @@ class RNNTTask:
         ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         sounds, texts = make_speech(preset.data["speech"])
         ends = np.cumsum([len(sound) for sound in sounds])
         np.savez(folder / "speech.npz", samples=np.concatenate(sounds).astype(np.float16), ends=ends)

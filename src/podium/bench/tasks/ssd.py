@@ -92,7 +92,7 @@ class SSDTask:
         ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         write_shapes(preset.data, folder)
 
     def build(self, preset: Preset, seed: int) -> SSD:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from podium.bench.kits import KITS, open_kits
 from podium.bench.quality.overlap import dice
 from podium.bench.shuffled import Shuffled
 from podium.bench.task import Data, Preset, Samples, Size, at_least
@@ -63,7 +64,7 @@ class UNet3DTask:
             batch=4,
             train=TrainConfig(
                 steps=24 * 10,
-                optimizer=OptimizerConfig(name="sgd", lr=0.2, momentum=0.9, weight_decay=0.0),
+                optimizer=OptimizerConfig(name="adamw", lr=5e-3, weight_decay=0.0, betas=(0.9, 0.99)),
                 schedule=ScheduleConfig(name="linear", warmup=12),
                 clip=1.0,
                 guard_sigmas=0,
@@ -88,9 +89,37 @@ class UNet3DTask:
             target=at_least("mean_dice", 0.88),
             dataset="drawn ellipsoids",
         ),
+        "full": Preset(
+            network=UNet3DConfig(),
+            data=KITS,
+            batch=2,
+            train=TrainConfig(
+                steps=84 * 10_000,
+                optimizer=OptimizerConfig(name="sgd", lr=0.8, momentum=0.9, weight_decay=0.0),
+                schedule=ScheduleConfig(name="constant", warmup=84 * 200),
+                clip=0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=84 * 20,
+            ),
+            target=at_least("mean_dice", 0.908),
+            dataset="KiTS19 as the reference preprocesses it",
+            settings={
+                "opt_learning_rate_warmup_epochs": 200,
+                "opt_learning_rate_decay_boundary_epochs": [],
+                "opt_learning_rate_decay_factor": 1.0,
+                "opt_weight_decay": 0.0,
+                "opt_momentum": 0.9,
+                "oversampling": KITS.oversampling,
+                "training_input_shape": [KITS.patch] * 3,
+                "validation_input_shape": [KITS.patch] * 3,
+                "validation_overlap": KITS.overlap,
+            },
+            official=True,
+        ),
     }
 
-    def prepare(self, preset: Preset, source: Path | None, folder: Path) -> None:
+    def prepare(self, preset: Preset, folder: Path) -> None:
         volumes: Volumes = preset.data
         images, labels = draw_volumes(volumes)
         np.savez(folder / "volumes.npz", images=images, labels=labels)
@@ -102,6 +131,8 @@ class UNet3DTask:
         return DiceAndCrossEntropy()
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
+        if preset.official:
+            return open_kits(folder, preset.data, preset.batch, seed, preset.network.classes)
         volumes: Volumes = preset.data
         with np.load(folder / "volumes.npz") as stored:
             images = torch.from_numpy(stored["images"]).float()[:, None]
