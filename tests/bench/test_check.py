@@ -32,7 +32,7 @@ def closed_entry(root: Path, benchmark: str = "resnet", runs: int = 5, **keyword
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return closed_entry(tmp_path, epochs=(38, 42), global_batch_size=3264)
+    return closed_entry(tmp_path, epochs=range(2, 43, 4), global_batch_size=3264)
 
 
 def verdicts(folder: Path) -> dict[str, Verdict]:
@@ -160,11 +160,18 @@ def test_one_run_may_fail_and_two_may_not(folder: Path) -> None:
 
 
 def test_too_few_and_undeclared_too_many_runs(folder: Path) -> None:
-    write_run(folder / "result_5.txt", division="closed", seed=9, epochs=(38, 42), global_batch_size=3264)
+    write_run(folder / "result_5.txt", division="closed", seed=9, epochs=range(2, 43, 4), global_batch_size=3264)
     assert verdicts(folder)["runs"].outcome == "fail"
     for number in (4, 5):
         (folder / f"result_{number}.txt").unlink()
     assert "4 of 5 runs" in verdicts(folder)["runs"].message
+
+
+def test_too_few_evaluations_are_noted(tmp_path: Path) -> None:
+    folder = closed_entry(tmp_path, epochs=(3, 7, 12), global_batch_size=3264)
+    found = verdicts(folder)["evaluation points"]
+    assert (found.outcome, found.message) == ("warn", "evaluated at 12 after 7: at most 4 apart")
+    assert found.where == f"{folder / 'result_0.txt'}:{line_of(folder / 'result_0.txt', '0.76')}"
 
 
 def test_suspiciously_fast_convergence(tmp_path: Path) -> None:

@@ -65,6 +65,17 @@ def test_any_bytes_are_read(data: bytes) -> None:
     assert not data or faults or data.count(b"\n") == len(entries)
 
 
+@pytest.mark.parametrize("body", [[], {}, {"runs": "many"}, {"launch": []}, "text", None])
+def test_an_entry_with_a_strange_body_is_none(whole: bytes, body: object) -> None:
+    lines = whole.splitlines()
+    entry = {**json.loads(lines[0]), "body": body}
+    entry["hash"] = entry_hash(entry)
+    lines[0] = json.dumps(entry).encode()
+    entries, faults = parse_ledger(b"\n".join(lines) + b"\n")
+    assert faults[0].line == 1
+    assert declarations(entries) == []
+
+
 def test_an_entry_that_was_forged_with_its_hash_breaks_the_next(whole: bytes) -> None:
     lines = whole.splitlines()
     entry = json.loads(lines[2])

@@ -124,8 +124,8 @@ def test_bounds_are_comparisons(value: float) -> None:
 @pytest.mark.parametrize(
     ("condition", "good", "bad"),
     [
-        (Condition(multiple_of=0.02), [0.02, 0.12, 0.3], [0.021, "0.02", None, True, math.inf, math.nan]),
-        (Condition(power_of_two_times=1e-4), [1e-4, 5e-5, 4e-4], [3e-4, 0, -1e-4, math.inf, "x"]),
+        (Condition(multiple_of=0.02), [0.02, 0.12, 0.3], [0.021, "0.02", None, True, math.inf, math.nan, 10**400]),
+        (Condition(power_of_two_times=1e-4), [1e-4, 5e-5, 4e-4], [3e-4, 0, -1e-4, math.inf, "x", 10**400, 5e-324]),
         (Condition(one_of=(1, 50)), [1, 50], [2, "1", True, [1]]),
         (Condition(equals=True), [True], [1, "true", None]),
         (Condition(one_of=(1, math.inf)), [1, math.inf], [2, math.nan]),
@@ -137,6 +137,17 @@ def test_bounds_are_comparisons(value: float) -> None:
 def test_each_word_of_a_condition(condition: Condition, good: list[object], bad: list[object]) -> None:
     assert [value for value in good if not condition.holds(value)] == []
     assert [value for value in bad if condition.holds(value)] == []
+
+
+def test_evaluation_schedules() -> None:
+    """bert: the step that Graphcore's published logs show at their two batch sizes; unet3d by hand."""
+    bert, unet = RULES.benchmark("bert").evaluation, RULES.benchmark("unet3d").evaluation
+    assert bert.schedule(3072) == (175_000, 175_000)
+    assert bert.schedule(6144) == (200_000, 200_000)
+    assert unet.schedule(2) == (1000, 20)
+    assert unet.schedule(84) == (1000, 20)
+    assert unet.schedule(80) == (700, 14)  # an epoch is padded to 240 samples
+    assert RULES.benchmark("resnet").evaluation.schedule(1) == (7, 4)
 
 
 def test_patterns_of_names() -> None:

@@ -136,9 +136,16 @@ def improvement_chart(one: DivisionBoard) -> Spec:
 def scaling_series(one: DivisionBoard) -> list[str]:
     """Names of the curves that are drawn: image classification and language, where most systems have sizes."""
     found = [
-        (len(points), f"{submitter} {task}") for submitter, task, _, points in one.scaling if task in ("resnet", "bert")
+        (len(points), _series(submitter, task, accelerator))
+        for submitter, task, accelerator, points in one.scaling
+        if task in ("resnet", "bert")
     ]
     return [name for count, name in sorted(found, reverse=True) if count >= 3][:6]
+
+
+def _series(submitter: str, task: str, accelerator: str) -> str:
+    # The maker's name is the first word of most accelerators' and says nothing new.
+    return f"{submitter} {task}, {accelerator.removeprefix('NVIDIA ').removeprefix(f'{submitter} ')}"
 
 
 def scaling_chart(one: DivisionBoard) -> Spec:
@@ -146,14 +153,14 @@ def scaling_chart(one: DivisionBoard) -> Spec:
     names = scaling_series(one)
     rows = [
         {
-            "system": f"{submitter} {task}",
+            "system": _series(submitter, task, accelerator),
             "accelerators": point.entry.accelerators,
             "efficiency": round(point.efficiency, 4),
             "minutes": point.entry.minutes,
         }
-        for submitter, task, _, points in one.scaling
+        for submitter, task, accelerator, points in one.scaling
         for point in points
-        if f"{submitter} {task}" in names
+        if _series(submitter, task, accelerator) in names
     ]
     return {
         **_frame(rows, 230),

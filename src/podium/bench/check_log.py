@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from podium.bench.mllog import Event, Log
-from podium.bench.rules import KeyRule, Ruleset
+from podium.bench.rules import EvaluationRule, KeyRule, Ruleset
 from podium.bench.runs import Run, target_of
 from podium.bench.verdict import Outcome, Verdict, place
 
@@ -44,6 +44,8 @@ def log_verdicts(runs: Sequence[Run], rules: Ruleset) -> list[Verdict]:
     if first.division == "closed":
         wanted = rules.tensors(first.benchmark)
         verdicts.append(_gather("tensors", runs, lambda run: _tensor_findings(run, wanted), "all reported"))
+        rule = rules.benchmark(first.benchmark).evaluation
+        verdicts.append(_gather("evaluation points", runs, lambda run: _evaluation_findings(run, rule), rule.words))
     verdicts.append(_gather("initialisation", runs, lambda run: _initialisation_findings(run.log, rules), "in time"))
     verdicts.append(_gather("target", runs, lambda run: _target_findings(run, rules), _target_words(first, rules)))
     return verdicts
@@ -176,6 +178,24 @@ def _tensor_findings(run: Run, wanted: Sequence[str]) -> Iterator[_Finding]:
     if missing:
         said = f"{len(missing)} of {len(wanted)} tensors not reported: {missing[0]} (a warning in v1.1, an error today)"
         yield _Finding("warn", said)
+
+
+def _evaluation_findings(run: Run, rule: EvaluationRule) -> Iterator[_Finding]:
+    """The text of the rules fixes the points; no checker of the round looks at them, so that it is a warning."""
+    points = [(event.metadata.get("epoch_num"), event.number) for event in run.log.of("eval_accuracy")]
+    numbers = [(epoch, number) for epoch, number in points if isinstance(epoch, int | float) and abs(epoch) < 1e300]
+    if run.size != "full" or not run.batch or run.batch <= 0 or not numbers:
+        return
+    first, every = rule.schedule(run.batch)
+    if rule.share and max(epoch for epoch, _ in numbers) < run.batch:
+        return  # the log counts evaluations, not samples
+    at = 0.0
+    for epoch, number in numbers:
+        allowed = every if at else first
+        if epoch - at > allowed * (1 + 1e-9):
+            after = f"{at:g}" if at else "the start"
+            yield _Finding("warn", f"evaluated at {epoch:g} after {after}: at most {allowed:g} apart", number)
+        at = epoch
 
 
 def _target_findings(run: Run, rules: Ruleset) -> Iterator[_Finding]:

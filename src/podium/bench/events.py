@@ -85,7 +85,7 @@ class RunEvents:
         }
         for rule in self.rules.key_rules(benchmark, division):
             if rule.key in given and (why := rule.value.fault(given[rule.key])):
-                raise InputError(f"{rule.key}: {given[rule.key]!r} {why}", "see docs/bench.md for the values")
+                raise InputError(f"{rule.key}: {given[rule.key]!r} {why}", "see docs/bench_rules.md for the values")
         if self.path.exists():
             raise InputError(f"{self.path}: exists already", "a run gets a log of its own; take the next number")
         self.state = State.DECLARED

@@ -33,10 +33,10 @@ FILE = "ledger.jsonl"
 GENESIS = "0" * 64
 Kind = Literal["declared", "launched", "ended"]
 FIELDS = {"index", "time", "kind", "body", "previous", "hash"}
-BODY = {
-    "declared": {"benchmark", "system", "division", "size", "ruleset", "runs"},
-    "launched": {"declaration", "run", "seed", "log"},
-    "ended": {"launch", "status", "minutes", "sha256"},
+BODY: dict[str, dict[str, Any]] = {
+    "declared": {"benchmark": str, "system": str, "division": str, "size": str, "ruleset": str, "runs": int},
+    "launched": {"declaration": int, "run": int, "seed": int, "log": str},
+    "ended": {"launch": int, "status": str, "minutes": float | int | None, "sha256": str | None},
 }
 
 
@@ -252,7 +252,8 @@ def parse_ledger(data: bytes) -> tuple[list[Entry], list[LedgerFault]]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             raw = json.loads(line)
-            if set(raw) != FIELDS or not BODY[raw["kind"]] <= set(raw["body"]):
+            body = raw["body"]
+            if set(raw) != FIELDS or not all(isinstance(body[name], kind) for name, kind in BODY[raw["kind"]].items()):
                 raise ValueError("not an entry")
             digest = entry_hash(raw)
         except (ValueError, TypeError, KeyError, RecursionError):

@@ -107,12 +107,12 @@ def _same(value: Any, wanted: Any) -> bool:
 
 
 def _whole(value: float, unit: float) -> bool:
-    ratio = value / unit
-    return math.isfinite(ratio) and abs(round(ratio) - ratio) < TOLERANCE
+    # JSON has whole numbers that no float holds, and infinities.
+    return abs(value) < 1e300 and abs(round(value / unit) - value / unit) < TOLERANCE
 
 
 def _power_of_two(value: float, unit: float) -> bool:
-    return value > 0 and math.isfinite(value) and _whole(math.log2(value / unit), 1.0)
+    return 0 < value < 1e300 and value / unit > 0 and _whole(math.log2(value / unit), 1.0)
 
 
 class KeyRule(_Data):
@@ -170,6 +170,35 @@ class OptimizerEntry(_Data):
     implementations: tuple[str, ...]
 
 
+class EvaluationRule(_Data):
+    """How often a closed run evaluates, in the epoch unit of its benchmark; more often is allowed.
+
+    Three forms: `every` so many, the first up to `offset` later; with `samples`, of an epoch of so many samples padded
+    to the batch size (unet3d); with `share`, so large a part of the samples expected at this batch size (bert).
+    """
+
+    words: str
+    every: float = 0
+    offset: float = 0
+    samples: int = 0
+    first_passes: float = 0
+    share: float = 0
+    per_batch: float = 0
+    base: float = 0
+    floor_to: float = 1
+
+    def schedule(self, batch: float) -> tuple[float, float]:
+        """Latest first evaluation and largest step between two, at a global batch size."""
+        if self.share:
+            step = self.share * (self.per_batch * batch + self.base) // self.floor_to * self.floor_to
+            return step, step
+        if self.samples:
+            padded = math.ceil(self.samples / batch) * batch
+            first, every = (math.ceil(passes * self.samples / padded) for passes in (self.first_passes, self.every))
+            return first, every
+        return self.every + self.offset, self.every
+
+
 class BenchmarkRules(_Data):
     """One benchmark. `target` is asked of some evaluation of a closed run, `open_target` of an open one."""
 
@@ -183,7 +212,7 @@ class BenchmarkRules(_Data):
     target: Condition
     open_target: Condition
     epoch_unit: str
-    evaluation: str
+    evaluation: EvaluationRule
     reference_convergence: bool = True
     optimizers: tuple[OptimizerEntry, ...]
     events: tuple[KeyRule, ...] = ()

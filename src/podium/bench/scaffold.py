@@ -77,7 +77,7 @@ def _benchmark_files(task: str, system: str, division: str, rules: Ruleset) -> d
 {rule.area.capitalize()}: {rule.model} on {rule.dataset}, {division} division, rule set {rules.version}.
 Target: {rule.metric} {rule.target.words()}.
 Runs: {rule.runs}, of which the {rule.drop} fastest and the {rule.drop} slowest are dropped.
-Evaluation: {rule.evaluation}.
+Evaluation: {rule.evaluation.words}.
 
 1. `setup.sh` installs the software.
 2. `init_datasets.sh` prepares the dataset and checks its checksums; this is not timed.
