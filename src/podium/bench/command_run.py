@@ -57,7 +57,7 @@ def run_command(
     def report(number: int, outcome: Outcome) -> None:
         quality = "  ".join(f"{name} {value:.4f}" for name, value in outcome.quality.items())
         end = f"{outcome.minutes:.3f} min" if outcome.status == "success" else f"aborted: {outcome.why}"
-        console.print(f"run {number}/{runs}  seed {outcome.seed}  {quality}  {end}", highlight=False)
+        console.print(f"run {number}/{runs}  seed {outcome.seed}  {quality}  {end}", highlight=False, soft_wrap=True)
 
     outcomes = run_entry(
         task,
@@ -92,6 +92,7 @@ def _show(console: Console, outcomes: list[Outcome], head: str) -> None:
             f"{len(converged)} of {len(outcomes)} runs reached the target; minutes {converged[0]:.3f} to "
             f"{converged[-1]:.3f}. MLPerf-style, unverified.",
             highlight=False,
+            soft_wrap=True,
         )
     console.print(f"logs: {outcomes[0].log.parent}", highlight=False, soft_wrap=True)
     console.print(f"ledger: {head} (keep this: it proves what was launched)", highlight=False, soft_wrap=True)

@@ -167,14 +167,7 @@ def _run(
     started = time.perf_counter()
     data = task.open(preset, folder, model, seed)
     events.samples(train=data.train_samples, evaluation=data.eval_samples)
-    events.setting(
-        global_batch_size=preset.batch * config.accumulation,
-        gradient_accumulation_steps=config.accumulation,
-        opt_name=config.optimizer.name,
-        opt_base_learning_rate=config.optimizer.lr,
-        opt_learning_rate_warmup_steps=config.schedule.warmup_steps(config.steps),
-        **preset.settings,
-    )
+    events.setting(**hyper_parameters(preset))
     batches = data.batches
     if twin:
         objective, batches = broken(objective, batches, twin, seed)
@@ -194,6 +187,19 @@ def _run(
     if outcome.status != "success":
         outcome.why = f"target not reached in {outcome.steps} steps: {_show(outcome.quality)}, wanted {preset.target}"
         events.run_stop("aborted", reason=outcome.why)
+
+
+def hyper_parameters(preset: Preset) -> dict[str, Any]:
+    """What a log says of the optimiser and the batch, by official keys."""
+    config = preset.train
+    return {
+        "global_batch_size": preset.batch * config.accumulation,
+        "gradient_accumulation_steps": config.accumulation,
+        "opt_name": config.optimizer.name,
+        "opt_base_learning_rate": config.optimizer.lr,
+        "opt_learning_rate_warmup_steps": config.schedule.warmup_steps(config.steps),
+        **preset.settings,
+    }
 
 
 class _Window:

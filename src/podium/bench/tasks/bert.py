@@ -103,7 +103,7 @@ class BertTask:
 
         text: LibraryText = preset.data
         train, held_out = library_text(text.characters)
-        tokenizer = train_tokenizer(train[: 1_000_000 // 50_000 + 1] + train[::7], text.vocabulary)
+        tokenizer = train_tokenizer(train[::3], text.vocabulary)
         body = (text.length - 3) // 2
         for name, pieces in (("train", train), ("evaluation", held_out)):
             rows, starts = [], []
