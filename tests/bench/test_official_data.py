@@ -12,11 +12,12 @@ from torch import nn
 
 from podium.bench.imagenet import open_imagenet
 from podium.bench.kits import Kits, open_kits, slide
-from podium.bench.run import prepared
+from podium.bench.run import prepared, run_once
 from podium.bench.tasks.dlrm import TASK as DLRM_TASK
 from podium.bench.tasks.dlrm import ClickLogs, DLRMTask, make_logs
 from podium.bench.tasks.resnet import TASK as RESNET_TASK
 from podium.errors import InputError
+from podium.models.dlrm import DLRMConfig
 
 
 class Brightness(nn.Module):
@@ -123,7 +124,15 @@ def test_click_logs_are_sealed_when_first_seen_and_read_in_place(tmp_path: Path)
     full = DLRM_TASK.presets["full"]
 
     class Few(DLRMTask):
-        presets = {"full": replace(full, data=logs, batch=50)}  # noqa: RUF012
+        presets = {  # noqa: RUF012
+            "full": replace(
+                full,
+                data=logs,
+                batch=50,
+                network=DLRMConfig(tables=logs.tables, bottom=(8,), top=(8,)),
+                train=full.train.model_copy(update={"steps": 4, "evaluate_every": 2}),
+            )
+        }
 
     for name, columns in make_logs(logs).items():
         np.save(tmp_path / f"{name}.npy", columns)
@@ -134,6 +143,9 @@ def test_click_logs_are_sealed_when_first_seen_and_read_in_place(tmp_path: Path)
     batch = data.batches.next()
     assert batch.inputs[0].shape == (50, 13)
     assert batch.inputs[1].shape == (50, 26)
+    log = tmp_path.parent / f"{tmp_path.name}.txt"
+    outcome = run_once(task, "full", log, seed=1, data=tmp_path, progress=False)
+    assert (outcome.status, outcome.steps) == ("aborted", 4)  # the open division keeps the official target
     clicks = np.load(tmp_path / "clicks.npy")
     clicks[3] ^= 1
     np.save(tmp_path / "clicks.npy", clicks)

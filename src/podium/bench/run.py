@@ -124,7 +124,8 @@ def run_once(
             platform=entrant.platform,
             status=entrant.status,
             size=size,
-            target=None if size == "full" else preset.target.rule(),
+            # The closed division has the target of its rules; the open one has none but what the task says.
+            target=None if entrant.division == "closed" else preset.target.rule(),
         ) as events:
             if launch:
                 events.setting(ledger_entry=launch.hash)
