@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from podium.bench.coco import open_coco, read_coco
 from podium.bench.imagenet import open_imagenet
 from podium.bench.kits import Kits, open_kits, slide
 from podium.bench.run import prepared, run_once
@@ -18,6 +20,7 @@ from podium.bench.tasks.dlrm import ClickLogs, DLRMTask, make_logs
 from podium.bench.tasks.resnet import TASK as RESNET_TASK
 from podium.errors import InputError
 from podium.models.dlrm import DLRMConfig
+from podium.models.ssd import SSD, SSDConfig
 
 
 class Brightness(nn.Module):
@@ -107,6 +110,65 @@ def test_other_folders_than_imagenet_are_refused(tmp_path: Path):
     (tmp_path / "val" / "n02").rename(tmp_path / "val" / "n03")
     with pytest.raises(InputError, match="not the same"):
         open_imagenet(tmp_path, 1, 0, 1)
+
+
+def write_coco(folder: Path) -> None:
+    """Two pictures to train and one to evaluate; category ids with a gap; a crowd and an empty picture."""
+    image = pytest.importorskip("PIL.Image")
+    (folder / "annotations").mkdir()
+    for part, number in (("train2017", 3), ("val2017", 1)):
+        (folder / part).mkdir()
+        entries = []
+        for index in range(number):
+            picture = np.full((80, 120, 3), 30, dtype=np.uint8)
+            picture[20:60, 30:90] = (220, 40, 40)
+            image.fromarray(picture).save(folder / part / f"{index}.jpg", quality=95)
+            entries.append({"id": 10 + index, "file_name": f"{index}.jpg", "width": 120, "height": 80})
+        boxes = [
+            {"image_id": 10 + index, "category_id": 7, "bbox": [30, 20, 60, 40], "iscrowd": 0}
+            for index in range(min(number, 2))
+        ]
+        boxes.append({"image_id": 10, "category_id": 3, "bbox": [0, 0, 120, 80], "iscrowd": 1})
+        content = {"images": entries, "annotations": boxes, "categories": [{"id": 7}, {"id": 3}]}
+        (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
+
+
+def test_coco_crops_keep_boxes_on_their_objects(tmp_path: Path):
+    write_coco(tmp_path)
+    model = SSD(SSDConfig(classes=3)).initialise(0)
+    with pytest.raises(InputError, match=r"backbone\.pth"):
+        open_coco(tmp_path, model, 2, 0, 2)
+    weights = model.backbone.state_dict()
+    marked = {**weights, "conv1.weight": torch.full_like(weights["conv1.weight"], 0.25), "fc.bias": torch.zeros(1000)}
+    torch.save(marked, tmp_path / "backbone.pth")
+    data = open_coco(tmp_path, model, 2, 0, 2)
+    assert float(model.backbone.conv1.weight[0, 0, 0, 0]) == 0.25
+    assert (data.train_samples, data.eval_samples) == (2, 1)
+    cropped = 0
+    for _ in range(12):
+        batch = data.batches.next()
+        (images,), (boxes, classes) = batch.inputs, batch.labels
+        assert images.shape == (2, 3, 300, 300)
+        for picture, row, kinds in zip(images, boxes, classes, strict=True):
+            assert kinds.tolist() == [2]  # category 7 is the second of 3 and 7
+            left, top, right, bottom = row[0].round().int().tolist()
+            red = (picture[0] * 58.395 + 123.675) > 125
+            covered = red[top:bottom, left:right].float().mean()
+            assert covered > 0.93
+            outside = red.sum() - red[top:bottom, left:right].sum()
+            assert outside < 0.03 * red.numel()
+            cropped += bool(red.float().mean() > 0.3)
+    assert cropped  # the object fills a quarter of the whole picture
+    assert 0.0 <= data.evaluate(model.eval())["box_ap"] <= 1.0
+
+
+def test_other_files_than_cocos_are_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="missing"):
+        read_coco(tmp_path, "train2017")
+    write_coco(tmp_path)
+    (tmp_path / "annotations" / "instances_train2017.json").write_text('{"images": []}')
+    with pytest.raises(InputError, match="no annotations"):
+        read_coco(tmp_path, "train2017")
 
 
 def test_full_size_needs_the_official_dataset(tmp_path: Path):

@@ -242,7 +242,7 @@ def test_there_are_eight_tasks_and_a_wrong_name_is_answered():
     assert "resnet" in error.value.cure
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if "full" in find_task(key).presets])
+@pytest.mark.parametrize("key", ["resnet", "unet3d", "dlrm"])
 def test_full_presets_say_what_the_closed_rules_ask_for(tmp_path: Path, key: str):
     """A dry run of the events: every key of the closed division is logged, with a value that the rules allow."""
     preset = find_task(key).presets["full"]

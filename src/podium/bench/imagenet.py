@@ -30,7 +30,7 @@ def open_imagenet(folder: Path, batch: int, seed: int, workers: int) -> Data:
     Raises:
         InputError: no train/ and val/ with the same class folders, or Pillow is not installed.
     """
-    pillow = _pillow()
+    reader = pillow()
     train, classes = _listing(folder / "train")
     held_out, same = _listing(folder / "val")
     if classes != same:
@@ -46,7 +46,7 @@ def open_imagenet(folder: Path, batch: int, seed: int, workers: int) -> Data:
         mirrored = torch.rand(len(chosen), generator=generator) < 0.5
         files = [train[index] for index in chosen.tolist()]
         jobs = zip(files, draws, mirrored.tolist(), strict=True)
-        images = pool.map(lambda job: _cut_at_random(pillow, job[0][0], job[1], job[2]), jobs)
+        images = pool.map(lambda job: _cut_at_random(reader, job[0][0], job[1], job[2]), jobs)
         return Samples((torch.stack(list(images)),), (torch.tensor([label for _, label in files]),), "images")
 
     def evaluate(model: nn.Module) -> dict[str, float]:
@@ -54,7 +54,7 @@ def open_imagenet(folder: Path, batch: int, seed: int, workers: int) -> Data:
         right = 0
         for start in range(0, len(held_out), batch):
             part = held_out[start : start + batch]
-            images = torch.stack(list(pool.map(lambda job: _cut_middle(pillow, job[0]), part)))
+            images = torch.stack(list(pool.map(lambda job: _cut_middle(reader, job[0]), part)))
             guesses = model(images.to(device)).argmax(-1).cpu()
             right += int((guesses == torch.tensor([label for _, label in part])).sum())
         return {"accuracy": right / len(held_out)}
@@ -62,7 +62,8 @@ def open_imagenet(folder: Path, batch: int, seed: int, workers: int) -> Data:
     return Data(Shuffled(len(train), batch, seed, make), evaluate, len(train), len(held_out))
 
 
-def _pillow() -> Any:
+def pillow() -> Any:
+    """Pillow's Image module; raises InputError when it is not installed."""
     try:
         from PIL import Image
     except ImportError:
@@ -83,8 +84,8 @@ def _listing(folder: Path) -> tuple[list[tuple[Path, int]], list[str]]:
     return files, classes
 
 
-def _cut_at_random(pillow: Any, path: Path, draws: np.ndarray, mirrored: bool) -> Tensor:
-    with pillow.open(path) as file:
+def _cut_at_random(reader: Any, path: Path, draws: np.ndarray, mirrored: bool) -> Tensor:
+    with reader.open(path) as file:
         width, height = file.size
         left, top, wide, high = 0.0, 0.0, float(width), float(height)
         for area, ratio, across, down in draws:  # the first that fits into the image; else all of it
@@ -95,18 +96,18 @@ def _cut_at_random(pillow: Any, path: Path, draws: np.ndarray, mirrored: bool) -
                 left, top, wide, high = across * (width - w), down * (height - h), w, h
                 break
         box = (left, top, left + wide, top + high)
-        image = file.convert("RGB").resize((SIDE, SIDE), pillow.Resampling.BILINEAR, box=box)
+        image = file.convert("RGB").resize((SIDE, SIDE), reader.Resampling.BILINEAR, box=box)
     pixels = _normalised(image)
     return pixels.flip(-1) if mirrored else pixels
 
 
-def _cut_middle(pillow: Any, path: Path) -> Tensor:
-    with pillow.open(path) as file:
+def _cut_middle(reader: Any, path: Path) -> Tensor:
+    with reader.open(path) as file:
         width, height = file.size
         part = SIDE / SHORT * min(width, height)
         left, top = (width - part) / 2, (height - part) / 2
         box = (left, top, left + part, top + part)
-        return _normalised(file.convert("RGB").resize((SIDE, SIDE), pillow.Resampling.BILINEAR, box=box))
+        return _normalised(file.convert("RGB").resize((SIDE, SIDE), reader.Resampling.BILINEAR, box=box))
 
 
 def _normalised(image: Any) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from podium.bench.coco import open_coco
 from podium.bench.quality.detection import Found, True_, average_precision, box_overlap
 from podium.bench.shapes import Shapes, read_shapes, write_shapes
 from podium.bench.shuffled import Shuffled
@@ -90,6 +91,23 @@ class SSDTask:
             target=at_least("box_ap", 0.60),
             dataset="drawn shapes in COCO form",
         ),
+        "full": Preset(
+            network=SSDConfig(),
+            data={"workers": 8},
+            batch=32,
+            train=TrainConfig(
+                steps=3665 * 65,
+                optimizer=OptimizerConfig(name="sgd", lr=2.5e-3, momentum=0.9, weight_decay=5e-4),
+                schedule=ScheduleConfig(name="cosine", warmup=300),
+                clip=0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=3665 * 5,
+            ),
+            target=at_least("box_ap", 0.23),
+            dataset="COCO 2017",
+            official=True,
+        ),
     }
 
     def prepare(self, preset: Preset, folder: Path) -> None:
@@ -102,6 +120,8 @@ class SSDTask:
         return Multibox()
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
+        if preset.official:
+            return open_coco(folder, model, preset.batch, seed, preset.data["workers"])
         shapes: Shapes = preset.data
         train, held_out = read_shapes(folder, "train"), read_shapes(folder, "evaluation")
         images = _normalised(train.images)
