@@ -104,15 +104,15 @@ class MinigoTask:
     presets: Mapping[Size, Preset] = {
         "smoke": Preset(
             network=DualConfig(size=5, width=24, blocks=2, hidden=32),
-            data=Play(Rules(size=5, komi=0.5, rounds=20, longest=50, opening=6), games=64, steps=40, keep=4, judged=40),
+            data=Play(Rules(size=5, komi=0.5, rounds=20, longest=50, opening=6), games=64, steps=80, keep=4, judged=40),
             batch=128,
             train=TrainConfig(
-                steps=40 * 15,
-                optimizer=OptimizerConfig(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4),
+                steps=80 * 12,
+                optimizer=OptimizerConfig(name="sgd", lr=0.02, momentum=0.9, weight_decay=1e-4),
                 schedule=ScheduleConfig(name="constant"),
                 clip=0,
                 guard_sigmas=0,
-                evaluate_every=40,
+                evaluate_every=80,
             ),
             target=at_least("win_rate", 0.5),
             dataset="self-play on 5 x 5",
@@ -125,7 +125,7 @@ class MinigoTask:
             batch=512,
             train=TrainConfig(
                 steps=100 * 40,
-                optimizer=OptimizerConfig(name="sgd", lr=0.05, momentum=0.9, weight_decay=1e-4),
+                optimizer=OptimizerConfig(name="sgd", lr=0.02, momentum=0.9, weight_decay=1e-4),
                 schedule=ScheduleConfig(name="constant"),
                 clip=0,
                 guard_sigmas=0,
