@@ -211,6 +211,24 @@ def test_several_benchmarks_in_a_folder_have_no_score(folder: Path) -> None:
     assert "'bert', 'resnet'" in said.stderr
 
 
+def test_a_model_broken_on_purpose_is_no_entry(folder: Path) -> None:
+    write_run(folder / "control.log", division="closed", epochs=(2, 6), negative_control="frozen weights")
+    (folder / "control.log").replace(folder / "result_1.txt")
+    found = verdicts(folder)
+    assert "frozen weights" in found["negative control"].message
+    assert "1 of 5 runs without success" in found["success"].message
+
+
+def test_one_log_by_itself(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "any name.log"
+    path.write_bytes((folder / "result_2.txt").read_bytes())
+    assert podium("check", path).exit_code == 0
+    edit(path, without("run_stop"))
+    said = podium("check", path)
+    assert said.exit_code == 1
+    assert [line.split()[1] for line in said.stdout.splitlines() if line.startswith("fail")] == ["run_stop"]
+
+
 def test_json_says_the_same(folder: Path) -> None:
     edit(folder / "result_2.txt", without("run_stop"))
     said = podium("check", folder, "--json")

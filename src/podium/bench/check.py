@@ -17,7 +17,7 @@ from podium.bench.check_log import log_verdicts
 from podium.bench.ledger import Declaration, LaunchedRun, declarations, ledger_of, read_ledger
 from podium.bench.rcp import judge_convergence, reference_points
 from podium.bench.rules import Ruleset, load_ruleset, ruleset_versions
-from podium.bench.runs import Run, read_runs, result_files
+from podium.bench.runs import Run, read_run, read_runs, result_files
 from podium.bench.system_desc import empty_fields, missing_fields, read_description
 from podium.bench.verdict import Outcome, Verdict, place
 from podium.errors import PodiumError
@@ -65,6 +65,7 @@ def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     checked = CheckedFolder(folder, first.benchmark, first.division, rules.version, runs)
     add = checked.verdicts.append
     add(_ruleset_verdict(runs, ruleset))
+    checked.verdicts += _control_verdicts(runs)
     checked.verdicts += _same_verdicts(runs)
     checked.verdicts += log_verdicts(runs, rules)
     known = first.benchmark in rules.benchmarks and first.division in rules.divisions
@@ -79,6 +80,18 @@ def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     return checked
 
 
+def check_file(path: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
+    """Judge one log by itself: its lines, keys, clock and target, whatever the file is called.
+
+    Raises:
+        InputError, StorageError: the file cannot be read at all.
+    """
+    rules = ruleset or load_ruleset()
+    run = read_run(path, rules)
+    verdicts = [_ruleset_verdict([run], ruleset), *log_verdicts([run], rules)]
+    return CheckedFolder(path, run.benchmark, run.division, rules.version, [run], verdicts)
+
+
 def _ruleset_verdict(runs: Sequence[Run], given: Ruleset | None) -> Verdict:
     for run in runs:
         event = run.log.first("benchmark_ruleset")
@@ -91,6 +104,15 @@ def _ruleset_verdict(runs: Sequence[Run], given: Ruleset | None) -> Verdict:
         if given is not None and event.value != given.version:
             return Verdict("ruleset", "warn", f"judged by {given.version}, the log names {event.value}", where)
     return Verdict("ruleset", "pass", (given or load_ruleset()).version)
+
+
+def _control_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:
+    """Nothing to say where no log is that of a model broken on purpose."""
+    found = [(run, event) for run in runs for event in run.log.of("negative_control")]
+    if found:
+        run, event = found[0]
+        said = f"a negative control ({str(event.value)[:40]}) is no entry"
+        yield Verdict("negative control", "fail", said, place(run.path, event.number), len(found) - 1)
 
 
 def _same_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:

@@ -202,9 +202,9 @@ def _target_findings(run: Run, rules: Ruleset) -> Iterator[_Finding]:
     """A run that claims success has an evaluation that met the target."""
     target = target_of(run.log, rules, run.benchmark, run.division)
     stop = run.log.first("run_stop")
-    if target is None or run.status != "success" or run.converged:
-        return
     values = [event.value for event in run.log.of("eval_accuracy")]
+    if target is None or run.status != "success" or any(target.holds(value) for value in values):
+        return
     best = f"last {_brief(values[-1])}" if values else "no evaluation"
     yield _Finding("fail", f"success without the target ({target.words()}): {best}", stop.number if stop else None)
 

@@ -15,7 +15,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of text; 
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="Folder of result_<i>.txt, or any folder above such folders.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of result_<i>.txt, any folder above such folders, or one log.")
+    ],
     ruleset: RulesetOption = None,
     borrowed_from: Annotated[
         Path | None, typer.Option(help="Folder of the logs whose hyper-parameters this entry borrowed.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from podium.bench.borrowing import check_borrowing
-from podium.bench.check import CheckedFolder, check_folder
+from podium.bench.check import CheckedFolder, check_file, check_folder
 from podium.bench.ledger import ledger_of, read_ledger
 from podium.bench.rules import load_ruleset
 from podium.bench.runs import result_folders
@@ -29,14 +29,14 @@ def check_command(
     head: str | None,
     as_json: bool,
 ) -> bool:
-    """Print the verdicts of every folder of logs at or below `folder`; True when no rule is broken."""
+    """Print the verdicts of every folder of logs at or below `folder`, or of one log; True when no rule is broken."""
     rules = load_ruleset(ruleset) if ruleset else None
-    folders = result_folders(folder)
+    folders = [folder] if folder.is_file() else result_folders(folder)
     if (borrowed_from is None) != (original is None):
         raise InputError("borrowing needs two more folders", "give --borrowed-from and --original")
     passed = True
     for one in folders:
-        checked = check_folder(one, rules)
+        checked = check_file(one, rules) if one.is_file() else check_folder(one, rules)
         if borrowed_from and original:
             checked.verdicts += check_borrowing(original, one, borrowed_from, rules or load_ruleset())
         if head:

@@ -21,7 +21,8 @@ NAME = re.compile(r"result_(\d+)\.txt")
 class Run:
     """One log. `minutes` is run_stop minus run_start, None when either is missing or the clock ran backwards.
 
-    `converged`: run_stop says success and, where the log or the rules name a target, some evaluation met it.
+    `converged`: run_stop says success and, where the log or the rules name a target, some evaluation met it. A negative
+    control (a model broken on purpose, as its log says) never counts.
     `epochs`: of the evaluation that the run ended with, in the unit of the benchmark; None without one.
     """
 
@@ -90,7 +91,10 @@ def read_run(path: Path, ruleset: Ruleset) -> Run:
         division=division,
         status=status,
         minutes=minutes,
-        converged=status == "success" and minutes is not None and reached_target(log, ruleset, benchmark, division),
+        converged=status == "success"
+        and minutes is not None
+        and log.first("negative_control") is None
+        and reached_target(log, ruleset, benchmark, division),
         epochs=_epochs(log, last, rules),
         batch=_number(log.value("global_batch_size")),
         launched_ms=log.events[0].time_ms if log.events else float("inf"),
