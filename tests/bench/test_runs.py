@@ -15,6 +15,7 @@ import torch
 
 from podium.bench import dataset
 from podium.bench.events import RunEvents
+from podium.bench.go.games import Rules
 from podium.bench.ledger import declarations, read_ledger
 from podium.bench.run import Entrant, hyper_parameters, prepared, run_entry, run_once
 from podium.bench.shuffled import Shuffled
@@ -266,6 +267,40 @@ def test_full_presets_say_what_the_closed_rules_ask_for(tmp_path: Path, key: str
             for value in log.seen.get(rule.key, []):
                 if not rule.when:
                     assert rule.value.fault(value) == "", (rule.key, value)
+
+
+FEW = {
+    "unet3d": {"train": 4, "evaluation": 4},
+    "ssd": {"train": 8, "evaluation": 2},
+    "maskrcnn": {"train": 4, "evaluation": 2},
+    "bert": {"characters": 1_500_000, "evaluation": 100},
+    "dlrm": {"train": 9_000, "evaluation": 1_000},
+    "minigo": {"games": 2, "judged": 2, "rules": Rules(size=7, komi=4.5, rounds=2, longest=8, opening=2)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("key", KEYS)
+def test_small_takes_a_step_and_is_judged(tmp_path: Path, key: str):
+    """Models, data and objectives of the size for one GPU fit together; on less data, for one step, on the CPU."""
+    task = find_task(key)
+    preset = task.presets["small"]
+    data = preset.data
+    if key == "rnnt":
+        data = {**data, "speech": replace(data["speech"], train=4, evaluation=2)}
+    elif key in FEW:
+        data = replace(data, **FEW[key])
+    config = preset.train.model_copy(update={"steps": 1, "evaluate_every": 1})
+    fewer = replace(preset, data=data, batch=min(4, preset.batch), train=config)
+
+    class Fewer(type(task)):
+        presets = {"small": fewer}  # noqa: RUF012
+
+    small = Fewer()
+    outcome = run_once(small, "small", tmp_path / "r.txt", seed=1, data=prepared(small, "small"), progress=False)
+    assert outcome.steps == 1, outcome.why
+    assert set(outcome.quality) >= {condition.metric for condition in preset.target.conditions}
 
 
 @pytest.mark.slow

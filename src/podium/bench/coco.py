@@ -100,7 +100,9 @@ def open_coco(folder: Path, model: nn.Module, batch: int, seed: int, workers: in
         jobs = [(train[index], np.random.default_rng(one)) for index, one in zip(chosen.tolist(), seeds, strict=True)]
         boxes, classes = torch.zeros(len(jobs), most, 4), torch.zeros(len(jobs), most, dtype=torch.long)
         images = []
-        for row, (image, found, kinds) in enumerate(pool.map(lambda job: augmented(reader, *job, side), jobs)):
+        for row, (image, found, kinds) in enumerate(
+            pool.map(lambda job: augmented(reader, job[0], job[1], side), jobs)
+        ):
             images.append(image)
             boxes[row, : len(found)], classes[row, : len(kinds)] = torch.from_numpy(found), torch.from_numpy(kinds)
         return Samples((torch.stack(images),), (boxes, classes), "images")
@@ -114,7 +116,7 @@ def open_coco(folder: Path, model: nn.Module, batch: int, seed: int, workers: in
             part = held_out[start : start + batch]
             whole = [(0.0, 0.0, picture.width, picture.height) for picture in part]
             images = torch.stack(
-                list(pool.map(lambda job: stretched(reader, *job, side), zip(part, whole, strict=True)))
+                list(pool.map(lambda job: stretched(reader, job[0], job[1], side), zip(part, whole, strict=True)))
             )
             for picture, (boxes, scores, kinds) in zip(
                 part, model.detect(images.to(model.defaults.device)), strict=True
