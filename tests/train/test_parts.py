@@ -38,6 +38,13 @@ def test_decay_after_keeps_the_rate_flat_before():
     assert ScheduleConfig(name="constant").factor(99, 100) == 1
 
 
+def test_polynomial_decay_is_quadratic():
+    schedule = ScheduleConfig(name="polynomial", warmup=10, final_ratio=0.01)
+    assert [schedule.factor(step, 110) for step in (9, 10)] == [1, 1]
+    assert schedule.factor(60, 110) == pytest.approx(0.01 + 0.99 * 0.25)
+    assert schedule.factor(110, 110) == pytest.approx(0.01)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValidationError, match="cosine"):
         ScheduleConfig(name="cosin")

@@ -17,7 +17,7 @@ class ScheduleConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["cosine", "linear", "constant"] = "cosine"
+    name: Literal["cosine", "linear", "polynomial", "constant"] = "cosine"
     warmup: float = Field(default=0.0, ge=0, description="below 1: fraction of the run; from 1 on: steps")
     decay_after: float = Field(default=0.0, ge=0, lt=1, description="fraction of the run after which the rate decays")
     final_ratio: float = Field(default=0.0, ge=0, le=1, description="last rate over base rate")
@@ -38,5 +38,8 @@ class ScheduleConfig(BaseModel):
         if self.name == "constant" or step < start:
             return 1.0
         progress = min(1.0, (step - start) / max(1, steps - start))
-        shape = 0.5 * (1 + math.cos(math.pi * progress)) if self.name == "cosine" else 1 - progress
+        if self.name == "cosine":
+            shape = 0.5 * (1 + math.cos(math.pi * progress))
+        else:
+            shape = (1 - progress) ** (2 if self.name == "polynomial" else 1)  # of power 2, as MLPerf's rules fix it
         return self.final_ratio + (1 - self.final_ratio) * shape

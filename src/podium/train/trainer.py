@@ -23,7 +23,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from podium.errors import TrainingError
-from podium.runlog import RunLog
 from podium.train.checkpoint import (
     average_weights,
     check_same,
@@ -46,6 +45,15 @@ class BatchSource(Protocol):
     def next(self) -> Any: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class EventLog(Protocol):
+    """Where events and curves go; a RunLog, or what a benchmark puts in its place."""
+
+    def point(self, key: str, value: Any = None, **metadata: Any) -> None: ...
+    def start(self, key: str, value: Any = None, **metadata: Any) -> None: ...
+    def end(self, key: str, value: Any = None, **metadata: Any) -> None: ...
+    def metrics(self, step: int, **values: float) -> None: ...
 
 
 class TrainConfig(BaseModel):
@@ -126,7 +134,7 @@ def train(
     config: TrainConfig,
     folder: Path | str,
     *,
-    runlog: RunLog,
+    runlog: EventLog,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     stop: Callable[[int, dict[str, float]], bool] | None = None,
     progress: bool = True,
@@ -155,7 +163,7 @@ class _Run:
         batches: BatchSource,
         config: TrainConfig,
         folder: Path,
-        runlog: RunLog,
+        runlog: EventLog,
         evaluate: Callable[[nn.Module], dict[str, float]] | None,
         stop: Callable[[int, dict[str, float]], bool] | None,
         progress: bool,

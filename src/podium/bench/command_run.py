@@ -1,0 +1,121 @@
+"""What `podium bench run` does and prints. Knows the console; running is podium.bench.run's."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from podium.bench.ledger import FILE, Ledger
+from podium.bench.rules import Division
+from podium.bench.run import Entrant, Outcome, pick_preset, run_entry
+from podium.bench.system_desc import describe_this_machine, read_description
+from podium.bench.task import SIZES
+from podium.bench.tasks import KEYS, find_task
+from podium.errors import InputError, nearest
+
+
+def run_command(
+    key: str,
+    *,
+    size: str,
+    runs: int,
+    division: str,
+    system: Path | None,
+    out: Path,
+    data: Path | None,
+    device: str,
+) -> bool:
+    """Run a task and show what came out; True when every run reached the target.
+
+    Raises:
+        InputError: unknown task, size, division or device; unusable system file or data.
+    """
+    console = Console()
+    task = find_task(key)
+    chosen_size = _one_of(size, SIZES, "size")
+    chosen_division = _one_of(division, get_args(Division), "division")
+    _check_device(device)
+    preset = pick_preset(task, chosen_size)
+    described = (
+        read_description(system)
+        if system
+        else describe_this_machine("unnamed", chosen_division, platform.node() or "unnamed")
+    )
+    entrant = Entrant(
+        division=chosen_division,
+        org=str(described.get("submitter") or "unnamed"),
+        platform=str(described.get("system_name") or "unnamed"),
+        status=_status(str(described.get("status", ""))),
+    )
+    console.print(f"{task.area}: {preset.dataset}, target {preset.target}")
+
+    def report(number: int, outcome: Outcome) -> None:
+        quality = "  ".join(f"{name} {value:.4f}" for name, value in outcome.quality.items())
+        end = f"{outcome.minutes:.3f} min" if outcome.status == "success" else f"aborted: {outcome.why}"
+        console.print(f"run {number}/{runs}  seed {outcome.seed}  {quality}  {end}", highlight=False, soft_wrap=True)
+
+    outcomes = run_entry(
+        task,
+        chosen_size,
+        out,
+        runs=runs,
+        entrant=entrant,
+        system=described,
+        source=data,
+        device=device,
+        report=report,
+    )
+    _show(console, outcomes, Ledger(out / FILE).head())
+    return all(outcome.status == "success" for outcome in outcomes)
+
+
+def list_tasks() -> None:
+    """Print the eight tasks with the targets of their sizes."""
+    table = Table("task", "area", "size", "data", "target", box=None)
+    for key in KEYS:
+        task = find_task(key)
+        for number, (size, preset) in enumerate(task.presets.items()):
+            first = (key, task.area) if number == 0 else ("", "")
+            table.add_row(*first, size, preset.dataset, str(preset.target))
+    Console().print(table)
+
+
+def _show(console: Console, outcomes: list[Outcome], head: str) -> None:
+    converged = sorted(outcome.minutes for outcome in outcomes if outcome.status == "success")
+    if converged:
+        console.print(
+            f"{len(converged)} of {len(outcomes)} runs reached the target; minutes {converged[0]:.3f} to "
+            f"{converged[-1]:.3f}. MLPerf-style, unverified.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"logs: {outcomes[0].log.parent}", highlight=False, soft_wrap=True)
+    console.print(f"ledger: {head} (keep this: it proves what was launched)", highlight=False, soft_wrap=True)
+
+
+def _one_of(value: str, known: tuple[Any, ...], what: str) -> Any:
+    if value not in known:
+        raise InputError(f"{what} {value!r} is not known", nearest(value, known))
+    return value
+
+
+def _status(described: str) -> str:
+    """The word of submission_status for the longer ones of system descriptions ("Available on-premise")."""
+    words: Mapping[str, str] = {"cloud": "cloud", "prem": "onprem", "preview": "preview"}
+    return next((status for part, status in words.items() if part in described.lower()), "research")
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "cpu":
+        return
+    if not device.startswith("cuda"):
+        raise InputError(f"device {device!r} is not known", "use cpu or cuda")
+    if not torch.cuda.is_available():
+        raise InputError("no CUDA device is available", "use --device cpu, or a PyTorch that was built for CUDA")

@@ -1,0 +1,1 @@
+"""Go: the rules, a player to be beaten, and search with a network. `board` knows rules alone."""

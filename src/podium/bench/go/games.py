@@ -1,0 +1,95 @@
+"""Games: the network against itself for training, and against the beginner to be judged. Many at a time."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from podium.bench.go.board import BLACK, Position
+from podium.bench.go.opponent import beginner
+from podium.bench.go.search import Evaluator, Node, planes, search
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Board, and how a game is played: `rounds` of search per move; a game is scored after `longest` moves."""
+
+    size: int
+    komi: float
+    rounds: int
+    longest: int
+    opening: int  # moves that self-play draws by visits instead of taking the best
+
+
+@dataclass(slots=True)
+class Experience:
+    """Positions [N, 13, S, S], what search made of them [N, S² + 1], and who won [N] for the player to move."""
+
+    planes: np.ndarray
+    policy: np.ndarray
+    value: np.ndarray
+
+
+def self_play(rules: Rules, ask: Evaluator, games: int, draw: np.random.Generator) -> Experience:
+    """Finish `games` games at once."""
+    roots = [Node(Position(rules.size, rules.komi)) for _ in range(games)]
+    records: list[list[tuple[np.ndarray, np.ndarray, int]]] = [[] for _ in range(games)]
+    results: list[float] = [0.0] * games
+    going = list(range(games))
+    while going:
+        search([roots[game] for game in going], ask, rules.rounds, draw)
+        still = []
+        for game in going:
+            root = roots[game]
+            shares = root.visits / root.visits.sum()
+            policy = np.zeros(rules.size**2 + 1, dtype=np.float32)
+            policy[root.moves] = shares
+            records[game].append((planes(root.position), policy, root.position.turn))
+            opening = root.position.moves < rules.opening
+            choice = int(draw.choice(len(shares), p=shares)) if opening else int(root.visits.argmax())
+            roots[game] = child = root.children[choice]  # the tree below the move is kept
+            if child.position.over or child.position.moves >= rules.longest:
+                results[game] = child.position.score()
+            else:
+                still.append(game)
+        going = still
+    return Experience(
+        np.stack([shown for record in records for shown, _, _ in record]),
+        np.stack([policy for record in records for _, policy, _ in record]),
+        np.array(
+            [
+                1.0 if (result > 0) == (turn == BLACK) else -1.0
+                for record, result in zip(records, results, strict=True)
+                for _, _, turn in record
+            ],
+            dtype=np.float32,
+        ),
+    )
+
+
+def win_rate(rules: Rules, ask: Evaluator, games: int, seed: int) -> float:
+    """Share of `games` games won against the beginner, every second one as Black."""
+    draws = [random.Random(f"{seed}:{game}") for game in range(games)]
+    positions = [Position(rules.size, rules.komi) for _ in range(games)]
+    going = list(range(games))
+    won = 0
+    while going:
+        ours = [game for game in going if positions[game].turn == game % 2]
+        nodes = [Node(positions[game]) for game in ours]
+        if nodes:
+            search(nodes, ask, rules.rounds)
+        for game, node in zip(ours, nodes, strict=True):
+            positions[game] = positions[game].play(node.moves[int(node.visits.argmax())])
+        for game in set(going) - set(ours):
+            positions[game] = positions[game].play(beginner(positions[game], draws[game]))
+        still = []
+        for game in going:
+            position = positions[game]
+            if position.over or position.moves >= rules.longest:
+                won += (position.score() > 0) == (game % 2 == BLACK)
+            else:
+                still.append(game)
+        going = still
+    return won / games

@@ -1,0 +1,1 @@
+"""How well a model does: one file per metric, each the whole definition, none of them knowing a model."""

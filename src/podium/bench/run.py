@@ -1,0 +1,320 @@
+"""Timed runs: data prepared, caches dropped, model built, then the clock, the one trainer and a strict log.
+
+What is in the window and what is not follows the v1.1 rules: making and verifying the dataset and building the model
+are not timed; from the first touch of the data to the evaluation that reaches the target everything is. Every run
+that is launched gets a seed, a log of its own and two lines in the ledger, whatever becomes of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from podium.bench import dataset
+from podium.bench.events import RunEvents, Status
+from podium.bench.ledger import FILE, Launch, Ledger
+from podium.bench.rules import DEFAULT_RULESET, Division
+from podium.bench.task import Data, Preset, Size, Task
+from podium.bench.twins import Twin, broken
+from podium.errors import InputError, TrainingError, nearest
+from podium.records import storage_errors, write_json
+from podium.train.trainer import train
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """Who runs, on what, under which rules: what the submission_* lines say."""
+
+    division: Division = "open"
+    org: str = "unnamed"
+    platform: str = "unnamed"
+    status: str = "research"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run ended. `minutes` is from run_start to run_stop; `quality` the last evaluation; `why` of an abort."""
+
+    log: Path
+    seed: int
+    status: Status = "aborted"
+    minutes: float = float("nan")
+    steps: int = 0
+    quality: dict[str, float] = field(default_factory=dict)
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    why: str = ""
+
+
+def pick_preset(task: Task, size: Size) -> Preset:
+    """Raises InputError: the task has no such size."""
+    if size not in task.presets:
+        raise InputError(f"task {task.key} has no size {size!r}", nearest(size, task.presets))
+    return task.presets[size]
+
+
+def prepared(task: Task, size: Size, source: Path | None = None) -> Path:
+    """The dataset of a task at a size, verified against its manifest: made now if it is not there, or at `source`.
+
+    An official dataset is sealed by a manifest of its own the first time it is seen; from then on every file must
+    have the checksum it had.
+
+    Raises:
+        InputError: a file does not agree with its checksum; an official dataset is not named, or needlessly named.
+    """
+    preset = pick_preset(task, size)
+    if preset.official:
+        if source is None or not source.is_dir():
+            raise InputError(
+                f"{task.key} at full size needs {preset.dataset}" + (f", and {source} is no folder" if source else ""),
+                "name its folder with --data; docs/bench_tasks.md says how it is laid out",
+            )
+        if not (source / dataset.MANIFEST).exists():
+            dataset.seal(source, {"task": task.key, "dataset": preset.dataset})
+        else:
+            dataset.verify(source)
+        return source
+    if source is not None:
+        raise InputError(f"{task.key} at size {size} makes its own data", "leave --data out, or use --size full")
+    identity = {"task": task.key, "size": size, "dataset": preset.dataset, "data": _plain(preset.data)}
+    mark = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+    folder = dataset.cache_folder() / f"{task.key}-{size}-{mark}"
+    return dataset.ensure(folder, identity, lambda fresh: task.prepare(preset, fresh))
+
+
+def run_once(
+    task: Task,
+    size: Size,
+    log: Path,
+    *,
+    seed: int,
+    data: Path,
+    entrant: Entrant | None = None,
+    launch: Launch | None = None,
+    device: str = "cpu",
+    twin: Twin | None = None,
+    progress: bool = True,
+) -> Outcome:
+    """One run of `task`, logged in `log`, trained until the target or the last step.
+
+    Args:
+        data: what `prepared` returned.
+        launch: its entry in the ledger, which the log names.
+        twin: train a negative control instead; the log says so.
+
+    Raises:
+        InputError: `log` exists.
+        KeyboardInterrupt: stopped by the user; the run is on record as aborted.
+    """
+    preset, entrant = pick_preset(task, size), entrant or Entrant()
+    outcome = Outcome(log, seed)
+    try:
+        with RunEvents(
+            log,
+            benchmark=task.key,
+            division=entrant.division,
+            org=entrant.org,
+            platform=entrant.platform,
+            status=entrant.status,
+            size=size,
+            # The closed division has the target of its rules; the open one has none but what the task says.
+            target=None if entrant.division == "closed" else preset.target.rule(),
+        ) as events:
+            if launch:
+                events.setting(ledger_entry=launch.hash)
+            if twin:
+                events.setting(negative_control=twin)
+            events.setting(dataset=preset.dataset, dataset_sha256=dataset.digest(data))
+            _run(task, preset, events, outcome, data, device, twin, progress)
+    except TrainingError as error:  # a run that diverges is a run that did not converge
+        outcome.why = error.message
+    except BaseException as error:
+        outcome.why = f"{type(error).__name__}: {error}"
+        raise
+    return outcome
+
+
+def _run(
+    task: Task,
+    preset: Preset,
+    events: RunEvents,
+    outcome: Outcome,
+    folder: Path,
+    device: str,
+    twin: Twin | None,
+    progress: bool,
+) -> None:
+    seed = outcome.seed
+    config = preset.train.model_copy(update={"seed": seed, "device": device})
+    if twin == "frozen weights":
+        config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"weight_decay": 0.0})})
+    events.seed(seed)
+    events.cache_clear(cleared=True, how=dataset.drop_cached(folder))
+    events.init_start()
+    torch.manual_seed(seed)
+    model = task.build(preset, seed).to(device)
+    events.tensor_initialised(*(name for name, _ in model.named_parameters()))
+    objective = task.objective(preset)
+    events.init_stop()
+
+    events.run_start()
+    started = time.perf_counter()
+    data = task.open(preset, folder, model, seed)
+    events.samples(train=data.train_samples, evaluation=data.eval_samples)
+    events.setting(**hyper_parameters(preset))
+    batches = data.batches
+    if twin:
+        objective, batches = broken(objective, batches, twin, seed)
+    window = _Window(events, preset, data, outcome, started)
+    with tempfile.TemporaryDirectory(prefix="podium-bench-") as scratch:
+        train(
+            model,
+            objective,
+            batches,
+            config,
+            scratch,
+            runlog=window,
+            evaluate=data.evaluate,
+            stop=lambda _step, values: preset.target.reached(values),
+            progress=progress,
+        )
+    if outcome.status != "success":
+        outcome.why = f"target not reached in {outcome.steps} steps: {_show(outcome.quality)}, wanted {preset.target}"
+        events.run_stop("aborted", reason=outcome.why)
+
+
+def hyper_parameters(preset: Preset) -> dict[str, Any]:
+    """What a log says of the optimiser and the batch, by official keys."""
+    config = preset.train
+    return {
+        "global_batch_size": preset.batch * config.accumulation,
+        "gradient_accumulation_steps": config.accumulation,
+        "opt_name": config.optimizer.name,
+        "opt_base_learning_rate": config.optimizer.lr,
+        "opt_learning_rate_warmup_steps": config.schedule.warmup_steps(config.steps),
+        **preset.settings,
+    }
+
+
+class _Window:
+    """Takes the trainer's events and logs those of the rules; stops the clock with the evaluation that reaches the
+    target, before the trainer tidies up."""
+
+    def __init__(self, events: RunEvents, preset: Preset, data: Data, outcome: Outcome, started: float) -> None:
+        self.events, self.preset, self.data, self.outcome, self.started = events, preset, data, outcome, started
+        self.values: dict[str, float] = {}
+        self.over = False
+
+    def start(self, key: str, value: Any = None, **metadata: Any) -> None:
+        if self.over:
+            return
+        step = metadata.get("step", 0)
+        if key == "block_start":
+            self.events.block_start(int(self.epoch(step)) + 1, self.epoch(self.next_evaluation(step) - step))
+        elif key == "eval_start":
+            self.events.eval_start(self.epoch(step))
+
+    def end(self, key: str, value: Any = None, **metadata: Any) -> None:
+        if self.over:
+            return
+        if key == "block_stop":
+            self.events.block_stop()
+        elif key == "eval_stop":
+            self.evaluated(metadata["step"])
+
+    def point(self, key: str, value: Any = None, **metadata: Any) -> None:
+        if key.startswith("eval_"):
+            self.values[key.removeprefix("eval_")] = value
+
+    def metrics(self, step: int, **values: float) -> None:
+        pass
+
+    def evaluated(self, step: int) -> None:
+        values, self.values, outcome = self.values, {}, self.outcome
+        outcome.quality, outcome.steps = values, step
+        outcome.curve.append((step, values))
+        reached = self.events.eval_stop(self.preset.target.logged(values))
+        outcome.minutes = (time.perf_counter() - self.started) / 60
+        if reached:
+            self.events.run_stop("success")
+            outcome.status, self.over = "success", True
+
+    def epoch(self, steps: int) -> float:
+        samples = steps * self.preset.batch * self.preset.train.accumulation
+        number = samples if self.preset.epoch == "samples" else samples / self.data.train_samples
+        return int(number) if number == int(number) else round(number, 4)
+
+    def next_evaluation(self, step: int) -> int:
+        every = self.preset.train.evaluate_every or self.preset.train.steps
+        return min(self.preset.train.steps, (step // every + 1) * every)
+
+
+def run_entry(
+    task: Task,
+    size: Size,
+    out: Path,
+    *,
+    runs: int,
+    entrant: Entrant,
+    system: Mapping[str, Any],
+    source: Path | None = None,
+    device: str = "cpu",
+    report: Callable[[int, Outcome], None] = lambda number, outcome: None,
+) -> list[Outcome]:
+    """`runs` runs in launch order, in the folder layout of a submission: `out`/systems/<system>.json and
+    `out`/results/<system>/<benchmark>/result_<i>.txt, and `out`/ledger.jsonl beside them.
+
+    The number of runs is declared in the ledger before the first of them, every run before it starts.
+
+    Raises:
+        InputError: closed division at a size other than full (its rules fix data, model and target).
+    """
+    pick_preset(task, size)
+    if entrant.division == "closed" and size != "full":
+        raise InputError(
+            f"the closed division has no size {size!r}: its rules fix the dataset, the model and the target",
+            "use --division open, or --size full with the official dataset",
+        )
+    data = prepared(task, size, source)
+    name = _file_name(str(system.get("system_name") or entrant.platform))
+    results = out / "results" / name / task.key
+    with storage_errors(out, "making the folder of results"):
+        results.mkdir(parents=True, exist_ok=True)
+        (out / "systems").mkdir(exist_ok=True)
+    write_json(out / "systems" / f"{name}.json", dict(system))
+    ledger = Ledger(out / FILE)
+    declared = ledger.declare(
+        benchmark=task.key, system=name, division=entrant.division, size=size, ruleset=DEFAULT_RULESET, runs=runs
+    )
+    outcomes = []
+    for _ in range(runs):
+        launch = ledger.launch(declared, results)
+        outcome = Outcome(launch.log, launch.seed)
+        try:
+            outcome = run_once(
+                task, size, launch.log, seed=launch.seed, data=data, entrant=entrant, launch=launch, device=device
+            )
+        finally:
+            ledger.end(launch, status=outcome.status, minutes=outcome.minutes)
+        outcomes.append(outcome)
+        report(launch.number, outcome)
+    return outcomes
+
+
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _show(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items()) or "no evaluation"
