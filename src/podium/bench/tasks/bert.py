@@ -112,7 +112,9 @@ class BertTask:
                 whole = len(ids) // body * body
                 starts.append(len(rows))
                 rows += [ids[start : start + body] for start in range(0, whole, body)]
-            np.savez(folder / f"{name}.npz", rows=np.array(rows, dtype=np.uint16), starts=np.array(starts, dtype=np.int64))
+            np.savez(
+                folder / f"{name}.npz", rows=np.array(rows, dtype=np.uint16), starts=np.array(starts, dtype=np.int64)
+            )
 
     def build(self, preset: Preset, seed: int) -> Bert:
         # Narrow networks need larger weights than the published 0.02 to leave the plateau of word frequencies.
