@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from podium.cli import app
@@ -21,10 +23,11 @@ def every_command() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
 
     def walk(command: object, path: tuple[str, ...]) -> None:
-        children = getattr(command, "commands", None)
-        if children:
-            for name, child in children.items():
-                walk(child, (*path, name))
+        if isinstance(command, TyperGroup):
+            # As a shell would find them: some groups look a command up only when it is asked for.
+            context = click_context(command)
+            for name in command.list_commands(context):
+                walk(command.get_command(context, name), (*path, name))
         else:
             found.append(path)
 
@@ -32,11 +35,16 @@ def every_command() -> list[tuple[str, ...]]:
     return found
 
 
+def click_context(command: TyperGroup) -> Any:
+    return command.make_context("podium", [], resilient_parsing=True)
+
+
 @pytest.mark.parametrize("path", every_command(), ids=" ".join)
 def test_every_command_shows_an_example_of_itself(path: tuple[str, ...]) -> None:
     command = get_command(app)
     for name in path:
-        command = command.commands[name]  # type: ignore[attr-defined]
+        assert isinstance(command, TyperGroup)
+        command = command.get_command(click_context(command), name)
     assert f"Example: podium {' '.join(path)}" in (command.help or "")
 
 

@@ -101,11 +101,11 @@ def test_what_would_have_no_score_says_why(tmp_path, kind):
 
 
 def test_the_whole_submission_ends_in_time(tmp_path):
-    slow = "import time\ndef predict(id_, question):\n    time.sleep(0.2)\n    return 1"
-    rehearsal = run(tmp_path, slow, sums(50), seconds=2.0)
+    slow = "import time\ndef predict(id_, question):\n    time.sleep(0.12)\n    return 1"
+    rehearsal = run(tmp_path, slow, sums(50), seconds=4.0)  # of which a tenth is for one problem
     assert "out of time" in rehearsal.runs[0].failure
-    assert len(rehearsal.runs[0].answers) <= 10
-    assert rehearsal.runs[0].seconds < 2.0 + 5
+    assert len(rehearsal.runs[0].answers) < 34
+    assert rehearsal.runs[0].seconds < 4.0 + 5
 
 
 def test_two_runs_count_half_where_one_is_right():
