@@ -28,7 +28,7 @@ from podium.errors import InputError
 
 
 class Quick(DLRMTask):
-    """The task with less data and a target that a second reaches from any seed (the harness draws a new one each run)."""
+    """The task with less data and a target reached in a second from any seed: the harness draws a new one each run."""
 
     presets = {  # noqa: RUF012
         "smoke": replace(
