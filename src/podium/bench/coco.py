@@ -3,15 +3,18 @@ val2017/, decoded by Pillow in threads and stretched to a square.
 
 Training images are cropped as SSD's paper does (arXiv:1512.02325, section 2.2): all of the image, or a part that
 overlaps an object by at least 0.1, 0.3, 0.5, 0.7 or 0.9, or any part; objects whose centre lies outside are dropped.
-Half of them are mirrored. Category ids, which have gaps, become 1 .. 80; crowds are left out.
+Half of them are mirrored, and their colours shifted as in MLPerf's reference (single_stage_detector/ssd/README.md:
+brightness, contrast, saturation, hue). Category ids, which have gaps, become 1 .. 80. Crowds are not trained on; in
+evaluation what is found in one is neither right nor wrong.
 """
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.bench.imagenet import DEVIATION, MEAN, pillow
-from podium.bench.quality.detection import Found, True_, average_precision, box_overlap
+from podium.bench.quality.detection import Found, Precision, True_, box_overlap
 from podium.bench.shuffled import Shuffled
 from podium.bench.task import Data, Samples
 from podium.errors import InputError
@@ -30,13 +33,28 @@ CROPS = (None, 0.1, 0.3, 0.5, 0.7, 0.9, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file and what is in it: boxes [M, 4] (left, top, right, bottom) in pixels, classes [M] from 1 on."""
+    """A file and what is in it: boxes [M, 4] (left, top, right, bottom) in pixels, classes [M] from 1 on, which are
+    crowds [M], and the outline of each as the annotations have it (podium.bench.outlines)."""
 
     path: Path
     width: int
     height: int
     boxes: np.ndarray
     classes: np.ndarray
+    crowds: np.ndarray
+    outlines: list[Any]
+
+    def objects(self) -> Picture:
+        """Without its crowds."""
+        single = ~self.crowds
+        outlines = [outline for outline, crowd in zip(self.outlines, self.crowds, strict=True) if not crowd]
+        return replace(
+            self,
+            boxes=self.boxes[single],
+            classes=self.classes[single],
+            crowds=self.crowds[single],
+            outlines=outlines,
+        )
 
 
 def read_coco(folder: Path, part: str) -> list[Picture]:
@@ -49,21 +67,30 @@ def read_coco(folder: Path, part: str) -> list[Picture]:
     try:
         content = json.loads(path.read_bytes())
         kinds = {c["id"]: number for number, c in enumerate(sorted(content["categories"], key=lambda c: c["id"]), 1)}
-        objects: dict[int, list[tuple[list[float], int]]] = {image["id"]: [] for image in content["images"]}
+        objects: dict[int, list[tuple[list[float], int, bool, Any]]] = {image["id"]: [] for image in content["images"]}
         for annotation in content["annotations"]:
             x, y, width, height = annotation["bbox"]
-            if not annotation.get("iscrowd") and width > 0 and height > 0:
-                box = [x, y, x + width, y + height]
-                objects[annotation["image_id"]].append((box, kinds[annotation["category_id"]]))
+            if width > 0 and height > 0:
+                objects[annotation["image_id"]].append(
+                    (
+                        [x, y, x + width, y + height],
+                        kinds[annotation["category_id"]],
+                        bool(annotation.get("iscrowd")),
+                        annotation.get("segmentation"),
+                    )
+                )
         return [
             Picture(
                 folder / part / image["file_name"],
                 image["width"],
                 image["height"],
-                np.array([box for box, _ in objects[image["id"]]], dtype=np.float32).reshape(-1, 4),
-                np.array([kind for _, kind in objects[image["id"]]], dtype=np.int64),
+                np.array([box for box, *_ in found], dtype=np.float32).reshape(-1, 4),
+                np.array([kind for _, kind, _, _ in found], dtype=np.int64),
+                np.array([crowd for _, _, crowd, _ in found], dtype=bool),
+                [outline for *_, outline in found],
             )
             for image in content["images"]
+            for found in [objects[image["id"]]]
         ]
     except FileNotFoundError:
         raise InputError(f"{path}: missing", "unpack COCO 2017's annotations and images into one folder") from None
@@ -82,16 +109,8 @@ def open_coco(folder: Path, model: nn.Module, batch: int, seed: int, workers: in
     """
     assert isinstance(model, SSD)
     reader = pillow()
-    train = [picture for picture in read_coco(folder, "train2017") if len(picture.boxes)]
-    held_out = read_coco(folder, "val2017")
-    if not train or not held_out:
-        raise InputError(f"{folder}: no pictures with objects", "unpack COCO 2017 again")
-    weights = folder / "backbone.pth"
-    if not weights.is_file():
-        raise InputError(f"{weights}: missing", "save the state dictionary of a ResNet-34 trained on ImageNet there")
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    wanted = model.backbone.state_dict()
-    model.backbone.load_state_dict({name: state.get(name, value) for name, value in wanted.items()})
+    train, held_out = both_parts(folder)
+    load_backbone(model.backbone, folder, "ResNet-34")
     side, most = model.config.image, max(len(picture.boxes) for picture in train)
     pool = ThreadPoolExecutor(workers)
 
@@ -107,25 +126,57 @@ def open_coco(folder: Path, model: nn.Module, batch: int, seed: int, workers: in
             boxes[row, : len(found)], classes[row, : len(kinds)] = torch.from_numpy(found), torch.from_numpy(kinds)
         return Samples((torch.stack(images),), (boxes, classes), "images")
 
-    truth = [True_(picture.boxes, picture.classes) for picture in held_out]
-
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, SSD)
-        found = []
+        precision = Precision(box_overlap)
         for start in range(0, len(held_out), batch):
             part = held_out[start : start + batch]
             whole = [(0.0, 0.0, picture.width, picture.height) for picture in part]
-            images = torch.stack(
-                list(pool.map(lambda job: stretched(reader, job[0], job[1], side), zip(part, whole, strict=True)))
-            )
+            jobs = zip(part, whole, strict=True)
+            images = torch.stack(list(pool.map(lambda job: normalised(stretched(reader, *job, side)), jobs)))
             for picture, (boxes, scores, kinds) in zip(
                 part, model.detect(images.to(model.defaults.device)), strict=True
             ):
                 scale = np.array([picture.width, picture.height] * 2) / side
-                found.append(Found(boxes.cpu().numpy() * scale, scores.cpu().numpy(), kinds.cpu().numpy()))
-        return {"box_ap": average_precision(found, truth, box_overlap)}
+                found = Found(boxes.cpu().numpy() * scale, scores.cpu().numpy(), kinds.cpu().numpy())
+                precision.add(found, True_(picture.boxes, picture.classes, picture.crowds))
+        return {"box_ap": precision.result()}
 
     return Data(Shuffled(len(train), batch, seed, make), evaluate, len(train), len(held_out))
+
+
+def both_parts(folder: Path) -> tuple[list[Picture], list[Picture]]:
+    """Pictures with objects to train on, crowds left out, and all of those to be judged by.
+
+    Raises:
+        InputError: there are none, or their annotations are missing.
+    """
+    train = [objects for picture in read_coco(folder, "train2017") if len((objects := picture.objects()).boxes)]
+    held_out = read_coco(folder, "val2017")
+    if not train or not held_out:
+        raise InputError(f"{folder}: no pictures with objects", "unpack COCO 2017 again")
+    return train, held_out
+
+
+def load_backbone(backbone: nn.Module, folder: Path, name: str) -> None:
+    """Give the backbone the weights of `folder`/backbone.pth: a state dictionary with torchvision's names.
+
+    Raises:
+        InputError: it is missing, or one of another network.
+    """
+    path = folder / "backbone.pth"
+    if not path.is_file():
+        raise InputError(f"{path}: missing", f"save the state dictionary of a {name} trained on ImageNet there")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        wanted = backbone.state_dict()
+        missing = sorted(key for key in wanted if key not in state and not key.endswith("num_batches_tracked"))
+        if missing:
+            raise InputError(f"{path}: no {missing[0]} in it", f"it must be the state dictionary of a {name}")
+        backbone.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
+    except (RuntimeError, UnpicklingError, EOFError, AttributeError, TypeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: {first}", f"it must be the state dictionary of a {name}") from None
 
 
 def augmented(
@@ -134,7 +185,7 @@ def augmented(
     """The picture cropped and perhaps mirrored: image [3, side, side], boxes [K, 4] in its pixels, classes [K]."""
     crop = choose_crop(picture, draw)
     left, top, right, bottom = crop
-    image = stretched(reader, picture, crop, side)
+    image = normalised(shifted(reader, stretched(reader, picture, crop, side), draw))
     middle = (picture.boxes[:, :2] + picture.boxes[:, 2:]) / 2
     inside = ((middle >= (left, top)) & (middle < (right, bottom))).all(1)
     boxes = picture.boxes[inside].clip((left, top, left, top), (right, bottom, right, bottom))
@@ -161,11 +212,33 @@ def choose_crop(picture: Picture, draw: np.random.Generator) -> tuple[float, flo
     return whole
 
 
-def stretched(reader: Any, picture: Picture, crop: tuple[float, float, float, float], side: int) -> Tensor:
-    """Image [3, side, side] of a part of the picture, normalised."""
+def stretched(reader: Any, picture: Picture, crop: tuple[float, float, float, float], side: int) -> Any:
+    """A part of the picture as a square of Pillow's."""
     try:
         with reader.open(picture.path) as file:
-            image = file.convert("RGB").resize((side, side), reader.Resampling.BILINEAR, box=crop)
+            return file.convert("RGB").resize((side, side), reader.Resampling.BILINEAR, box=crop)
     except OSError as error:
         raise InputError(f"{picture.path}: cannot be read ({error})", "unpack COCO 2017 again") from None
+
+
+def shifted(reader: Any, image: Any, draw: np.random.Generator) -> Any:
+    """The image with other colours: brightness times 0.875 to 1.125, contrast and saturation times 0.5 to 1.5, hue
+    turned by up to 18 degrees, in an order that is drawn."""
+    from PIL import ImageEnhance
+
+    for change in draw.permutation(4):
+        if change == 3:
+            hue, saturation, value = image.convert("HSV").split()
+            turn = int(draw.integers(-13, 14))  # of 256
+            hue = reader.fromarray(((np.array(hue).astype(np.int64) + turn) % 256).astype(np.uint8))
+            image = reader.merge("HSV", (hue, saturation, value)).convert("RGB")
+            continue
+        kind = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[change]
+        most = 0.125 if change == 0 else 0.5
+        image = kind(image).enhance(float(draw.uniform(1 - most, 1 + most)))
+    return image
+
+
+def normalised(image: Any) -> Tensor:
+    """[3, H, W] of an image of Pillow's."""
     return (torch.from_numpy(np.array(image)).permute(2, 0, 1).float() - MEAN) / DEVIATION

@@ -23,7 +23,9 @@ BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 @dataclass(frozen=True, slots=True)
 class MaskRCNNConfig:
     """`anchors`: side of the anchor at each level of the pyramid, finest first; with `coarser`, the last level is the
-    one before it at half the resolution. `first_stride`: pixels per cell of the finest level."""
+    one before it at half the resolution. `first_stride`: pixels per cell of the finest level. `frozen`: the backbone
+    comes trained; its norms keep their statistics, and they, the stem and the first stage are not trained further
+    (Detectron's FREEZE_CONV_BODY_AT 2), since a few large images per device tell too little of a distribution."""
 
     classes: int = 81  # background is class 0
     backbone: ResNetConfig = field(default_factory=lambda: ResNetConfig(classes=0))
@@ -40,6 +42,7 @@ class MaskRCNNConfig:
     mask_cells: int = 14
     mask_width: int = 256
     mask_layers: int = 4
+    frozen: bool = False
 
 
 MASKRCNN = MaskRCNNConfig()
@@ -95,6 +98,16 @@ class MaskRCNN(nn.Module):
             mask += [nn.Conv2d(config.mask_width if layer else width, config.mask_width, 3, 1, 1), nn.ReLU(True)]
         mask += [nn.ConvTranspose2d(config.mask_width, config.mask_width, 2, 2), nn.ReLU(True)]
         self.mask = nn.Sequential(*mask, nn.Conv2d(config.mask_width, config.classes, 1))
+        if config.frozen:
+            for name, parameter in self.backbone.named_parameters():
+                norm = isinstance(self.backbone.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
+                parameter.requires_grad_(not norm and not name.startswith(("conv1.", "layer1.")))
+
+    def train(self, mode: bool = True) -> MaskRCNN:
+        super().train(mode)
+        if self.config.frozen:
+            self.backbone.eval()
+        return self
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The levels of the pyramid, finest first."""
@@ -123,12 +136,17 @@ class MaskRCNN(nn.Module):
 
     @torch.no_grad()
     def best_proposals(
-        self, scores: Sequence[Tensor], codes: Sequence[Tensor], anchors: Sequence[Tensor], size: tuple[int, int]
+        self,
+        scores: Sequence[Tensor],
+        codes: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
     ) -> list[Tensor]:
-        """Per image the boxes [K, 4] that are likeliest to hold something, after suppression within each level."""
+        """Per image, whose size is (height, width), the boxes [K, 4] that are likeliest to hold something, after
+        suppression within each level."""
         most = self.config.proposals if self.training else self.config.proposals_tested
         found = []
-        for image in range(scores[0].shape[0]):
+        for image, size in enumerate(sizes):
             boxes, chances = [], []
             for level_scores, level_codes, level_anchors in zip(scores, codes, anchors, strict=True):
                 chosen, where = level_scores[image].topk(min(self.config.proposals_before, level_scores.shape[1]))
@@ -167,18 +185,31 @@ class MaskRCNN(nn.Module):
 
     @torch.no_grad()
     def detect(
-        self, images: Tensor, *, least: float = 0.05, threshold: float = 0.5, most: int = 100
+        self,
+        images: Tensor,
+        *,
+        least: float = 0.05,
+        threshold: float = 0.5,
+        most: int = 100,
+        sizes: Sequence[tuple[int, int]] | None = None,
+        originals: Sequence[tuple[int, int]] | None = None,
     ) -> list[Detection]:
-        """What is in the images [B, 3, H, W]; the model must be in eval mode."""
-        size = (images.shape[-2], images.shape[-1])
+        """What is in the images [B, 3, H, W]; the model must be in eval mode.
+
+        Args:
+            sizes: (height, width) of what is no padding.
+            originals: (height, width) that the images had before they were resized to `sizes`: boxes and masks are
+                given in these.
+        """
+        sizes = sizes or [(images.shape[-2], images.shape[-1])] * len(images)
         levels = self.features(images)
         scores, codes = self.proposals_of(levels)
-        proposals = self.best_proposals(scores, codes, self.anchors(levels), size)
+        proposals = self.best_proposals(scores, codes, self.anchors(levels), sizes)
         kinds, box_codes = self.classify(self.inside(levels, proposals, self.config.box_cells))
         numbers = [len(boxes) for boxes in proposals]
         found = []
-        for boxes, chances, image_codes in zip(
-            proposals, kinds.softmax(-1).split(numbers), box_codes.split(numbers), strict=True
+        for boxes, chances, image_codes, size in zip(
+            proposals, kinds.softmax(-1).split(numbers), box_codes.split(numbers), sizes, strict=True
         ):
             where, kind = (chances[:, 1:] > least).nonzero(as_tuple=True)
             scores_here = chances[where, kind + 1]
@@ -187,9 +218,14 @@ class MaskRCNN(nn.Module):
             found.append((refined[kept], scores_here[kept], kind[kept] + 1))
         outlines = self.mask(self.inside(levels, [boxes for boxes, _, _ in found], self.config.mask_cells))
         results = []
-        for (boxes, chances, kind), outline in zip(found, outlines.split([len(f[0]) for f in found]), strict=True):
+        shares = outlines.split([len(boxes) for boxes, _, _ in found])
+        for (boxes, chances, kind), outline, size, original in zip(
+            found, shares, sizes, originals or sizes, strict=True
+        ):
             chosen = outline[torch.arange(len(kind)), kind].sigmoid()
-            results.append(Detection(boxes, chances, kind, paste(chosen, boxes, size)))
+            scale = boxes.new_tensor([original[1] / size[1], original[0] / size[0]] * 2)
+            boxes = boxes * scale
+            results.append(Detection(boxes, chances, kind, paste(chosen, boxes, original)))
         return results
 
     @torch.no_grad()
@@ -249,6 +285,11 @@ def paste(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = size
     if not len(masks):
         return torch.zeros(0, height, width, dtype=torch.bool, device=masks.device)
+    # The places that are read take 64 times the memory of what comes out: some masks at a time.
+    return torch.cat([_paste(*part, height, width) for part in zip(masks.split(16), boxes.split(16), strict=True)])
+
+
+def _paste(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
     across = (torch.arange(width, device=masks.device) + 0.5 - boxes[:, :1]) / sides[:, :1] * 2 - 1
     down = (torch.arange(height, device=masks.device) + 0.5 - boxes[:, 1:2]) / sides[:, 1:] * 2 - 1

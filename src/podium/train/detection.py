@@ -59,19 +59,22 @@ def mask_rcnn_losses(
     masks: Tensor,
     anchor_rule: Matching = ANCHORS,
     proposal_rule: Matching = PROPOSALS,
+    sizes: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Means over the batch: propose_score, propose_box, kind, box, mask.
 
-    images [B, 3, H, W]; boxes [B, M, 4]; classes [B, M], 0 for padding; masks [B, M, H, W].
+    images [B, 3, H, W]; boxes [B, M, 4]; classes [B, M], 0 for padding; masks [B, M, H, W]; sizes [B, 2] (height,
+    width) of what is no padding.
     """
-    size = (images.shape[-2], images.shape[-1])
+    whole = (images.shape[-2], images.shape[-1])
+    within = [whole] * len(images) if sizes is None else [(int(h), int(w)) for h, w in sizes.tolist()]
     real = classes > 0
     levels = model.features(images)
     scores, codes = model.proposals_of(levels)
     anchors = model.anchors(levels)
     losses = _proposal_losses(torch.cat(scores, 1), torch.cat(codes, 1), torch.cat(anchors), boxes, real, anchor_rule)
 
-    proposals = model.best_proposals(scores, codes, anchors, size)
+    proposals = model.best_proposals(scores, codes, anchors, within)
     sampled, kinds, targets, positives, stand_for = [], [], [], [], []
     for image, found in enumerate(proposals):
         truth, truth_kinds = boxes[image][real[image]], classes[image][real[image]]
@@ -94,7 +97,7 @@ def mask_rcnn_losses(
     side = outlines.shape[-1]
     wanted = torch.cat(
         [
-            _cut(masks[image][which], found, side)
+            _cut(masks[image], which, found, side)
             for image, (found, which) in enumerate(zip(positives, stand_for, strict=True))
         ]
     )
@@ -121,13 +124,12 @@ def _proposal_losses(
     }
 
 
-def _cut(masks: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """What of masks [K, H, W] lies in boxes [K, 4], [K, side, side] of 0 and 1."""
+def _cut(masks: Tensor, which: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """What of masks [M, H, W], number `which` [K] of them each, lies in boxes [K, 4]: [K, side, side] of 0 and 1."""
     if not len(boxes):
         return masks.new_zeros(0, side, side, dtype=torch.float32)
-    owner = torch.arange(len(masks), device=masks.device)
     # A pixel's value sits at its centre, half a pixel from where `align` reads it.
-    return (align(masks[:, None].float(), boxes - 0.5, owner, side)[:, 0] >= 0.5).float()
+    return (align(masks[:, None].float(), boxes - 0.5, which, side)[:, 0] >= 0.5).float()
 
 
 def _some(chosen: Tensor, most: int) -> Tensor:

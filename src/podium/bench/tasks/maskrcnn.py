@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from podium.bench.coco_masks import open_coco_masks
 from podium.bench.quality.detection import Found, True_, average_precision, box_overlap, mask_overlap
 from podium.bench.shapes import Shapes, read_shapes, write_shapes
 from podium.bench.shuffled import Shuffled
@@ -31,8 +32,10 @@ class FiveLosses:
         self.anchors, self.proposals = anchors, proposals
 
     def __call__(self, model: MaskRCNN, batch: Samples) -> Loss:
-        (images,), (boxes, classes, masks) = batch.inputs, batch.labels
-        losses = mask_rcnn_losses(model, images, boxes, classes, masks, self.anchors, self.proposals)
+        (images, *sizes), (boxes, classes, masks) = batch.inputs, batch.labels
+        losses = mask_rcnn_losses(
+            model, images, boxes, classes, masks, self.anchors, self.proposals, sizes[0] if sizes else None
+        )
         metrics = {name: float(value.detach()) * batch.count for name, value in losses.items()}
         return Loss(torch.stack(list(losses.values())).sum() * batch.count, batch.count, metrics)
 
@@ -92,6 +95,34 @@ class MaskRCNNTask:
             target=Target((Condition("box_ap", "max", 0.60), Condition("mask_ap", "max", 0.60))),
             dataset="drawn shapes in COCO form",
         ),
+        # Batch 48 of the reference convergence points of the round. There the 6000 candidates are the best of six
+        # images together, here 1000 of each of the six of a micro-batch.
+        "full": Preset(
+            network=MaskRCNNConfig(proposals_before=2000, proposals=1000, frozen=True),
+            data={"shorter": 800, "longer": 1333, "workers": 8},
+            batch=6,
+            train=TrainConfig(
+                steps=2443 * 26,
+                accumulation=8,
+                optimizer=OptimizerConfig(name="sgd", lr=0.06, momentum=0.9, weight_decay=1e-4),
+                schedule=ScheduleConfig(name="step", warmup=800, boundaries=(24_000, 32_000), gamma=0.1),
+                clip=0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=2443,
+            ),
+            target=Target((Condition("box_ap", "max", 0.377), Condition("mask_ap", "max", 0.339))),
+            dataset="COCO 2017",
+            settings={
+                "opt_learning_rate_warmup_factor": 1 / 800,
+                "opt_learning_rate_decay_factor": 0.1,
+                "opt_learning_rate_decay_steps": [24_000, 32_000],
+                "num_image_candidates": 6000,
+                "min_image_size": 800,
+                "max_image_size": 1333,
+            },
+            official=True,
+        ),
     }
 
     def prepare(self, preset: Preset, folder: Path) -> None:
@@ -108,6 +139,8 @@ class MaskRCNNTask:
         )
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
+        if preset.official:
+            return open_coco_masks(folder, model, preset.batch, seed, **preset.data)
         shapes: Shapes = preset.data
         train, held_out = read_shapes(folder, "train"), read_shapes(folder, "evaluation")
         images = torch.from_numpy(train.images).movedim(-1, 1).float() / 127.5 - 1
