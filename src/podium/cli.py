@@ -260,11 +260,20 @@ def exam_replay(
 def exam_select(
     folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
     model: Annotated[str, typer.Argument(help="Who chooses: a model folder, or the URL of a server.")],
+    n: Annotated[
+        list[int] | None, typer.Option(min=1, help="Attempts per problem to choose among; may be given again.")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Choices per problem; the majority of the picks counts.")] = 8,
     most: Annotated[int, typer.Option(min=2, help="Solutions shown at a time.")] = 16,
+    characters: Annotated[
+        int, typer.Option(min=1, help="Longest prompt; fewer solutions are shown above it.")
+    ] = 100_000,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one choice.")] = 2048,
     temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Seed of groups and choices.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the choices (default: genselect/MODEL in the exam's).")
+    ] = None,
 ) -> None:
     """GenSelect: let a model choose among the attempts of an exam, beside the vote.
 
@@ -272,7 +281,18 @@ def exam_select(
     """
     from podium.recipe.exams import select_command
 
-    select_command(folder, model, repeats=repeats, most=most, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    select_command(
+        folder,
+        model,
+        n=n or [],
+        repeats=repeats,
+        most=most,
+        characters=characters,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+        out=out,
+    )
 
 
 @exam_app.command("rehearse")

@@ -6,8 +6,8 @@ Puts rooms together; does no work of its own.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from podium.records import ExamResult
+    from podium.solve.selecting import SelectionScore
+
+_CHOICES_AT_ONCE = 32
 
 
 def parse_seconds(text: str | None) -> float | None:
@@ -148,59 +151,68 @@ def _print_curves(console: Console, curves: Any) -> None:
 
 
 def select_command(
-    folder: Path, model: str, *, repeats: int, most: int, max_tokens: int, temperature: float, seed: int
+    folder: Path,
+    model: str,
+    *,
+    n: list[int],
+    repeats: int,
+    most: int,
+    characters: int,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    out: Path | None,
 ) -> None:
-    """Let a model choose among the attempts of an exam that was sat, and compare its choices with the vote."""
+    """Let a model choose among the attempts of an exam that was sat, beside the vote; goes on where it was stopped."""
     from rich.console import Console
 
-    from podium.generate.protocol import Sampling
-    from podium.grading import grade
     from podium.recipe.single import open_table
-    from podium.records import ExamResult, Verdict, read_rows
-    from podium.solve.genselect import candidates_of, select
-    from podium.solve.statistics import paired_bootstrap
+    from podium.records import ExamResult, read_json, read_rows
+    from podium.solve.selecting import CHOICES, SelectConfig, choose_all
 
     results = read_rows(folder / "results.jsonl", ExamResult)
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=0.95)
-    console = Console(highlight=False)
-    rows: list[dict[str, Any]] = []
-
-    async def run() -> None:
-        async with open_table(model, repeats, False) as (completer, _):
-            for result in results:
-                candidates = candidates_of(result)
-                chosen = await select(
-                    result.problem, candidates, completer, repeats=repeats, most=most, sampling=sampling, seed=seed
-                )
-                answer = result.answer if chosen.answer is None else chosen.answer
-                verdict = result.verdict if chosen.answer is None else grade(result.problem, answer)
-                rows.append(
-                    {
-                        "problem_id": result.problem.id,
-                        "candidates": len(candidates),
-                        "picks": list(chosen.picks),
-                        "invalid": chosen.invalid,
-                        "answer": answer,
-                        "verdict": verdict.value,
-                        "vote": result.answer,
-                        "vote_verdict": result.verdict.value,
-                    }
-                )
-
-    asyncio.run(run())
-    write_text(folder / "genselect.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    right = [float(row["verdict"] == Verdict.CORRECT) for row in rows]
-    voted = [float(row["vote_verdict"] == Verdict.CORRECT) for row in rows]
-    difference = paired_bootstrap([one - other for one, other in zip(right, voted, strict=True)])
-    asked = sum(repeats for row in rows if row["picks"] and len(row["picks"]) + row["invalid"] > 1)
-    invalid = sum(row["invalid"] for row in rows)
-    console.print(
-        f"GenSelect {100 * sum(right) / len(right):.1f} %, vote {100 * sum(voted) / len(voted):.1f} %: "
-        f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}] points over "
-        f"{len(rows)} problems; {most} solutions at a time, {repeats} times; {invalid} of {asked or invalid} picks "
-        "named no solution"
+    exam = read_json(folder / "exam.json") if (folder / "exam.json").exists() else {}
+    config = SelectConfig.model_validate(
+        {
+            "n": n,
+            "repeats": repeats,
+            "most": most,
+            "characters": characters,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "vote": exam.get("config", {}).get("vote", "uniform"),
+            "seed": seed,
+        }
     )
-    console.print(f"choices: {folder / 'genselect.jsonl'}", markup=False, soft_wrap=True)
+    out = out or folder / "genselect" / (_name(model) or "model")
+    console = Console(highlight=False)
+
+    async def run() -> Any:
+        async with open_table(model, max(_CHOICES_AT_ONCE, repeats), False) as (completer, _):
+            return await choose_all(results, completer, config, out, concurrency=max(1, _CHOICES_AT_ONCE // repeats))
+
+    console.print(selection_table(asyncio.run(run())))
+    console.print(f"choices: {out / CHOICES}", markup=False, soft_wrap=True)
+
+
+def selection_table(scores: Sequence[SelectionScore]) -> Any:
+    """Choice beside vote, a row for each n."""
+    from rich.table import Table
+
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("n", "one", "vote", "GenSelect", "any", "gain", "95 %", "p", "problems", "no pick"):
+        table.add_column(column, justify="right")
+    for score in scores:
+        table.add_row(
+            str(score.n),
+            *(f"{100 * each.value:.1f}" for each in (score.single, score.vote, score.select, score.passed)),
+            f"{100 * score.gain:+.1f}",
+            f"{100 * score.gain_low:+.1f} … {100 * score.gain_high:+.1f}",
+            f"{score.p:.2g}",
+            str(score.problems),
+            f"{100 * score.invalid / score.asked:.1f} %" if score.asked else "-",
+        )
+    return table
 
 
 def _name(text: str) -> str:

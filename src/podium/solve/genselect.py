@@ -108,11 +108,14 @@ def group_size(total: int, draw: random.Random) -> int:
     return high  # so many candidates that the peak lies far beyond the largest group
 
 
-def training_groups(problem: Problem, candidates: Sequence[Candidate], seed: int = 0) -> list[Group]:
+def training_groups(
+    problem: Problem, candidates: Sequence[Candidate], seed: int = 0, characters: int = PROMPT_CHARACTERS
+) -> list[Group]:
     """Up to 8 distinct groups with at least one right and one wrong candidate each, as the released code makes them.
 
     At least 4 candidates are needed, one right and one wrong; the right ones are cut down to the number of wrong ones,
-    so that groups are hard. Empty where a problem has no such groups.
+    so that groups are hard. Groups with more than `characters` in their prompt are left out. Empty where a problem has
+    no such groups.
     """
     draw = random.Random(f"{seed}/{problem.id}")
     wrong = [each for each in candidates if each.right is False]
@@ -130,7 +133,7 @@ def training_groups(problem: Problem, candidates: Sequence[Candidate], seed: int
         chosen += draw.sample(rest, min(len(rest), size - 2))
         draw.shuffle(chosen)
         group = Group(problem, tuple(chosen))
-        if len(group.messages[0].content) <= PROMPT_CHARACTERS:
+        if len(group.messages[0].content) <= characters:
             groups.setdefault(frozenset(each.index for each in chosen), group)
     return list(groups.values())
 
@@ -143,11 +146,13 @@ def read_pick(text: str, size: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a selector chose. `picks`: one per repetition that named a candidate, their indices."""
+    """What a selector chose. `picks`: one per repetition that named a candidate, their indices. `asked`: repetitions,
+    0 where there was nothing to choose."""
 
     picks: tuple[int, ...]
     invalid: int
     vote: Vote
+    asked: int = 0
 
     @property
     def answer(self) -> str | None:
@@ -161,12 +166,14 @@ async def select(
     *,
     repeats: int = 8,
     most: int = MOST,
+    characters: int = PROMPT_CHARACTERS,
     sampling: Sampling | None = None,
     seed: int = 0,
     classes: Classes | None = None,
 ) -> Selection:
     """Show `most` of the candidates, `repeats` times anew, and take the majority of the picked answers.
 
+    A group whose prompt has more than `characters` loses solutions until it fits, but for two, which are always shown.
     A repetition whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
 
     Raises:
@@ -181,7 +188,7 @@ async def select(
     groups = []
     for _ in range(repeats):
         chosen = draw.sample(list(candidates), min(most, len(candidates)))
-        groups.append(Group(problem, tuple(chosen)))
+        groups.append(_fitting(Group(problem, tuple(chosen)), characters))
     base = sampling or Sampling(max_tokens=2048, temperature=0.7, top_p=0.95)
 
     async def ask(number: int, group: Group) -> str:
@@ -200,13 +207,19 @@ async def select(
             picks.append(group.candidates[place].index)
     if len(errors) == repeats:
         raise errors[0]
-    return _counted(problem, candidates, picks, repeats - len(picks), classes)
+    return _counted(problem, candidates, picks, repeats, classes)
 
 
 def _counted(
-    problem: Problem, candidates: Sequence[Candidate], picks: list[int], invalid: int, classes: Classes | None
+    problem: Problem, candidates: Sequence[Candidate], picks: list[int], asked: int, classes: Classes | None
 ) -> Selection:
     answers = {each.index: each.answer for each in candidates}
     picked = {number: answers[index] for number, index in enumerate(picks)}
     vote = majority(problem, picked) if classes is None else majority(problem, picked, classes)
-    return Selection(tuple(picks), invalid, vote)
+    return Selection(tuple(picks), max(0, asked - len(picks)), vote, asked)
+
+
+def _fitting(group: Group, characters: int) -> Group:
+    while len(group.messages[0].content) > characters and len(group.candidates) > 2:
+        group = Group(group.problem, group.candidates[:-1])
+    return group
