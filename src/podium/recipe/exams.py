@@ -200,12 +200,12 @@ def selection_table(scores: Sequence[SelectionScore]) -> Any:
     from rich.table import Table
 
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("n", "one", "vote", "GenSelect", "any", "gain", "95 %", "p", "problems", "no pick"):
+    for column in ("n", "one", "vote", "GenSelect", "both", "any", "gain", "95 %", "p", "problems", "no pick"):
         table.add_column(column, justify="right")
     for score in scores:
         table.add_row(
             str(score.n),
-            *(f"{100 * each.value:.1f}" for each in (score.single, score.vote, score.select, score.passed)),
+            *(f"{100 * each.value:.1f}" for each in (score.single, score.vote, score.select, score.both, score.passed)),
             f"{100 * score.gain:+.1f}",
             f"{100 * score.gain_low:+.1f} … {100 * score.gain_high:+.1f}",
             f"{score.p:.2g}",

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podium.errors import CompleterError, InputError
+from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.protocol import Completer, Sampling, complete
 from podium.grading import extract
 from podium.grading.extract import boxes
@@ -173,7 +173,8 @@ async def select(
 ) -> Selection:
     """Show `most` of the candidates, `repeats` times anew, and take the majority of the picked answers.
 
-    A group whose prompt has more than `characters` loses solutions until it fits, but for two, which are always shown.
+    A group whose prompt has more than `characters`, or more tokens than the completer's context, loses solutions until
+    it fits, but for two, which are always shown.
     A repetition whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
 
     Raises:
@@ -191,11 +192,17 @@ async def select(
         groups.append(_fitting(Group(problem, tuple(chosen)), characters))
     base = sampling or Sampling(max_tokens=2048, temperature=0.7, top_p=0.95)
 
-    async def ask(number: int, group: Group) -> str:
+    async def ask(number: int) -> str:
         seeded = replace(base, seed=attempt_seed(seed, f"select/{problem.id}", number))
-        return await complete(completer, group.messages, seeded)
+        while True:
+            try:
+                return await complete(completer, groups[number].messages, seeded)
+            except PromptTooLong:
+                if len(groups[number].candidates) == 2:
+                    raise
+                groups[number] = _smaller(groups[number])
 
-    said = await asyncio.gather(*(ask(n, group) for n, group in enumerate(groups)), return_exceptions=True)
+    said = await asyncio.gather(*(ask(n) for n in range(repeats)), return_exceptions=True)
     picks: list[int] = []
     errors: list[BaseException] = []
     for group, text in zip(groups, said, strict=True):
@@ -221,5 +228,10 @@ def _counted(
 
 def _fitting(group: Group, characters: int) -> Group:
     while len(group.messages[0].content) > characters and len(group.candidates) > 2:
-        group = Group(group.problem, group.candidates[:-1])
+        group = _smaller(group)
     return group
+
+
+def _smaller(group: Group) -> Group:
+    """Without the last: they were drawn in no order."""
+    return Group(group.problem, group.candidates[:-1])

@@ -58,7 +58,10 @@ class SelectConfig(BaseModel):
 
 
 class Choice(Row):
-    """What was chosen from one set of attempts, and what a vote says of the same set. Scores split ties."""
+    """What was chosen from one set of attempts, and what a vote says of the same set. Scores split ties.
+
+    `both_score`: picks and attempts in one vote, in which all picks together weigh as much as all attempts.
+    """
 
     problem_id: str
     n: int
@@ -71,6 +74,7 @@ class Choice(Row):
     score: float
     vote: str | None
     vote_score: float
+    both_score: float
     single: float  # share of right attempts
     passed: bool  # any attempt right
 
@@ -86,6 +90,7 @@ class SelectionScore(BaseModel):
     single: Estimate
     vote: Estimate
     select: Estimate
+    both: Estimate
     passed: Estimate
     gain: float  # select - vote, with its paired interval and the two-sided p of a sign-flip test over problems
     gain_low: float
@@ -218,6 +223,8 @@ async def _choose(
     right = {attempt.index: attempt.verdict is Verdict.CORRECT for attempt in attempts}
     vote = await asyncio.to_thread(majority, result.problem, ballots(attempts), weights=weigh(attempts, config.vote))
     vote_score = _score(vote, right)
+    voices = {index: 1 / len(attempts) + chosen.picks.count(index) / max(1, len(chosen.picks)) for index in right}
+    both = await asyncio.to_thread(majority, result.problem, ballots(attempts), weights=voices)
     nothing = chosen.answer is None  # no pick: the vote stands
     return Choice(
         problem_id=result.problem.id,
@@ -231,6 +238,7 @@ async def _choose(
         score=vote_score if nothing else _score(chosen.vote, dict(enumerate(right[index] for index in chosen.picks))),
         vote=vote.answer,
         vote_score=vote_score,
+        both_score=_score(both, right),
         single=sum(right.values()) / len(right) if right else 0.0,
         passed=any(right.values()),
     )
@@ -250,7 +258,7 @@ def score_choices(choices: Sequence[Choice]) -> list[SelectionScore]:
     scores = []
     for n, problems in by_n.items():
         rows = list(problems.values())
-        single, vote, picked, passed = (
+        single, vote, picked, both, passed = (
             [sum(measure(choice) for choice in row) / len(row) for row in rows] for measure in _MEASURES
         )
         gains = [one - other for one, other in zip(picked, vote, strict=True)]
@@ -263,6 +271,7 @@ def score_choices(choices: Sequence[Choice]) -> list[SelectionScore]:
                 single=estimate(single),
                 vote=estimate(vote),
                 select=estimate(picked),
+                both=estimate(both),
                 passed=estimate(passed),
                 gain=sum(gains) / len(gains),
                 gain_low=gain.low if gain else -1.0,
@@ -279,5 +288,6 @@ _MEASURES: tuple[Callable[[Choice], float], ...] = (
     lambda choice: choice.single,
     lambda choice: choice.vote_score,
     lambda choice: choice.score,
+    lambda choice: choice.both_score,
     lambda choice: float(choice.passed),
 )

@@ -1,0 +1,68 @@
+"""Claim: a selector trained on a model's own attempts chooses better than a vote over the same attempts.
+
+Runs recipes/genselect.yaml with several seeds on a finished demo (its problems and its chain-of-thought model) and
+prints choice beside vote at equal samples, per seed and over all problems of all seeds. Each seed has problems,
+attempts, groups, training and exam of its own; the model that makes the attempts is the same. Runs that are finished
+are not run again.
+
+    podium run recipes/demo.yaml --until cot
+    python benchmarks/genselect.py [--demo runs/demo] [--seeds 3] [--runs runs] [--set select.repeats=2]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from podium.recipe.command import run_recipe_command
+from podium.recipe.exams import selection_table
+from podium.records import read_rows
+from podium.solve.selecting import CHOICES, Choice, score_choices
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "genselect.yaml"
+STAGES = {"select": "attempts of the demo's model", "select_own": "the selector's own attempts"}
+
+
+def run(demo: Path, seed: int, runs: Path, name: str, overrides: Sequence[str]) -> Path:
+    """The folder of a finished run of the recipe."""
+    cot = f"={demo.resolve() / 'cot'}"
+    given = [f"problems.inputs.apart={demo.resolve() / 'problems'}"]
+    given += [f"{stage}.inputs.model{cot}" for stage in ("attempts", "selector", "exam")]
+    run_recipe_command(RECIPE, [f"name={name}", f"seed={seed}", *given, *overrides], runs=runs)
+    return runs / name
+
+
+def pooled(folders: Sequence[Path], stage: str) -> list[Choice]:
+    """The choices of all seeds; a problem that two of them drew is two."""
+    return [
+        row.model_copy(update={"problem_id": f"{place}/{row.problem_id}"})
+        for place, folder in enumerate(folders)
+        for row in read_rows(folder / stage / CHOICES, Choice)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--name", default="genselect", help="run folders are NAME-SEED")
+    parser.add_argument("--set", action="append", default=[], help="a parameter, as `podium run` takes it")
+    options = parser.parse_args()
+    folders = [
+        run(options.demo, seed, options.runs, f"{options.name}-{seed}", options.set) for seed in range(options.seeds)
+    ]
+    console = Console(highlight=False, width=120)
+    for stage, source in STAGES.items():
+        for seed, folder in enumerate(folders):
+            console.print(f"\n{source}, seed {seed}")
+            console.print(selection_table(score_choices(read_rows(folder / stage / CHOICES, Choice))))
+        console.print(f"\n{source}, all seeds")
+        console.print(selection_table(score_choices(pooled(folders, stage))))
+
+
+if __name__ == "__main__":
+    main()
