@@ -265,6 +265,7 @@ def exam_select(
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Choices per problem; the majority of the picks counts.")] = 8,
     most: Annotated[int, typer.Option(min=2, help="Solutions shown at a time.")] = 16,
+    code: Annotated[bool, typer.Option(help="Run the code that the selector writes.")] = False,
     characters: Annotated[
         int, typer.Option(min=1, help="Longest prompt; fewer solutions are shown above it.")
     ] = 100_000,
@@ -287,6 +288,7 @@ def exam_select(
         n=n or [],
         repeats=repeats,
         most=most,
+        code=code,
         characters=characters,
         max_tokens=max_tokens,
         temperature=temperature,

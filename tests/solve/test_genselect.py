@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from podium.errors import CompleterError, InputError
 from podium.generate.scripted import ScriptedCompleter
 from podium.records import Problem
+from podium.sandbox import Sandbox
 from podium.solve.genselect import (
     Candidate,
     group_size,
@@ -129,3 +130,16 @@ async def test_failed_requests_are_invalid_picks_unless_all_fail():
     assert 0 < chosen.invalid < 12
     with pytest.raises(CompleterError):
         await select(PROBLEM, candidates(1, 3), ScriptedCompleter("gone", gone), repeats=3)
+
+
+async def test_code_of_a_selector_is_run_and_what_it_prints_goes_back():
+    def computes(prompt, sampling):
+        printed = yield "<tool_call>\nprint(3 + 4)\n</tool_call>"
+        value = re.search(r"\d+", printed)[0]
+        found = re.findall(r"Solution (\d+):\nIt is \\boxed\{(\d+)\}", prompt[-1].content)
+        yield f"Judgment: {next(place for place, answer in found if answer == value)}"
+
+    pool = candidates(1, 5)
+    async with Sandbox() as sandbox:
+        chosen = await select(PROBLEM, pool, ScriptedCompleter("computes", computes), repeats=3, sandbox=sandbox)
+    assert (chosen.answer, chosen.picks, chosen.invalid) == ("7", (0, 0, 0), 0)

@@ -48,24 +48,38 @@ def group(*texts: str) -> Group:
     return Group(PROBLEM, tuple(candidate(10 + place, text) for place, text in enumerate(texts)))
 
 
+WORK = (
+    Part(role="model", text="<tool_call>\nprint(3 + 4 + 5)\n</tool_call>"),
+    Part(role="tool", text="\n```output\n12\n```\n"),
+    Part(role="model", text="It is 12."),
+)
+
+
+def written(shown: Group, target, work=None) -> str:
+    """What the model is to write."""
+    return "".join(part.text for part in comparison(shown, target, work) if part.role == "model")
+
+
 def test_each_target_says_what_it_promises():
     shown = group(SLIP, END, RIGHT, SHORT)
-    assert comparison(shown, "pick") == "Judgment: 2"
-    assert comparison(shown, "quote") == f"{RIGHT}\nJudgment: 2"
-    assert comparison(shown, "work", "It is 12.") == "It is 12.\nJudgment: 2"
-    assert comparison(shown, "check").splitlines() == [
+    assert written(shown, "pick") == "Judgment: 2"
+    assert written(shown, "quote") == f"{RIGHT}\nJudgment: 2"
+    assert written(shown, "check").splitlines() == [
         "0: 3 + 4 = 8",
         "1: 7 + 5 = 11",
         "2: right",
         "3: right",
         "Judgment: 2",
     ]
+    parts = comparison(shown, "work", WORK)
+    assert parts[:2] == WORK[:2]  # the code and what it printed stay what they were
+    assert parts[2].text == "It is 12.\n0: 13 wrong\n1: 11 wrong\n2: 12 right\n3: 12 right\nJudgment: 2"
 
 
 def test_a_wrong_solution_of_sound_lines_is_unfinished():
     wrong = Candidate(0, "3 + 4 = 7", "7", False)
     shown = Group(PROBLEM, (wrong, candidate(1, RIGHT)))
-    assert comparison(shown, "check").splitlines()[0] == "0: unfinished"
+    assert written(shown, "check").splitlines()[0] == "0: unfinished"
 
 
 @given(st.lists(st.sampled_from([RIGHT, SLIP, END, SHORT]), min_size=2, max_size=16), st.sampled_from(TARGETS))
@@ -73,9 +87,9 @@ def test_every_comparison_is_read_as_a_right_pick(texts, target):
     shown = group(*texts)
     if not shown.right:
         with pytest.raises(InputError, match="without a right solution"):
-            comparison(shown, target, RIGHT)
+            comparison(shown, target, WORK)
         return
-    place = read_pick(comparison(shown, target, RIGHT), len(texts))
+    place = read_pick(written(shown, target, WORK), len(texts))
     assert place is not None
     assert shown.candidates[place].answer == "12"
     assert place == min(shown.right)  # one right text for one prompt
@@ -84,6 +98,8 @@ def test_every_comparison_is_read_as_a_right_pick(texts, target):
 def test_work_is_needed_where_it_is_the_target():
     with pytest.raises(InputError, match="nobody's work"):
         comparison(group(SLIP, RIGHT), "work")
+    with pytest.raises(InputError, match="nobody's work"):
+        comparison(group(SLIP, RIGHT), "work", WORK[:2])  # it breaks off after the code
 
 
 def test_rows_of_mixed_problems_only():
@@ -118,6 +134,6 @@ def test_groups_too_long_to_show_and_problems_without_work_are_left_out():
     assert max(len(row.prompt[0].content) for row in shorter) <= lengths[len(lengths) // 2]
     assert list(selection_rows(results, "pick", characters=100)) == []
     report = GroupReport()
-    assert list(selection_rows(results, "work", work={"other": "…"}, report=report)) == []
+    assert list(selection_rows(results, "work", work={"other": WORK}, report=report)) == []
     assert report.unworked == len(every)
-    assert len(list(selection_rows(results, "work", work={"p": "It is 12."}))) == len(every)
+    assert len(list(selection_rows(results, "work", work={"p": WORK}))) == len(every)

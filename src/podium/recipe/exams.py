@@ -157,6 +157,7 @@ def select_command(
     n: list[int],
     repeats: int,
     most: int,
+    code: bool,
     characters: int,
     max_tokens: int,
     temperature: float,
@@ -188,8 +189,10 @@ def select_command(
     console = Console(highlight=False)
 
     async def run() -> Any:
-        async with open_table(model, max(_CHOICES_AT_ONCE, repeats), False) as (completer, _):
-            return await choose_all(results, completer, config, out, concurrency=max(1, _CHOICES_AT_ONCE // repeats))
+        async with open_table(model, max(_CHOICES_AT_ONCE, repeats), code) as (completer, sandbox):
+            return await choose_all(
+                results, completer, config, out, sandbox=sandbox, concurrency=max(1, _CHOICES_AT_ONCE // repeats)
+            )
 
     console.print(selection_table(asyncio.run(run())))
     console.print(f"choices: {out / CHOICES}", markup=False, soft_wrap=True)

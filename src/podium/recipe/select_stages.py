@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -49,7 +50,7 @@ def groups(context: StageContext, params: GroupsParams, inputs: dict[str, Path])
         )
     work = None
     if "solutions" in inputs:
-        work = {row.problem_id: row.text for row in iterate_rows(answers_of(inputs["solutions"]), Solution)}
+        work = {row.problem_id: row.parts for row in iterate_rows(answers_of(inputs["solutions"]), Solution)}
     report = GroupReport()
     results = iterate_rows(file_of(inputs["attempts"], RESULTS), ExamResult)
     rows = list(
@@ -78,19 +79,22 @@ def groups(context: StageContext, params: GroupsParams, inputs: dict[str, Path])
 class SelectParams(Params):
     """How is chosen; see podium.solve.selecting.SelectConfig."""
 
-    n: tuple[int, ...] = Field((), description="attempts per problem to choose among; none: all there are")
+    n: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="attempts per problem to choose among; none: all there are"
+    )
     repeats: int = Field(8, ge=1)
     most: int = Field(16, ge=2, description="solutions shown at a time")
     characters: int = Field(100_000, ge=1, description="longest prompt; fewer solutions are shown above it")
     max_tokens: int = Field(2048, ge=1)
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
+    code: bool = Field(False, description="run the code that the selector writes")
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
     threads: int | None = Field(None, ge=1)
 
     def config(self, seed: int) -> dict[str, Any]:
         """The fields of a SelectConfig."""
-        return {**self.model_dump(exclude={"memory_gb", "threads"}), "seed": seed}
+        return {**self.model_dump(exclude={"code", "memory_gb", "threads"}), "seed": seed}
 
 
 def _estimate_select(params: SelectParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -107,26 +111,31 @@ def select(context: StageContext, params: SelectParams, inputs: dict[str, Path])
 
     results = read_rows(file_of(inputs["exam"], RESULTS), ExamResult)
     config = SelectConfig.model_validate(params.config(context.seed))
-    engine = Engine.load(
-        model_of(inputs[MODEL]),
-        max_rows=ROWS_AT_ONCE,
-        memory_bytes=int(params.memory_gb * 2**30),
-        threads=params.threads,
-        name=inputs[MODEL].name,
-    )
 
     async def run() -> Any:
-        try:
+        async with AsyncExitStack() as stack:
+            sandbox = None
+            if params.code:
+                from podium.sandbox import Sandbox
+
+                sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
+            engine = Engine.load(
+                model_of(inputs[MODEL]),
+                max_rows=ROWS_AT_ONCE,
+                memory_bytes=int(params.memory_gb * 2**30),
+                threads=params.threads,
+                name=inputs[MODEL].name,
+            )
+            stack.push_async_callback(engine.close)
             return await choose_all(
                 results,
                 engine,
                 config,
                 context.folder,
+                sandbox=sandbox,
                 concurrency=max(1, ROWS_AT_ONCE // params.repeats),
                 told=lambda done, total: context.progress(done, total),
             )
-        finally:
-            await engine.close()
 
     figures: dict[str, Any] = {}
     for score in asyncio.run(run()):

@@ -13,6 +13,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from podium.curate.sessions import CodeSandbox
+from podium.curate.toolloop import CLOSE_TAG, write_solution
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.protocol import Completer, Sampling, complete
 from podium.grading import extract
@@ -26,13 +28,17 @@ LONGEST = 3_000  # characters of a summary
 PROMPT_CHARACTERS = 100_000  # of a whole group; larger ones are left out
 GROUPS = 8  # distinct ones per problem
 TRIES = 16
+# The problem stands behind the solutions too: what is to be computed again is then not far from where that happens.
 PROMPT = """You are given a problem and {n} solutions, numbered from 0 to {last}. Decide which one is most likely right.
 Group them by their answers, look for contradictions and mistakes, compare, and end with one line: Judgment: IDX
 
 Problem:
 {problem}
 
-{solutions}"""
+{solutions}
+
+The problem again:
+{problem}"""
 _JUDGMENT = re.compile(r"Judg(?:e)?ment:\s*\**\s*(\d+)", re.IGNORECASE)
 _THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
 
@@ -167,6 +173,7 @@ async def select(
     repeats: int = 8,
     most: int = MOST,
     characters: int = PROMPT_CHARACTERS,
+    sandbox: CodeSandbox | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
     classes: Classes | None = None,
@@ -175,11 +182,13 @@ async def select(
 
     A group whose prompt has more than `characters`, or more tokens than the completer's context, loses solutions until
     it fits, but for two, which are always shown.
-    A repetition whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
+    With a `sandbox` the code that the selector writes is run, each repetition's in a session of its own. A repetition
+    whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
 
     Raises:
         InputError: fewer than one repetition, or groups of fewer than two.
         CompleterError: every request failed.
+        SandboxUnavailable: as the sandbox raises it.
     """
     if repeats < 1 or most < 2:
         raise InputError(f"{repeats} repetitions of {most} solutions", "at least one, of at least two solutions")
@@ -196,7 +205,7 @@ async def select(
         seeded = replace(base, seed=attempt_seed(seed, f"select/{problem.id}", number))
         while True:
             try:
-                return await complete(completer, groups[number].messages, seeded)
+                return await _written(completer, groups[number].messages, seeded, sandbox)
             except PromptTooLong:
                 if len(groups[number].candidates) == 2:
                     raise
@@ -224,6 +233,16 @@ def _counted(
     picked = {number: answers[index] for number, index in enumerate(picks)}
     vote = majority(problem, picked) if classes is None else majority(problem, picked, classes)
     return Selection(tuple(picks), max(0, asked - len(picks)), vote, asked)
+
+
+async def _written(
+    completer: Completer, messages: tuple[Message, ...], sampling: Sampling, sandbox: CodeSandbox | None
+) -> str:
+    if sandbox is None:
+        return await complete(completer, messages, sampling)
+    stopping = replace(sampling, stop=(*sampling.stop, CLOSE_TAG))
+    written = await write_solution(completer, messages, stopping, sandbox, seed=sampling.seed)
+    return "".join(part.text for part in written.parts if part.role == "model")
 
 
 def _fitting(group: Group, characters: int) -> Group:

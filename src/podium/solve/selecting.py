@@ -16,9 +16,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from podium.curate.sessions import CodeSandbox
 from podium.errors import InputError
 from podium.generate.protocol import Completer, Sampling
 from podium.records import (
@@ -46,7 +48,9 @@ class SelectConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    n: tuple[int, ...] = Field((), description="attempts per problem to choose among; none: all there are")
+    n: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description="attempts per problem to choose among; none: all there are"
+    )
     repeats: int = Field(8, ge=1, description="choices per set of attempts; the majority of the picks counts")
     most: int = Field(MOST, ge=2, description="solutions shown at a time")
     characters: int = Field(PROMPT_CHARACTERS, ge=1, description="longest prompt; fewer solutions are shown above it")
@@ -110,10 +114,13 @@ async def choose_all(
     config: SelectConfig,
     folder: Path | str,
     *,
+    sandbox: CodeSandbox | None = None,
     concurrency: int = 4,
     told: Told | None = None,
 ) -> list[SelectionScore]:
     """Choose from the attempts of an exam's problems, and score choice and vote for every n.
+
+    With a `sandbox` the code that the judge writes is run.
 
     Raises:
         InputError: no results, fewer attempts than an n, a folder with other choices, or a model that never named a
@@ -121,9 +128,16 @@ async def choose_all(
         CompleterError: every request for a set failed; finished sets are kept.
     """
     folder = Path(folder)
-    sizes = config.n or (max((len(result.attempts) for result in results), default=0),)
-    _check(results, sizes)
-    _claim(folder, results, completer.name, config)
+    if not results:
+        raise InputError("the exam has no results", "sit it first")
+    sizes = config.n or (max(1, *(len(result.attempts) for result in results)),)
+    least = min(len(result.attempts) for result in results)
+    if config.n and max(config.n) > least:
+        raise InputError(
+            f"choosing among {max(config.n)} attempts, but a problem of this exam has {least}",
+            "sit the exam with more attempts and the policy `all`, or choose among fewer",
+        )
+    _claim(folder, results, completer.name, config, sandbox is not None)
     path = folder / CHOICES
     drop_torn_line(path)
     done = {(row.problem_id, row.n, row.attempts): row for row in read_rows(path, Choice)} if path.exists() else {}
@@ -133,7 +147,7 @@ async def choose_all(
 
         async def work() -> None:
             for result, n, attempts in waiting:
-                choice = await _choose(result, n, attempts, completer, config)
+                choice = await _choose(result, n, attempts, completer, config, sandbox)
                 journal.append(choice)
                 done[_key((result, n, attempts))] = choice
                 if told is not None:
@@ -163,23 +177,12 @@ def _key(each: tuple[ExamResult, int, tuple[Attempt, ...]]) -> tuple[str, int, t
     return result.problem.id, n, tuple(attempt.index for attempt in attempts)
 
 
-def _check(results: Sequence[ExamResult], sizes: Sequence[int]) -> None:
-    if not results:
-        raise InputError("the exam has no results", "sit it first")
-    least = min(len(result.attempts) for result in results)
-    for n in sizes:
-        if n < 1 or n > max(len(result.attempts) for result in results) or (len(sizes) > 1 and n > least):
-            raise InputError(
-                f"choosing among {n} attempts, but a problem of this exam has {least}",
-                "sit the exam with more attempts and the policy `all`, or choose among fewer",
-            )
-
-
-def _claim(folder: Path, results: Sequence[ExamResult], judge: str, config: SelectConfig) -> None:
+def _claim(folder: Path, results: Sequence[ExamResult], judge: str, config: SelectConfig, code: bool) -> None:
     """Write `select.json`, or compare with the one that is there."""
     rows = "\n".join(result.model_dump_json() for result in results)
     identity = {
         "judge": judge,
+        "code": code,
         "exam": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(),
         "config": config.model_dump(mode="json"),
     }
@@ -205,7 +208,12 @@ def _sets(result: ExamResult, n: int) -> Iterator[tuple[Attempt, ...]]:
 
 
 async def _choose(
-    result: ExamResult, n: int, attempts: tuple[Attempt, ...], completer: Completer, config: SelectConfig
+    result: ExamResult,
+    n: int,
+    attempts: tuple[Attempt, ...],
+    completer: Completer,
+    config: SelectConfig,
+    sandbox: CodeSandbox | None,
 ) -> Choice:
     part = result.model_copy(update={"attempts": attempts})
     candidates = candidates_of(part)
@@ -217,6 +225,7 @@ async def _choose(
         repeats=config.repeats,
         most=config.most,
         characters=config.characters,
+        sandbox=sandbox,
         sampling=sampling,
         seed=config.seed + attempts[0].index if attempts else config.seed,
     )

@@ -8,7 +8,7 @@ the comparison is put together from the attempts themselves. Does not know how a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -32,13 +32,14 @@ class GroupReport:
     unworked: int = 0  # groups left out because nobody's work on the problem is known
 
 
-def comparison(group: Group, target: Target, work: str | None = None) -> str:
+def comparison(group: Group, target: Target, work: Sequence[Part] | None = None) -> tuple[Part, ...]:
     """What the selector is to write of a group; it ends with `Judgment: IDX`, the first right solution shown.
 
     - `pick`: nothing but the judgment;
     - `quote`: that solution word for word, then the judgment;
     - `check`: of each solution `right`, or its first line that stands in no right one, then the judgment;
-    - `work`: `work`, a solution by someone who knows the task, then the judgment.
+    - `work`: `work`, a solution by someone who knows the task, with code and its output where it has them; then the
+      answer of each solution and whether it is right, then the judgment.
 
     Raises:
         InputError: no right solution in the group, or no work for the target that needs it.
@@ -48,14 +49,20 @@ def comparison(group: Group, target: Target, work: str | None = None) -> str:
     place = min(group.right)
     judgment = f"Judgment: {place}"
     if target == "pick":
-        return judgment
+        return (Part(role="model", text=judgment),)
     if target == "quote":
-        return f"{group.candidates[place].text}\n{judgment}"
-    if target == "work":
-        if work is None:
-            raise InputError("nobody's work is known", "give a solution of the problem, or choose another target")
-        return f"{work}\n{judgment}"
-    return "\n".join([*_checks(group), judgment])
+        return (Part(role="model", text=f"{group.candidates[place].text}\n{judgment}"),)
+    if target == "check":
+        return (Part(role="model", text="\n".join([*_checks(group), judgment])),)
+    if not work or work[-1].role != "model":
+        raise InputError("nobody's work is known", "give a solution of the problem, or choose another target")
+    text = "\n".join([work[-1].text, *_answers(group), judgment])
+    return (*work[:-1], Part(role="model", text=text))
+
+
+def _answers(group: Group) -> Iterator[str]:
+    for place, each in enumerate(group.candidates):
+        yield f"{place}: {each.answer} {'right' if place in group.right else 'wrong'}"
 
 
 def _checks(group: Group) -> Iterator[str]:
@@ -72,14 +79,15 @@ def selection_rows(
     *,
     seed: int = 0,
     characters: int = PROMPT_CHARACTERS,
-    work: Mapping[str, str] | None = None,
+    work: Mapping[str, Sequence[Part]] | None = None,
     report: GroupReport | None = None,
 ) -> Iterator[Solution]:
     """Rows to train a selector on, from an exam that was sat on training problems.
 
     Args:
         characters: groups whose prompt is longer are left out, as the released code does with 100,000.
-        work: {problem id: a solution}, for the target `work`; problems that are not in it are left out and counted.
+        work: {problem id: the parts of a solution}, for the target `work`; problems that are not in it are left out
+            and counted.
         report: filled with counts.
     """
     report = report if report is not None else GroupReport()
@@ -99,7 +107,7 @@ def selection_rows(
                 problem_id=result.problem.id,
                 style="select",
                 prompt=group.messages,
-                parts=(Part(role="model", text=comparison(group, target, known)),),
+                parts=comparison(group, target, known),
                 answer=group.candidates[min(group.right)].answer,
                 verdict=Verdict.CORRECT,
                 maker=Maker(model=f"podium-comparison-{target}-{VERSION}", seed=seed),
