@@ -28,7 +28,8 @@ LONGEST = 3_000  # characters of a summary
 PROMPT_CHARACTERS = 100_000  # of a whole group; larger ones are left out
 GROUPS = 8  # distinct ones per problem
 TRIES = 16
-# The problem stands behind the solutions too: what is to be computed again is then not far from where that happens.
+# Answers and problem stand behind the solutions too, near to where they are compared and computed again: a small model
+# does not find them among many solutions.
 PROMPT = """You are given a problem and {n} solutions, numbered from 0 to {last}. Decide which one is most likely right.
 Group them by their answers, look for contradictions and mistakes, compare, and end with one line: Judgment: IDX
 
@@ -36,6 +37,9 @@ Problem:
 {problem}
 
 {solutions}
+
+Their answers:
+{answers}
 
 The problem again:
 {problem}"""
@@ -75,8 +79,9 @@ class Group:
     @property
     def messages(self) -> tuple[Message, ...]:
         shown = "\n\n".join(f"Solution {place}:\n{each.text}" for place, each in enumerate(self.candidates))
+        answers = "\n".join(f"{place}: {each.answer}" for place, each in enumerate(self.candidates))
         n = len(self.candidates)
-        text = PROMPT.format(n=n, last=n - 1, problem=self.problem.text, solutions=shown)
+        text = PROMPT.format(n=n, last=n - 1, problem=self.problem.text, solutions=shown, answers=answers)
         return (Message(role="user", content=text),)
 
     @property
