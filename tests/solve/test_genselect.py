@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.errors import CompleterError, InputError
+from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.scripted import ScriptedCompleter
 from podium.records import Problem
 from podium.sandbox import Sandbox
@@ -143,3 +143,27 @@ async def test_code_of_a_selector_is_run_and_what_it_prints_goes_back():
     async with Sandbox() as sandbox:
         chosen = await select(PROBLEM, pool, ScriptedCompleter("computes", computes), repeats=3, sandbox=sandbox)
     assert (chosen.answer, chosen.picks, chosen.invalid) == ("7", (0, 0, 0), 0)
+
+
+async def test_a_judge_whose_context_is_short_is_shown_fewer():
+    shown = []
+
+    def short(prompt, sampling):
+        shown.append(prompt[-1].content.count("\nSolution "))
+        yield "Judgment: 0"
+
+    class Short(ScriptedCompleter):
+        async def start(self, prompt, sampling):
+            if prompt[-1].content.count("\nSolution ") > 3:
+                raise PromptTooLong("too long", "shorten it")
+            return await super().start(prompt, sampling)
+
+    chosen = await select(PROBLEM, candidates(3, 9), Short("short", short), repeats=4)
+    assert (len(chosen.picks), chosen.invalid, shown) == (4, 0, [3, 3, 3, 3])
+
+    class Shorter(ScriptedCompleter):
+        async def start(self, prompt, sampling):
+            raise PromptTooLong("too long", "shorten it")
+
+    with pytest.raises(PromptTooLong):
+        await select(PROBLEM, candidates(3, 9), Shorter("shorter", short), repeats=4)
