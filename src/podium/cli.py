@@ -265,12 +265,15 @@ def exam_select(
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Choices per problem; the majority of the picks counts.")] = 8,
     most: Annotated[int, typer.Option(min=2, help="Solutions shown at a time.")] = 16,
+    named: Annotated[
+        str, typer.Option(help="What names a pick: index (Judgment: IDX) or answer (in a box).")
+    ] = "index",
     code: Annotated[bool, typer.Option(help="Run the code that the selector writes.")] = False,
     characters: Annotated[
         int, typer.Option(min=1, help="Longest prompt; fewer solutions are shown above it.")
     ] = 100_000,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one choice.")] = 2048,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Seed of groups and choices.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the choices (default: genselect/MODEL in the exam's).")
@@ -287,6 +290,7 @@ def exam_select(
         model,
         n=n or [],
         repeats=repeats,
+        named=named,
         most=most,
         code=code,
         characters=characters,

@@ -106,6 +106,9 @@ def test_from_attempts_to_a_selector_that_is_asked(chain, tmp_path: Path, podium
     assert len(read_rows(found, Choice)) == 4 * (1 + 4)
     refused = podium("exam", "select", exam, folder / "selector", "--n", "16")
     assert refused.code == 2
+    misnamed = podium("exam", "select", exam, folder / "selector", "--named", "answers")
+    assert misnamed.code == 2
+    assert "answer" in misnamed.error
     assert "choosing among 16 attempts, but a problem of this exam has 8" in refused.error
 
 

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.scripted import ScriptedCompleter
+from podium.grading import classes
 from podium.records import Problem
 from podium.sandbox import Sandbox
 from podium.solve.genselect import (
     Candidate,
+    Group,
     group_size,
     longest_valid,
+    pick_of,
     read_pick,
     select,
     summary_of,
@@ -167,3 +170,27 @@ async def test_a_judge_whose_context_is_short_is_shown_fewer():
 
     with pytest.raises(PromptTooLong):
         await select(PROBLEM, candidates(3, 9), Shorter("shorter", short), repeats=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("It must be \\boxed{7}.", 2),  # the first of those that say so
+        ("Is it \\boxed{8}? No: \\boxed{14/2}.", 2),  # in other words
+        ("I find \\boxed{9}, which nobody says.", None),
+        ("Judgment: 1", None),
+    ],
+)
+def test_a_pick_may_be_named_by_its_answer(text, place):
+    shown = tuple(Candidate(10 + i, f"\\boxed{{{a}}}", a, a == "7") for i, a in enumerate(("8", "100", "7", "7")))
+    assert pick_of(text, Group(PROBLEM, shown), "answer", classes) == place
+
+
+async def test_who_computes_names_the_answer():
+    def computes(prompt, sampling):
+        yield "3 + 4 = 7, so \\boxed{7}."
+
+    chosen = await select(
+        PROBLEM, candidates(1, 8), ScriptedCompleter("computes", computes), named="answer", repeats=5, most=16
+    )
+    assert (chosen.answer, chosen.picks, chosen.invalid) == ("7", (0,) * 5, 0)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podium.errors import InputError
+from podium.errors import InputError, nearest
 from podium.records import write_json, write_text
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def select_command(
     *,
     n: list[int],
     repeats: int,
+    named: str,
     most: int,
     code: bool,
     characters: int,
@@ -169,14 +170,18 @@ def select_command(
 
     from podium.recipe.single import open_table
     from podium.records import ExamResult, read_json, read_rows
+    from podium.solve.genselect import NAMED
     from podium.solve.selecting import CHOICES, SelectConfig, choose_all
 
+    if named not in NAMED:
+        raise InputError(f"--named {named}", nearest(named, NAMED))
     results = read_rows(folder / "results.jsonl", ExamResult)
     exam = read_json(folder / "exam.json") if (folder / "exam.json").exists() else {}
     config = SelectConfig.model_validate(
         {
             "n": n,
             "repeats": repeats,
+            "named": named,
             "most": most,
             "characters": characters,
             "max_tokens": max_tokens,

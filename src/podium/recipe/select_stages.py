@@ -83,6 +83,7 @@ class SelectParams(Params):
         (), description="attempts per problem to choose among; none: all there are"
     )
     repeats: int = Field(8, ge=1)
+    named: Literal["index", "answer"] = Field("index", description="how a pick is named")
     most: int = Field(16, ge=2, description="solutions shown at a time")
     characters: int = Field(100_000, ge=1, description="longest prompt; fewer solutions are shown above it")
     max_tokens: int = Field(2048, ge=1)

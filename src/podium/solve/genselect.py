@@ -12,11 +12,13 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from podium.curate.sessions import CodeSandbox
 from podium.curate.toolloop import CLOSE_TAG, write_solution
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.protocol import Completer, Sampling, complete
+from podium.grading import classes as equivalence_classes
 from podium.grading import extract
 from podium.grading.extract import boxes
 from podium.records import ExamResult, Message, Problem, Verdict
@@ -155,6 +157,25 @@ def read_pick(text: str, size: int) -> int | None:
     return int(found[-1]) if found and int(found[-1]) < size else None
 
 
+Named = Literal["index", "answer"]
+"""How a selector names its pick: `Judgment: IDX`, as the paper's, or the answer in a box."""
+NAMED: tuple[Named, ...] = get_args(Named)
+
+
+def pick_of(text: str, group: Group, named: Named, classes: Classes) -> int | None:
+    """The place in the group that a selector names, None when it names none that is there. Of several solutions with
+    the boxed answer it is the first."""
+    if named == "index":
+        return read_pick(text, len(group.candidates))
+    answer = extract(text)
+    if answer is None:
+        return None
+    for alike in classes(group.problem, [answer, *(each.answer for each in group.candidates)]):
+        if 0 in alike:
+            return min((place - 1 for place in alike if place > 0), default=None)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What a selector chose. `picks`: one per repetition that named a candidate, their indices. `asked`: repetitions,
@@ -178,10 +199,11 @@ async def select(
     repeats: int = 8,
     most: int = MOST,
     characters: int = PROMPT_CHARACTERS,
+    named: Named = "index",
     sandbox: CodeSandbox | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
-    classes: Classes | None = None,
+    classes: Classes = equivalence_classes,
 ) -> Selection:
     """Show `most` of the candidates, `repeats` times anew, and take the majority of the picked answers.
 
@@ -224,7 +246,7 @@ async def select(
             errors.append(text)
         elif isinstance(text, BaseException):
             raise text
-        elif (place := read_pick(text, len(group.candidates))) is not None:
+        elif (place := await asyncio.to_thread(pick_of, text, group, named, classes)) is not None:
             picks.append(group.candidates[place].index)
     if len(errors) == repeats:
         raise errors[0]
@@ -232,11 +254,11 @@ async def select(
 
 
 def _counted(
-    problem: Problem, candidates: Sequence[Candidate], picks: list[int], asked: int, classes: Classes | None
+    problem: Problem, candidates: Sequence[Candidate], picks: list[int], asked: int, classes: Classes
 ) -> Selection:
     answers = {each.index: each.answer for each in candidates}
     picked = {number: answers[index] for number, index in enumerate(picks)}
-    vote = majority(problem, picked) if classes is None else majority(problem, picked, classes)
+    vote = majority(problem, picked, classes)
     return Selection(tuple(picks), max(0, asked - len(picks)), vote, asked)
 
 

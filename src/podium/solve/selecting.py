@@ -34,7 +34,7 @@ from podium.records import (
     read_rows,
     write_json,
 )
-from podium.solve.genselect import MOST, PROMPT_CHARACTERS, candidates_of, select
+from podium.solve.genselect import MOST, PROMPT_CHARACTERS, Named, candidates_of, select
 from podium.solve.scores import Estimate, estimate
 from podium.solve.statistics import paired_bootstrap, sign_flip_test
 from podium.solve.vote import Vote, ballots, majority, weigh
@@ -52,6 +52,7 @@ class SelectConfig(BaseModel):
         (), description="attempts per problem to choose among; none: all there are"
     )
     repeats: int = Field(8, ge=1, description="choices per set of attempts; the majority of the picks counts")
+    named: Named = Field("index", description="how a pick is named: `Judgment: IDX`, or by its answer in a box")
     most: int = Field(MOST, ge=2, description="solutions shown at a time")
     characters: int = Field(PROMPT_CHARACTERS, ge=1, description="longest prompt; fewer solutions are shown above it")
     max_tokens: int = Field(2048, ge=1)
@@ -165,7 +166,7 @@ async def choose_all(
     if asked and asked == invalid:
         raise InputError(
             f"{completer.name} named no solution in {asked} tries",
-            "a selector ends with `Judgment: IDX`: take a model that was trained to, or raise max_tokens",
+            "a selector ends with `Judgment: IDX`, or boxes an answer: take a model trained to, or raise max_tokens",
         )
     scores = score_choices(choices)
     write_json(folder / SCORES, [score.model_dump() for score in scores])
@@ -224,6 +225,7 @@ async def _choose(
         completer,
         repeats=config.repeats,
         most=config.most,
+        named=config.named,
         characters=config.characters,
         sandbox=sandbox,
         sampling=sampling,
