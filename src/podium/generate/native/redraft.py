@@ -53,7 +53,7 @@ class NativeHead:
         self._ids = np.array(config.vocabulary, np.int32)
         join, state, both, last = (ctypes.addressof(packed.layer) for packed in self._kept[:4])
         self._blocks = (CLinear * max(1, len(blocks)))(*(packed.layer for packed in self._kept[4:]))
-        self._shape = _Redraft(
+        self.shape = _Redraft(
             self.size,
             len(self._ids),
             self.depth,
@@ -76,6 +76,6 @@ class NativeHead:
         chain = np.empty((len(tokens), self.depth), np.int32)
         sure = np.empty((len(tokens), self.depth), np.float32)
         pointers = last.ctypes.data, chain.ctypes.data, sure.ctypes.data
-        if self._call(ctypes.byref(self._shape), len(tokens), hidden.data_ptr(), *pointers):
+        if self._call(ctypes.byref(self.shape), len(tokens), hidden.data_ptr(), *pointers):
             raise CompleterError("no memory to guess", "free some, or do without guesses")
         return chain, sure

@@ -101,6 +101,20 @@ _ASK = np.dtype(  # DrawAsk
 )
 
 
+class _Drawn:
+    """Arrays that the C code reads and fills for up to `room` rows, the first ones of the logits unless it is said."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.rows, self.asks = np.arange(room, dtype=np.int32), np.zeros(room, _ASK)
+        self.numbers = self.asks["number"]
+        self.tokens, self.logprobs, self.logsums = (np.empty(room, kind) for kind in (np.int32, np.float32, np.float32))
+        before, behind = (self.rows, self.asks), (self.tokens, self.logprobs, self.logsums)
+        pointers = ([array.ctypes.data for array in group] for group in (before, behind))
+        (row, ask), (token, logprob, logsum) = pointers
+        self.call = _Draw(0, row, ask, None, None, token, logprob, logsum)
+
+
 class _Asks:
     """The settings of some rows as the C code reads them; rows with top-k, which it does not know, are left out."""
 
@@ -190,6 +204,11 @@ class NativeRunner:
         self._angles: tuple[np.ndarray, ...] = ()
         self._pool = np.zeros(0, np.uint8)
         self._logits, self._hidden = torch.empty(0, self.vocab_size), torch.empty(0, self.hidden_size)
+        self._logits_at = self._hidden_at = 0
+        self._told, self._rows = (self._logits, self._hidden), 0
+        self._step = _Step()
+        self._step_pointer = ctypes.byref(self._step)
+        self._drawn = _Drawn(64)
         self._samplings: Sequence[Sampling] = ()
         self._asks = _Asks(())
         self._start_threads()
@@ -220,25 +239,27 @@ class NativeRunner:
         starts, counts, wanted, lengths = array("i"), array("i"), array("i"), array("i")
         end = rows = 0
         for span in spans:
-            count, start = len(span.tokens), span.start
+            count, start, asked = len(span.tokens), span.start, span.wanted
             tokens.extend(span.tokens)
             tables.extend(span.blocks)
             starts.append(start)
             counts.append(count)
-            wanted.append(span.wanted)
+            wanted.append(asked)
             lengths.append(len(span.blocks))
-            rows += min(span.wanted, count)
-            end = max(end, start + count)
+            rows += asked if asked < count else count
+            if start + count > end:
+                end = start + count
         if end > self._positions:
             self._extend_angles(end)
         self._own_threads()
-        if rows > len(self._logits):
-            # Kept from step to step: the system would have to find and clear these pages anew each time.
-            self._logits = torch.empty(rows, self.vocab_size)
-            self._hidden = torch.empty(rows, self.hidden_size)
-        logits, hidden = self._logits[:rows], self._hidden[:rows]
-        step = _Step(len(spans), *(a.buffer_info()[0] for a in (tokens, starts, counts, wanted, lengths, tables)))
-        result = self._library.stack_step(self._stack, ctypes.byref(step), logits.data_ptr(), hidden.data_ptr())
+        if rows != self._rows:
+            self._make_room(rows)
+        step = self._step
+        step.spans = len(spans)
+        step.tokens, step.blocks = tokens.buffer_info()[0], tables.buffer_info()[0]
+        step.starts, step.counts = starts.buffer_info()[0], counts.buffer_info()[0]
+        step.wanted, step.lengths = wanted.buffer_info()[0], lengths.buffer_info()[0]
+        result = self._library.stack_step(self._stack, self._step_pointer, self._logits_at, self._hidden_at)
         if result == -1:
             raise CompleterError("no memory for a step of the native engine", "lower its token budget")
         if result:
@@ -247,7 +268,17 @@ class NativeRunner:
                     result, "a position below 0 or a span without tokens"
                 )
             )
-        return logits, hidden
+        return self._told
+
+    def _make_room(self, rows: int) -> None:
+        """What the next step says of `rows` places is kept from step to step: the system would have to find and clear
+        these pages anew each time."""
+        if rows > len(self._logits):
+            self._logits = torch.empty(rows, self.vocab_size)
+            self._hidden = torch.empty(rows, self.hidden_size)
+            self._logits_at, self._hidden_at = self._logits.data_ptr(), self._hidden.data_ptr()
+        self._told = self._logits[:rows], self._hidden[:rows]
+        self._rows = rows
 
     def choose(
         self,
@@ -262,12 +293,23 @@ class NativeRunner:
             self._samplings, self._asks = samplings, _Asks(samplings)
         logits = logits.contiguous()
         drawn_from = logits if adjusted is None else adjusted.contiguous()
-        of_row = np.repeat(np.arange(len(samplings)), counts)
-        if not self._asks.simple or self._asks.tops:
+        asks = self._asks
+        if not asks.simple or asks.tops:
+            of_row = np.repeat(np.arange(len(samplings)), counts)
             return self._choose_all(logits, drawn_from, repeated(samplings, counts), of_row, counters)
-        rows = np.arange(len(of_row), dtype=np.int32)
-        tokens, logprobs, _ = self._draw(logits, drawn_from, rows, self._asks.asks[of_row], counters)
-        return tokens.tolist(), logprobs.tolist(), [()] * len(rows)
+        rows = len(counters)
+        drawn = self._drawn if rows <= self._drawn.room else self._more_room(rows)
+        if rows == len(counts) or len(counts) == 1:
+            drawn.asks[:rows] = asks.asks
+        else:
+            drawn.asks[:rows] = asks.asks.repeat(counts)
+        drawn.numbers[:rows] = counters
+        self._call_draw(drawn.call, rows, logits, drawn_from)
+        return drawn.tokens[:rows].tolist(), drawn.logprobs[:rows].tolist(), [()] * rows
+
+    def _more_room(self, rows: int) -> _Drawn:
+        self._drawn = _Drawn(2 * rows)
+        return self._drawn
 
     def _choose_all(
         self,
@@ -303,15 +345,16 @@ class NativeRunner:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens, log-probabilities, and the logarithms of the sums of exp(logit - largest)."""
         asks["number"] = counters
-        tokens = np.empty(len(rows), np.int32)
-        logprobs, logsums = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
-        arrays = (rows, asks), (tokens, logprobs, logsums)
-        before, behind = ([array.ctypes.data for array in group] for group in arrays)
-        draw = _Draw(len(rows), *before, drawn_from.data_ptr(), logits.data_ptr(), *behind)
+        drawn = _Drawn(len(rows))
+        drawn.rows[:], drawn.asks[:] = rows, asks
+        self._call_draw(drawn.call, len(rows), logits, drawn_from)
+        return drawn.tokens, drawn.logprobs, drawn.logsums
+
+    def _call_draw(self, call: _Draw, rows: int, logits: Tensor, drawn_from: Tensor) -> None:
+        call.rows, call.logits, call.plain = rows, drawn_from.data_ptr(), logits.data_ptr()
         self._own_threads()
-        if self._library.stack_draw(self._stack, ctypes.byref(draw)):
+        if self._library.stack_draw(self._stack, ctypes.byref(call)):
             raise CompleterError("no memory to draw a token", "free some, or use a smaller model")
-        return tokens, logprobs, logsums
 
     def seconds(self) -> dict[str, float]:
         """Wall seconds so far by part of the steps."""
