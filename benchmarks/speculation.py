@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--kernel", default="auto")
+    parser.add_argument("--only", nargs="+", help="these ways of guessing, and the one without")
     parser.add_argument("--format", default=None)
     options = parser.parse_args()
 
@@ -178,6 +179,8 @@ def main() -> None:
         ways["draft head, adaptive"] = lambda: Adaptive(guesser(head, orders=()))
         ways["both"] = lambda: Fixed(guesser(head))
         ways["both, adaptive"] = lambda: Adaptive(guesser(head))
+    if options.only:
+        ways = {name: make for name, make in ways.items() if name in ("none", *options.only)}
     by_problem: dict[str, list[Attempt]] = {}
     for row in read_rows(options.data, Attempt):
         by_problem.setdefault(row.problem_id, []).append(row)

@@ -42,7 +42,7 @@ DELIVERY_SECONDS = 0.02
 """Readers are woken this often at most, except for an ending, which is told at once."""
 
 
-TRIED_ROWS = 32
+TRIED_ROWS = 96
 TRIED_SECONDS = 0.05
 """Steps of up to so many rows are timed at the start where guesses are to be made, unless one takes longer."""
 
@@ -126,6 +126,7 @@ class Core:
         self._resting = False
         self._states = torch.empty(0, runner.hidden_size)  # from which the last step's tokens were drawn
         self._ended = False  # somebody must be told now
+        self._since = time.perf_counter()  # the last step ended, or something to do came
 
     def post(self, command: Callable[[], None]) -> bool:
         """Have `command` run between two steps; False when the engine is no longer there to do it."""
@@ -178,7 +179,7 @@ class Core:
         """Seconds of a step of 1, 2, … rows, on blocks that nobody has yet; empty where that would take long."""
         size = self.runner.block_size
         most = min(TRIED_ROWS, self.context, self.pool.count * size)
-        at = sorted({rows for rows in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, most) if rows <= most})
+        at = sorted({rows for rows in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, most) if rows <= most})
         took: list[float] = []
         for rows in at:
             span = Span([0] * rows, 0, range(-(-rows // size)), rows)
@@ -198,6 +199,7 @@ class Core:
         with self._changed:
             while not (self._commands or self._closing or scheduler.running or scheduler.queue):
                 self._changed.wait()
+                self._since = time.perf_counter()
             commands = self._take_commands()
             closing = self._closing
         for command in commands:
@@ -280,8 +282,7 @@ class Core:
         if not spans and not plan.forked:
             return
         counts.steps += 1
-        generated = counts.generated_tokens
-        began = time.perf_counter()
+        generated, computed, single = counts.generated_tokens, counts.computed_tokens, True
         logits, hidden = self.runner.step(spans) if spans else (torch.empty(0), torch.empty(0))
 
         rows: list[int] = []  # of the logits that are drawn from
@@ -291,6 +292,7 @@ class Core:
         for work, span in zip(plan.work, spans, strict=True):
             sequence = work.sequence
             first, row = row, row + span.wanted
+            single = single and work.count == 1
             sequence.computed += work.count
             sequence.usage.computed_tokens += len(span.tokens)
             counts.computed_tokens += len(span.tokens)
@@ -315,15 +317,13 @@ class Core:
             hidden = torch.cat([hidden, states]) if rows else states
         if drawing:
             self._draw(drawing, logits, hidden)
-        # While it rests, a look now and then is enough.
-        if (
-            self.proposer is not None
-            and (not self._resting or counts.steps % 8 == 0)
-            and all(work.count == 1 for work in plan.work)
-            and not forked
-        ):
-            seconds = time.perf_counter() - began
-            self.proposer.timed(sum(len(span.tokens) for span in spans), seconds, counts.generated_tokens - generated)
+        if self.proposer is not None:
+            began, self._since = self._since, time.perf_counter()
+            # While it rests, a look now and then is enough.
+            if single and not forked and (not self._resting or counts.steps % 8 == 0):
+                self.proposer.timed(
+                    counts.computed_tokens - computed, self._since - began, counts.generated_tokens - generated
+                )
 
     def _guess(self, plan: Plan) -> None:
         """Ask for guesses, and put those that have a place into the plan."""
@@ -363,14 +363,19 @@ class Core:
         owners = [sequence for sequence, _ in drawing]
         lengths = [1 + len(guesses) for _, guesses in drawing]
         counters: list[int] = []
+        guessed: list[int] = []
         for sequence, guesses in drawing:
             written = sequence.usage.completion_tokens
             counters += range(written, written + 1 + len(guesses))
+            guessed += guesses
+            guessed.append(-1)
         if self._drawn != owners:
             self._drawn = owners
             self._samplings = [sequence.sampling for sequence in owners]
         adjusted = self._adjusted(drawing, logits)
-        tokens, logprobs, tops = self.runner.choose(logits, self._samplings, lengths, counters, adjusted)
+        any_guessed = guessed if len(guessed) > len(drawing) else None
+        chosen = self.runner.choose(logits, self._samplings, lengths, counters, adjusted, any_guessed)
+        tokens, logprobs, tops = chosen
         row = 0
         for sequence, guesses in drawing:
             finish: Finish | None = None

@@ -36,6 +36,9 @@ FIRST_CHANCE = 0.5
 WEIGHT, LONGEST_WEIGHT = 2.0, 200.0
 """What a share of right guesses weighs when nothing was checked yet, and at most: it follows what changes."""
 
+EVIDENT = 0.9
+"""Where an n-gram's guesses are right more often than this, a head is not asked."""
+
 TRUST, FORGET = 2.0, 0.95
 """The same of one completion's guesses against those of all."""
 
@@ -321,7 +324,13 @@ class Guesser:
     def _headed(self, requests: Sequence[DraftRequest], states: Tensor | None) -> list[list[Guess]]:
         """The head's chain for each request that has a state."""
         chains: list[list[Guess]] = [[] for _ in requests]
-        rows = [(i, r.row, r.tokens[-1]) for i, r in enumerate(requests) if r.row is not None and r.limit > 0]
+        rows: list[tuple[int, int, int]] = []
+        for place, request in enumerate(requests):
+            if request.row is not None and request.limit > 0:
+                text = self._asked[request.key]
+                known = self._look_up(text.gram, text.learnt, text.salt)
+                if known is None or self._share(known) <= EVIDENT:
+                    rows.append((place, request.row, request.tokens[-1]))
         if self._head is not None and states is not None and rows:
             found = self._head.chains(states[[row for _, row, _ in rows]], [last for *_, last in rows])
             for (place, *_), chain in zip(rows, found, strict=True):

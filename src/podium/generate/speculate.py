@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import ceil
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,21 +151,30 @@ class StepTimes:
                     weight, members = weight + heavy, before + members
                 pools.append((seconds, weight, members))
         known = {rows: seconds for seconds, _, members in pools for rows in members}
-        table = [0.0] * (self.most + 1)
         model = self._expected
         if model is not None:
             known = {rows: max(0.0, seconds - model[rows]) for rows, seconds in known.items()}
-        for rows in range(1, self.most + 1):
-            below = max((n for n in known if n <= rows), default=None)
-            above = min((n for n in known if n >= rows), default=None)
-            if below is not None and above is not None:
-                share = (rows - below) / max(1, above - below)
-                table[rows] = known[below] + share * (known[above] - known[below])
-            elif (nearest := above or below) is not None:
-                table[rows] = known[nearest] * (rows / nearest) ** 0.25
-            if model is not None:
-                table[rows] += model[rows]
-        return table
+        at = np.arange(1, self.most + 1)
+        found = np.zeros(self.most)
+        if known:
+            measured = np.array(sorted(known))
+            found = np.interp(at, measured, [known[rows] for rows in measured.tolist()])
+            # Beyond the measured ones: interp repeats the nearest.
+            found *= (at / at.clip(measured[0], measured[-1])) ** 0.25
+        if model is not None:
+            found += model[1:]
+        return [0.0, *found.tolist()]
+
+
+class _Regime:
+    """Steps of about equally many completions: what guesses have saved there, and whether they pause."""
+
+    __slots__ = ("balance", "failed", "rest")
+
+    def __init__(self, credit: float) -> None:
+        self.balance = credit  # in steps' worth of time
+        self.failed = 0  # times that it was used up, since it was last full
+        self.rest = 0  # steps in which the guesser is not asked
 
 
 class Adaptive:
@@ -175,82 +185,101 @@ class Adaptive:
     and how long guessing does. The guesses that are likeliest to be kept are added for as long as that raises the
     expected tokens per second. Where not even good guesses could pay for their rows the guesser is not asked. What
     the last steps gained is counted too, from a credit of a few steps: where it is spent, for whatever reason, the
-    guesser rests, the longer the more often that happens, so that the loss tends to 1 % of the time.
+    guesser rests, twice as long every time until it has paid again.
 
     Args:
         most_rows: no step is made larger than this by guesses.
     """
 
-    MARGIN = 1.03  # a step must promise this much more per second: estimates are noisy
+    MARGIN = 1.02  # a step must promise this much more per second: estimates are noisy
     GOOD = 0.9  # share of right guesses that is thought possible before the guesser is asked
-    LOSS = 0.01  # share of the time that may be lost
-    CREDIT = 4.0  # steps that guessing may cost before it has gained any: prompts must be learnt first
-    LONGEST_REST = 256  # steps
+    CREDIT = 3.0  # steps that guessing may cost before it has gained any: prompts must be learnt first
+    FIRST_REST, LONGEST_REST = 16, 256  # steps
+    REFRESH = 32  # steps after which step times are worked out anew; while there are fewer, at each
+    LOOKED_AT = 64  # steps of which each is measured, and then every fourth: measuring takes time, too
 
-    def __init__(self, guesser: Guessing, *, most_rows: int = 32) -> None:
+    def __init__(self, guesser: Guessing, *, most_rows: int = 96) -> None:
         self.guesser = guesser
         self.needs_hidden = guesser.needs_hidden
         self.most_rows = most_rows
         self.times = StepTimes(most_rows)
-        # By the number of completions, in powers of two: what the last guesses saved in steps' worth of time, and for
-        # how many steps the guesser is not asked.
-        self._balance: dict[int, float] = {}
-        self._rest: dict[int, int] = {}
-        self._rested = 0  # rests so far
-        self._asked = 0.0  # seconds that guessing takes for a completion
-        self._step: tuple[int, float, float] | None = None  # of the step under way: see `timed`
-        self._hopeless: tuple[list[float], dict[int, bool]] = [], {}
+        self._regimes = [_Regime(self.CREDIT) for _ in range(most_rows.bit_length() + 1)]
+        self._table: list[float] = []
+        self._until_refresh = 0
+        self._steps = 0
+        self._hopeless: dict[int, bool] = {}
+        self._asking = 0.0  # seconds that guessing takes for a completion
+        self._asked = 0.0  # and took in this step, …
+        self._kept = -1  # … for so many guesses; -1: it was not asked, or nobody looked
 
     def expect(self, seconds: Sequence[float]) -> None:
         self.times.expect(seconds)
 
     def rests(self, rows: int) -> bool:
-        self._step = None
-        regime = rows.bit_length()
-        rest = self._rest.get(regime, 0)
-        if rest:
-            self._rest[regime] = rest - 1
+        self._asked, self._kept = 0.0, -1
+        if not 0 < rows < self.most_rows:
             return True
-        if not rows or rows >= self.most_rows or not self.times.is_sure(rows):
+        regime = self._regimes[rows.bit_length()]
+        if regime.rest:
+            regime.rest -= 1
             return True
-        return self._is_hopeless(rows)
+        if not self.times.is_sure(rows):
+            return True
+        if not self._until_refresh:
+            self._until_refresh = min(self._steps + 1, self.REFRESH)
+            self._table, self._hopeless = self.times.table(), {}
+        hopeless = self._hopeless.get(rows)
+        if hopeless is None:
+            hopeless = self._hopeless[rows] = self._cannot_pay(rows)
+        return hopeless
 
     def propose(self, requests: Sequence[DraftRequest], states: Tensor | None, budget: int) -> list[list[int]]:
         rows = len(requests)
-        times = self.times.table()
-        # Of this thread's own CPU time: what else the machine did meanwhile is not held against the guesser.
-        began = time.thread_time()
-        kept = self.guesser.guess(requests, states, min(budget, self.most_rows - rows), times, self.MARGIN)
-        asked = time.thread_time() - began
-        self._asked += (asked / rows - self._asked) / (8 if self._asked else 1)
-        self._step = rows, times[rows], asked
+        room = min(budget, self.most_rows - rows)
+        if not self._looks():
+            return self.guesser.guess(requests, states, room, self._table, self.MARGIN)
+        began = time.perf_counter()
+        kept = self.guesser.guess(requests, states, room, self._table, self.MARGIN)
+        self._asked = time.perf_counter() - began
+        self._kept = sum(map(len, kept))
+        each = self._asked / rows
+        # What else the machine did meanwhile is not held against the guesser in full.
+        self._asking += (min(each, 2 * self._asking) - self._asking) / 8 if self._asking else each
         return kept
 
     def timed(self, rows: int, seconds: float, tokens: int) -> None:
-        self.times.add(rows, seconds)
-        if self._step is None:
+        looks = self._looks()
+        self._steps += 1
+        self._until_refresh = max(0, self._until_refresh - 1)
+        if not looks:
             return
-        completions, plain, asked = self._step
-        # A step that was held up says nothing of its rows.
-        took = plain if rows == completions else min(seconds, 1.5 * self.times.table()[min(rows, self.most_rows)])
-        regime = completions.bit_length()
-        balance = self._balance.get(regime, self.CREDIT) + tokens / completions - (took + asked) / plain
-        if balance < 0:
-            self._rested += 1
-            self._rest[regime] = min(ceil(self.CREDIT / self.LOSS) >> max(0, 4 - self._rested), self.LONGEST_REST)
-            balance = self.CREDIT / 4
-        self._balance[regime] = min(balance, 2 * self.CREDIT)
+        self.times.add(rows, seconds - self._asked)
+        if self._kept < 0:
+            return
+        completions = rows - self._kept
+        plain = self._table[completions]
+        # A step that was held up says nothing of its guesses.
+        if self._kept:
+            took = min(seconds, 1.5 * self._table[min(rows, self.most_rows)] + 2 * self._asking * completions)
+        else:
+            took = plain + min(self._asked, 2 * self._asking * completions)
+        regime = self._regimes[completions.bit_length()]
+        regime.balance += tokens / completions - took / plain
+        if regime.balance < 0:
+            regime.rest = min(self.FIRST_REST << regime.failed, self.LONGEST_REST)
+            regime.failed += 1
+            regime.balance = self.CREDIT / 4
+        elif regime.balance > 2 * self.CREDIT:
+            regime.balance, regime.failed = 2 * self.CREDIT, 0
 
-    def _is_hopeless(self, rows: int) -> bool:
+    def _looks(self) -> bool:
+        return self._steps < self.LOOKED_AT or self._steps % 4 == 0
+
+    def _cannot_pay(self, rows: int) -> bool:
         """Whether not even good guesses would pay."""
-        times = self.times.table()
-        if self._hopeless[0] is not times:
-            self._hopeless = times, {}
-        known = self._hopeless[1].get(rows)
-        if known is None:
-            needed, asking = self.MARGIN * rows / times[rows], self._asked * rows
-            self._hopeless[1][rows] = known = all(
-                (rows + self.GOOD * more) / (times[rows + more] + asking) <= needed
-                for more in range(1, self.most_rows - rows + 1)
-            )
-        return known
+        times = self._table
+        needed, asking = self.MARGIN * rows / times[rows], self._asking * rows
+        return all(
+            (rows + self.GOOD * more) / (times[rows + more] + asking) <= needed
+            for more in range(1, self.most_rows - rows + 1)
+        )

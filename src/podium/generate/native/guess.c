@@ -12,6 +12,7 @@
 #define LONGEST_WEIGHT 200.0
 #define TRUST 2.0
 #define FORGET 0.95
+#define EVIDENT 0.9
 #define GRADES (GUESS_ORDERS * (LEAD + 1) + GUESS_DEPTH * (SURENESS + 1))
 
 /* One n-gram: a cache line holds the four that share a place; the one that was not seen for longest makes room. */
@@ -248,6 +249,8 @@ static int ask_head(Guesser *g, const GuessRound *r) {
         const Slot *s = &g->slot[ask->slot];
         g->rows[i] = -1;
         if (ask->row < 0 || ask->limit < 1 || !r->states) continue;
+        Guess known = look_up(g, s->last, s->length, ask->salt);
+        if (known.grade >= 0 && share_of(g, &known) > EVIDENT) continue;
         memcpy(g->states + (size_t)count * size, r->states + (size_t)ask->row * size, size * sizeof(float));
         g->last[count] = s->last[GUESS_LONGEST - 1];
         g->rows[i] = count++;

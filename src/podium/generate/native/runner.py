@@ -12,6 +12,7 @@ import weakref
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -86,6 +87,9 @@ class _Held:
 class _Draw(ctypes.Structure):
     _fields_ = (
         ("rows", ctypes.c_int),
+        ("parts", ctypes.c_int),
+        ("part", ctypes.c_void_p),
+        ("guess", ctypes.c_void_p),
         ("row", ctypes.c_void_p),
         ("ask", ctypes.c_void_p),
         ("logits", ctypes.c_void_p),
@@ -102,17 +106,19 @@ _ASK = np.dtype(  # DrawAsk
 
 
 class _Drawn:
-    """Arrays that the C code reads and fills for up to `room` rows, the first ones of the logits unless it is said."""
+    """Arrays that the C code reads and fills for up to `room` rows: the first ones of the logits, each of another
+    completion, unless something else is written there."""
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self.rows, self.asks = np.arange(room, dtype=np.int32), np.zeros(room, _ASK)
+        self.rows, self.parts = np.arange(room, dtype=np.int32), np.arange(room + 1, dtype=np.int32)
+        self.guesses, self.asks = np.full(room, -1, np.int32), np.zeros(room, _ASK)
         self.numbers = self.asks["number"]
         self.tokens, self.logprobs, self.logsums = (np.empty(room, kind) for kind in (np.int32, np.float32, np.float32))
-        before, behind = (self.rows, self.asks), (self.tokens, self.logprobs, self.logsums)
-        pointers = ([array.ctypes.data for array in group] for group in (before, behind))
-        (row, ask), (token, logprob, logsum) = pointers
-        self.call = _Draw(0, row, ask, None, None, token, logprob, logsum)
+        self.single = self.parts.ctypes.data
+        arrays = self.guesses, self.rows, self.asks, self.tokens, self.logprobs, self.logsums
+        guess, row, ask, token, logprob, logsum = (array.ctypes.data for array in arrays)
+        self.call = _Draw(0, 0, self.single, guess, row, ask, None, None, token, logprob, logsum)
 
 
 class _Asks:
@@ -287,24 +293,30 @@ class NativeRunner:
         counts: Sequence[int],
         counters: Sequence[int],
         adjusted: Tensor | None = None,
+        guesses: Sequence[int] | None = None,
     ) -> Chosen:
         """See Runner. In C but for rows with top-k."""
         if samplings is not self._samplings:
             self._samplings, self._asks = samplings, _Asks(samplings)
         logits = logits.contiguous()
         drawn_from = logits if adjusted is None else adjusted.contiguous()
-        asks = self._asks
+        asks, rows = self._asks, len(counters)
         if not asks.simple or asks.tops:
             of_row = np.repeat(np.arange(len(samplings)), counts)
             return self._choose_all(logits, drawn_from, repeated(samplings, counts), of_row, counters)
-        rows = len(counters)
         drawn = self._drawn if rows <= self._drawn.room else self._more_room(rows)
-        if rows == len(counts) or len(counts) == 1:
-            drawn.asks[:rows] = asks.asks
-        else:
-            drawn.asks[:rows] = asks.asks.repeat(counts)
+        drawn.asks[:rows] = asks.asks if rows == len(counts) or len(counts) == 1 else asks.asks.repeat(counts)
         drawn.numbers[:rows] = counters
-        self._call_draw(drawn.call, rows, logits, drawn_from)
+        call = drawn.call
+        if guesses is None:
+            self._call_draw(call, rows, rows, logits, drawn_from)
+        else:
+            drawn.guesses[:rows] = guesses
+            ends = array("i", (0, *accumulate(counts)))
+            call.part = ends.buffer_info()[0]
+            self._call_draw(call, rows, len(counts), logits, drawn_from)
+            call.part = drawn.single
+            drawn.guesses[:rows] = -1
         return drawn.tokens[:rows].tolist(), drawn.logprobs[:rows].tolist(), [()] * rows
 
     def _more_room(self, rows: int) -> _Drawn:
@@ -347,11 +359,12 @@ class NativeRunner:
         asks["number"] = counters
         drawn = _Drawn(len(rows))
         drawn.rows[:], drawn.asks[:] = rows, asks
-        self._call_draw(drawn.call, len(rows), logits, drawn_from)
+        self._call_draw(drawn.call, len(rows), len(rows), logits, drawn_from)
         return drawn.tokens, drawn.logprobs, drawn.logsums
 
-    def _call_draw(self, call: _Draw, rows: int, logits: Tensor, drawn_from: Tensor) -> None:
-        call.rows, call.logits, call.plain = rows, drawn_from.data_ptr(), logits.data_ptr()
+    def _call_draw(self, call: _Draw, rows: int, parts: int, logits: Tensor, drawn_from: Tensor) -> None:
+        call.rows, call.parts = rows, parts
+        call.logits, call.plain = drawn_from.data_ptr(), logits.data_ptr()
         self._own_threads()
         if self._library.stack_draw(self._stack, ctypes.byref(call)):
             raise CompleterError("no memory to draw a token", "free some, or use a smaller model")
