@@ -425,12 +425,22 @@ def _key(name: str) -> str:
 _BY_KEY = {_key(alias): device for device in _TABLE for alias in (device.name, *device.aliases)}
 
 
+THIS = ("this", "local")  # names of the machine that the plan is made on
+
+
 def find_device(name: str) -> Device:
     """By name or alias (case, spaces and hyphens do not matter), or from a .json file of measured figures.
 
+    "this" and "local" are the machine this runs on, as `podium probe` measured it.
+
     Raises:
-        InputError: unknown name; a file that does not describe a device.
+        InputError: unknown name; a file that does not describe a device; this machine was not measured.
     """
+    if _key(name) in THIS:
+        # Only here: whoever plans for other machines does not pay for the reader.
+        from podium.probe.record import read_record, record_path
+
+        return _from_values(read_record()["device"], record_path())
     if name.endswith(".json"):
         return _from_file(Path(name))
     if found := _BY_KEY.get(_key(name)):
@@ -446,7 +456,10 @@ def _from_file(path: Path) -> Device:
         values: Any = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a device ({error})", _FILE) from error
-    plan = values.get("device", values) if isinstance(values, dict) else {}
+    return _from_values(values.get("device", values) if isinstance(values, dict) else {}, path)
+
+
+def _from_values(plan: dict[str, Any], path: Path) -> Device:
     needed = {"peak": dict, "memory": (int, float), "bandwidth": (int, float)}
     for key, kind in needed.items():
         if not isinstance(plan.get(key), kind) or not plan[key]:
