@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from podium.cli import app
-from podium.errors import InputError, StorageError
+from podium.errors import InputError
 from podium.plan.hardware import find_device
 from podium.probe.ceilings import best_seconds, matmul_rate
 from podium.probe.disk import disk_speed
@@ -93,7 +93,7 @@ def test_no_record_and_broken_records_say_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StorageError):
+    with pytest.raises(InputError, match="no such file"):
         disk_speed(tmp_path / "none")
 
 

@@ -63,7 +63,7 @@ def matmul_rate(
     right = left.clone()
     right = right.T if transposed else right
     if dtype == torch.int8:
-        work: Callable[[], object] = lambda: torch._int_mm(left, right)  # noqa: E731
+        work: Callable[[], object] = lambda: torch._int_mm(left, right)  # noqa: E731  # pyright: ignore[reportPrivateImportUsage]
     else:
         out = torch.empty_like(left)
         work = lambda: torch.mm(left, right, out=out)  # noqa: E731

@@ -19,7 +19,7 @@ def probe_command(folder: Path, out: Path | None, as_json: bool) -> None:
     """Measures, writes the record, prints it.
 
     Raises:
-        StorageError: `folder` or the record cannot be written.
+        InputError, StorageError: `folder` or the record cannot be written.
     """
     record = probe(folder)
     path = out or record_path()

@@ -18,7 +18,8 @@ def disk_speed(folder: Path, size: int = 1 << 27) -> dict[str, float]:
     What the system does not let go of is read from memory: on tmpfs, say, `read` is the memory's.
 
     Raises:
-        StorageError: the folder is missing, cannot be written, or is full.
+        InputError: there is no such folder.
+        StorageError: it cannot be written, or is full.
     """
     data = os.urandom(CHUNK)  # storage that compresses shall not shine
     with storage_errors(folder, "measuring the disk"), tempfile.NamedTemporaryFile(dir=folder, buffering=0) as file:

@@ -21,7 +21,7 @@ def probe(folder: Path) -> dict[str, Any]:
     (bytes), disk (bytes/s), accelerators, and `device`: the accelerator, or else the processor, for the planner.
 
     Raises:
-        StorageError: the folder cannot be written.
+        InputError, StorageError: the folder is missing, cannot be written, or is full.
     """
     disk = disk_speed(folder)  # first: the one part that a user can have got wrong
     here, threads = machine(), torch.get_num_threads()
