@@ -532,6 +532,21 @@ def system() -> None:
     typer.echo(json.dumps(system_description(), indent=2))
 
 
+@app.command()
+def probe(
+    folder: Annotated[Path, typer.Option(help="Whose disk is measured (128 MB are written and removed).")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Write the record here (default: where plans look for it).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The record as JSON instead of a table.")] = False,
+) -> None:
+    """Measure this machine: matrix products by format, memory, disk; `podium plan … --gpus 1xthis` reads it.
+
+    Example: podium probe --folder runs
+    """
+    from podium.probe.command import probe_command
+
+    probe_command(folder, out, json_)
+
+
 @sandbox_app.command("check")
 def sandbox_check(json_: JsonOption = False) -> None:
     """Try every isolation tier with a real canary session; say what failed and the cure.
