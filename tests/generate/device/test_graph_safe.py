@@ -50,6 +50,8 @@ class WithoutDriver(TorchFunctionMode):
             target, source = args
             assert source.device == target.device
             return target.mul_(source.expand(target.shape).sign().to(target.dtype))
+        if function is torch.Tensor.contiguous:
+            return args[0] * 1
         if function is not torch.Tensor.__getitem__:
             return function(*args, **(kwargs or {}))
         x, index = args

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,10 +17,16 @@ from torch import Tensor
 from podium.generate.device.attention import first_right, kernels
 from podium.generate.device.buckets import ROWS, block_bucket, block_buckets, row_bucket
 from podium.generate.device.decode import DecodeStep
+from podium.generate.device.drawing import DrawStep, Kinds, kinds_of
 from podium.generate.device.place import place_model
 from podium.generate.device.replay import Recorder
 from podium.generate.runner import BLOCK_SIZE, Span, TorchRunner
+from podium.generate.sampling import Settings, choose, repeated
 from podium.models import StoredModel, Transformer
+
+if TYPE_CHECKING:
+    from podium.generate.protocol import Sampling
+    from podium.generate.sampling import Chosen
 
 TOGETHER = 8
 """Tokens of one span at most that are replayed as rows of their own, each reading the whole context: guesses. Longer
@@ -45,6 +52,9 @@ class GraphRunner(TorchRunner):
         self._widths: tuple[int, ...] = ()
         self._spare = 0
         self._logits = self._hidden = torch.empty(0)
+        self._draws: dict[tuple[int, Kinds], DrawStep] = {}
+        self._drawing: DrawStep | None = None
+        self._rows: list[Sampling] = []
 
     def allocate(self, blocks: int) -> None:
         super().allocate(blocks + 1)
@@ -52,6 +62,8 @@ class GraphRunner(TorchRunner):
         longest = -(-self.model.config.max_position_embeddings // self.block_size)
         self._widths = block_buckets(min(blocks, longest))
         self._steps.clear()
+        self._draws.clear()
+        self._samplings = ()
         self._logits = torch.zeros(ROWS[-1], self.vocab_size, device=self.device)
         self._hidden = torch.zeros(ROWS[-1], self.hidden_size, device=self.device)
 
@@ -73,6 +85,56 @@ class GraphRunner(TorchRunner):
         )
         where = self._on_device(wanted)
         return step.logits.index_select(0, where), step.hidden.index_select(0, where)
+
+    @torch.inference_mode()
+    def choose(
+        self,
+        logits: Tensor,
+        samplings: Sequence[Sampling],
+        counts: Sequence[int],
+        counters: Sequence[int],
+        adjusted: Tensor | None = None,
+    ) -> Chosen:
+        if adjusted is not None or len(counters) > ROWS[-1]:
+            return super().choose(logits, samplings, counts, counters, adjusted)
+        if samplings is not self._samplings or counts != self._counts:
+            self._samplings, self._counts = samplings, counts
+            self._rows = repeated(samplings, counts)
+            self._settings = Settings(self._rows, logits.device)
+            self._drawing = self._draw_for(len(counters))
+            if self._drawing is not None:
+                self._drawing.set(self._rows)
+        if self._drawing is None:
+            return choose(logits, self._settings, counters)
+        self._bring(logits)
+        tokens, logprobs, through = self._drawing.draw(counters)
+        chosen = [int(token) for token in tokens]
+        left = [row for row, fine in enumerate(through) if not fine]
+        if left:
+            settings = Settings([self._rows[row] for row in left], logits.device)
+            others, found, _ = choose(logits[left], settings, [counters[row] for row in left])
+            for row, token, logprob in zip(left, others, found, strict=True):
+                chosen[row], logprobs[row] = token, logprob
+        return chosen, logprobs, [()] * len(chosen)
+
+    def _bring(self, logits: Tensor) -> None:
+        """See that `logits` are the first rows of what draws read."""
+        held = self._logits
+        if logits.data_ptr() == held.data_ptr() and logits.stride() == held.stride():
+            return
+        if logits.untyped_storage().data_ptr() == held.untyped_storage().data_ptr():
+            logits = logits.clone()
+        held[: len(logits)].copy_(logits)
+
+    def _draw_for(self, rows: int) -> DrawStep | None:
+        kinds, bucket = kinds_of(self._rows), row_bucket(rows)
+        if kinds is None or bucket is None:
+            return None
+        found = self._draws.get((bucket, kinds))
+        if found is None:
+            found = self._draws[bucket, kinds] = DrawStep(self._logits[:bucket], kinds)
+            found.replay = self.recorder.record(found.run)
+        return found
 
     def _step_for(self, rows: int, width: int) -> tuple[DecodeStep, Callable[[], None]]:
         found = self._steps.get((rows, width))
