@@ -240,12 +240,7 @@ def step_seconds(runner: GraphRunner, batch: int, context: int, device: torch.de
 
 
 def measure_vllm(
-    folder: Path,
-    formats: list[str],
-    batches: list[int],
-    load: Load,
-    logs: Path,
-    shares: dict[str, Callable[[Row], Row]],
+    folder: Path, formats: list[str], batches: list[int], load: Load, shares: dict[str, Callable[[Row], Row]]
 ) -> list[Row]:
     rows: list[Row] = []
     for format in formats:
@@ -304,9 +299,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     products = ", ".join(f"products in {format} {limits[format] / 1e12:.2f} TFLOP/s" for format in formats)
-    print(
-        f"{name}, PyTorch {torch.__version__}: reads {limits['read'] / 1e9:.0f} GB/s, products {products}", flush=True
-    )
+    print(f"{name}, PyTorch {torch.__version__}: reads {limits['read'] / 1e9:.0f} GB/s, {products}", flush=True)
     source = random_model(options.shape)
     rows: list[Row] = []
     shares: dict[str, Callable[[Row], Row]] = {}

@@ -1,7 +1,8 @@
 """One query per row over keys and values in paged blocks, in shapes that do not depend on what is in them.
 
 Knows the pool and tables; no model, no requests. The reference gathers the blocks and calls PyTorch's attention: it
-runs anywhere. Where FlashAttention 3 is installed on a Hopper GPU its kernel walks the block table in place.
+runs anywhere. On GPUs a kernel walks the block table in place: FlashAttention 3 where it is installed on a Hopper GPU,
+else the one of triton_attention.
 """
 
 from __future__ import annotations
@@ -114,6 +115,10 @@ def _flash_works(device: torch.device) -> bool:
 def kernels(device: torch.device) -> list[tuple[str, Kernel]]:
     """Those that can be had on a device, the best first; the last one always can."""
     found: list[tuple[str, Kernel]] = [("gathered", gathered)]
+    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        from podium.generate.device.triton_attention import in_place
+
+        found.insert(0, ("triton", in_place))
     if _flash_works(device):
         found.insert(0, ("flash", flash))
     return found
@@ -157,8 +162,8 @@ def first_right(
     for name, kernel in candidates:
         try:
             found = kernel(paged)(0, q.to(device, dtype)).float().cpu()
-        except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            continue  # not for this device, dtype or shape
+        except Exception:
+            continue  # not for this device, dtype or shape; each library and compiler says so in its own way
         if (found - wanted).abs().max() < TOLERANCE:
             return name, kernel
     raise CompleterError(
