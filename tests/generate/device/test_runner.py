@@ -9,8 +9,9 @@ import torch
 from podium.generate import Sampling
 from podium.generate.device.buckets import ROWS
 from podium.generate.device.runner import TOGETHER, GraphRunner
+from podium.generate.guess import guesser
 from podium.generate.runner import Span, TorchRunner
-from podium.generate.speculate import NGramProposer
+from podium.generate.speculate import Fixed
 from tests.generate.conftest import memory_for, random_model, read
 from tests.generate.test_parity import check_all, oracle  # noqa: F401
 
@@ -109,7 +110,7 @@ async def test_interrupted_and_guessed_answers_too(oracle, make_engine):  # noqa
     answers = oracle.generate(prompts, 90)
     runner = make_engine(oracle.model, kernel="graphs")._core.runner
     engine = make_engine(
-        oracle.model, max_rows=8, memory_bytes=memory_for(10, runner), kernel="graphs", proposer=NGramProposer()
+        oracle.model, max_rows=8, memory_bytes=memory_for(10, runner), kernel="graphs", proposer=Fixed(guesser())
     )
     completions = [await engine.start(prompt, Sampling(max_tokens=90)) for prompt in prompts]
     found = await asyncio.gather(*[read(completion) for completion in completions])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -161,7 +162,9 @@ def first_right(
     paged = Paged(pool.to(device, dtype), tables.to(device), positions.to(device))
     for name, kernel in candidates:
         try:
-            found = kernel(paged)(0, q.to(device, dtype)).float().cpu()
+            # Triton starts kernels on the current GPU, whichever the tensors are on.
+            with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+                found = kernel(paged)(0, q.to(device, dtype)).float().cpu()
         except Exception:
             continue  # not for this device, dtype or shape; each library and compiler says so in its own way
         if (found - wanted).abs().max() < TOLERANCE:

@@ -94,6 +94,7 @@ class GraphRunner(TorchRunner):
         counts: Sequence[int],
         counters: Sequence[int],
         adjusted: Tensor | None = None,
+        guesses: Sequence[int] | None = None,
     ) -> Chosen:
         if adjusted is not None or len(counters) > ROWS[-1]:
             return super().choose(logits, samplings, counts, counters, adjusted)
