@@ -2,20 +2,23 @@
 changes what is said."""
 
 import random
+import shutil
 from collections import Counter
 
 import pytest
 import torch
 
+from podium.compress import DraftConfig, DraftHead, save_draft
 from podium.errors import InputError
-from podium.generate import Sampling, speculate
+from podium.generate import Engine, Sampling, speculate
 from podium.generate.engine import Core
 from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
 from podium.generate.native.build import native_library
 from podium.generate.native.guess import NativeGuesser
 from podium.generate.sequence import Sequence
 from podium.generate.speculate import Adaptive, Fixed, StepTimes
-from tests.generate.conftest import choose_with_torch
+from podium.models import save_model
+from tests.generate.conftest import choose_with_torch, random_model
 
 NATIVE = pytest.param(
     NativeGuesser, marks=pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
@@ -592,3 +595,32 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
     monkeypatch.setattr(Trigrams, "choose", typical)
     deviations, _ = draw_many(proposer_of)
     assert deviations > 10
+
+
+@NATIVE.marks[0]
+async def test_an_engine_uses_the_draft_head_in_its_models_folder(tokenizer, tmp_path):
+    model = random_model(tokenizer)
+    config = DraftConfig(64, model.config.vocab_size, tuple(range(200)))
+    save_model(tmp_path / "model", model, tokenizer)
+    save_draft(tmp_path / "model" / "draft", DraftHead(config, model))
+    said = []
+    for wanted in (True, False):
+        engine = Engine.load(tmp_path / "model", speculate=wanted, format="fp32", memory_bytes=1 << 22)
+        try:
+            proposer = engine._core.proposer
+            assert (proposer is not None and proposer.needs_hidden) == wanted
+            completion = await engine.start("What is 12 + 31?", Sampling(max_tokens=60, ignore_eos=True))
+            said.append([token async for piece in completion for token in piece.tokens])
+            assert len(said[-1]) == 60
+        finally:
+            await engine.close()
+    assert said[0] == said[1]
+    torch_engine = Engine.load(tmp_path / "model", kernel="torch", memory_bytes=1 << 22)
+    assert torch_engine._core.proposer is None  # guesses would leave a trace
+    await torch_engine.close()
+    other = random_model(tokenizer, hidden_size=32)
+    save_draft(tmp_path / "other", DraftHead(DraftConfig(32, other.config.vocab_size, (1, 2)), other))
+    shutil.rmtree(tmp_path / "model" / "draft")
+    shutil.move(tmp_path / "other", tmp_path / "model" / "draft")
+    with pytest.raises(InputError, match="hidden size 32"):
+        Engine.load(tmp_path / "model")

@@ -29,7 +29,7 @@ from podium.generate.runner import Runner, Span, load_runner
 from podium.generate.sampling import adjust, check_sampling, likeliest
 from podium.generate.scheduler import Plan, Said, Scheduler, Work
 from podium.generate.sequence import Output, Scoring, Sequence
-from podium.generate.speculate import Proposer
+from podium.generate.speculate import Adaptive, Proposer
 
 if TYPE_CHECKING:
     from podium.models import StoredModel, Transformer
@@ -45,6 +45,9 @@ DELIVERY_SECONDS = 0.02
 TRIED_ROWS = 96
 TRIED_SECONDS = 0.05
 """Steps of up to so many rows are timed at the start where guesses are to be made, unless one takes longer."""
+
+DRAFT = "draft"
+"""Folder of a model's draft head, in the model's own."""
 
 MOST_ENDINGS = 16
 """Prompts at most whose last logits are kept."""
@@ -558,11 +561,16 @@ class Engine:
         self._finalizer = weakref.finalize(self, _close, self._core, self._thread)
 
     @classmethod
-    def load(cls, folder: Path | str, **options: Any) -> Engine:
+    def load(cls, folder: Path | str, *, speculate: bool = True, **options: Any) -> Engine:
         """The engine of a model folder, with the arguments of Engine; never more than one layer in memory unpacked.
 
+        Args:
+            speculate: where the folder has a draft head (`podium draft`) and answers do not depend on it to the last
+                bit, as on the C kernels, guess with it and with n-grams, as far as that pays.
+
         Raises:
-            InputError: a folder that holds no whole model with a tokenizer, and as Engine does.
+            InputError: a folder that holds no whole model with a tokenizer, a draft head of another model, and as
+                Engine does.
             CompleterError: as Engine does.
         """
         from podium.models import StoredModel
@@ -570,6 +578,8 @@ class Engine:
         stored = StoredModel(folder)
         if stored.tokenizer is None:
             raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
+        if speculate and "proposer" not in options:
+            options["proposer"] = _own_proposer(stored, options)
         return cls(stored, stored.tokenizer, **options)
 
     @property
@@ -713,6 +723,21 @@ class EngineCompletion:
         if self._finish == "stop":
             self._finish = "cancelled"
         return sequence.usage
+
+
+def _own_proposer(stored: StoredModel, options: dict[str, Any]) -> Proposer | None:
+    """The model's draft head at work, if there is one and guesses leave no trace."""
+    from podium.generate.native.runner import missing
+
+    native = options.get("kernel", "auto") in ("auto", "native") and options.get("device") in (None, "cpu")
+    if not native or missing(stored) or not (stored.folder / DRAFT / "config.json").exists():
+        return None
+    from podium.compress import load_draft
+    from podium.generate.guess import guesser
+
+    with stored.ends() as target:
+        head = load_draft(stored.folder / DRAFT, target)
+    return Adaptive(guesser(head))
 
 
 def _told_again(failure: CompleterError | None) -> Any:
