@@ -214,6 +214,8 @@ def _sample(result: ExamResult, attempt: Attempt) -> dict[str, Any]:
             "code_timeouts": attempt.usage.code_timeouts,
             "signals": attempt.signals,
             "answers": [event.model_dump(mode="json") for event in attempt.events if event.kind == "answer"],
+            "verdict_by": attempt.verdict_by,
+            "vote_weighed_by": result.vote,
             "votes": [vote.model_dump(mode="json") for vote in result.votes],
             "tie": result.tie,
             "granted_seconds": result.granted_seconds,

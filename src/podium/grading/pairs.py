@@ -108,11 +108,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 async def grade_pairs(pairs: Sequence[Pair], rules: Rules = DEFAULT, judge: Judge | None = None) -> Agreement:
-    """Grade pairs side by side; computer algebra is started before the first of them.
-
-    Raises:
-        CompleterError: as the judge's completer does.
-    """
+    """Grade pairs side by side; computer algebra is started before the first of them."""
     await asyncio.to_thread(warm)
     gate = asyncio.Semaphore(_AT_ONCE)
 

@@ -28,11 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podium.solve.clock import Even
-from podium.solve.lab.outcomes import Bench
+from podium.solve.lab.outcomes import Bench, BenchProblem
 from podium.solve.policy import Policy
-from podium.solve.replay import RecordedAttempt, play
+from podium.solve.replay import RecordedAttempt, play, weights_of
 from podium.solve.rules import OptimalStop, Plan
 from podium.solve.situation import Situation
+from podium.solve.vote import leaders
 
 LEVELS = 14
 PRICES = (30.0, 0.003)  # score per mean duration of a whole problem, from hurried to patient
@@ -102,16 +103,16 @@ def record_courses(bench: Bench, members: Sequence[int], seed: int = 0) -> Cours
                 finished = len(situation.finished)
                 state[row, finished:] = number[(*situation.leading(), finished)]
                 arrival[row, finished:] = happening.time
-                score[row, finished:] = _vote_is_right(situation, bench.problems[problem].right)
+                score[row, finished:] = _vote_is_right(situation, dealt, bench.problems[problem])
         count[row] = finished
     return Courses(n, state, arrival, score, count, 1.0 / repeats)
 
 
-def _vote_is_right(situation: Situation, solution: frozenset[int]) -> float:
+def _vote_is_right(situation: Situation, dealt: Sequence[RecordedAttempt], problem: BenchProblem) -> float:
     """Ties are split here: which of equals comes first says little that lasts."""
-    most = max(situation.counts.values(), default=0)
-    leaders = [answer for answer, count in situation.counts.items() if count == most]
-    return sum(answer in solution for answer in leaders) / len(leaders) if leaders else 0.0
+    ballots = {index: answer for index, answer in situation.finished if answer is not None}
+    first = leaders(ballots, weights_of(ballots, situation.tokens, dealt, problem.vote))
+    return sum(answer in problem.right for answer in first) / len(first) if first else 0.0
 
 
 def waiting_windows(courses: Courses, price: float) -> Windows:
