@@ -45,9 +45,8 @@ def main() -> None:
     print(f"replay: {1e3 * first / len(unseen.problems):.3f} ms per problem the first time; ", end="")
     print(f"1000 exams of {LENGTH} problems in {again:.2f} s after that")
 
-    print(
-        f"\nfitted to {options.fit} problems, judged on {options.held_out} others (seed {options.seed}); problems right of {LENGTH}\n"
-    )
+    print(f"\nfitted to {options.fit} problems, judged on {options.held_out} others (seed {options.seed}); ", end="")
+    print(f"problems right of {LENGTH}\n")
     print(f"{'budget':>7}  {'winner':>16}  " + "".join(f"{family:>34}" for family in FAMILIES))
     for seconds in options.budget or BUDGETS:
         reference = hold_exams(unseen, winner, budget=float(seconds * LENGTH), length=LENGTH, exams=EXAMS)
