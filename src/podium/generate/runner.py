@@ -79,6 +79,7 @@ class Runner(Protocol):
         counts: Sequence[int],
         counters: Sequence[int],
         adjusted: Tensor | None = None,
+        guesses: Sequence[int] | None = None,
     ) -> Chosen:
         """The next token of each row, as sampling.choose draws it: from the distribution of the row's settings, and
         the same one whatever rows stand beside it.
@@ -89,6 +90,8 @@ class Runner(Protocol):
             counts: of each completion, how many rows it has, one after the other; R in all.
             counters: [R], how many tokens each row has drawn before.
             adjusted: the logits to draw from, where these are not `logits`.
+            guesses: [R], what was guessed to follow each row, -1 behind the last of a completion. Of the rows behind
+                one whose token is another than the guess nothing need be told.
         """
         ...
 
@@ -197,6 +200,7 @@ class TorchRunner:
         counts: Sequence[int],
         counters: Sequence[int],
         adjusted: Tensor | None = None,
+        guesses: Sequence[int] | None = None,
     ) -> Chosen:
         if samplings is not self._samplings or counts != self._counts:
             self._samplings, self._counts = samplings, counts
