@@ -137,6 +137,14 @@ ThinkingOption = Annotated[
 JudgeOption = Annotated[
     str | None, typer.Option(help="Model folder or URL#NAME that decides what grading leaves undecided.")
 ]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of weights. CPU: fp16 (default), fp32, bf16, int8, w8a16, w4a16, fp8; GPU: bf16 (default), fp16, fp8.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]
 
 
@@ -345,6 +353,8 @@ def solve(
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
     replicas: ReplicasOption = 1,
+    device: DeviceOption = "cpu",
+    format_: FormatOption = None,
 ) -> None:
     """Watch a model solve one problem, code and outputs included.
 
@@ -353,7 +363,15 @@ def solve(
     from podium.recipe.single import solve_command
 
     solve_command(
-        model, problem, attempts=attempts, profile=profile, temperature=temperature, seed=seed, replicas=replicas
+        model,
+        problem,
+        attempts=attempts,
+        profile=profile,
+        temperature=temperature,
+        seed=seed,
+        replicas=replicas,
+        device=device,
+        format=format_,
     )
 
 
@@ -367,6 +385,8 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.7,
     top_p: Annotated[float, typer.Option(help="Share of the probability that is drawn from.")] = 0.95,
     seed: Annotated[int, typer.Option(help="Seed of the first answer; the others follow.")] = 0,
+    device: DeviceOption = "cpu",
+    format_: FormatOption = None,
 ) -> None:
     """Watch a model write answers side by side, code and outputs highlighted.
 
@@ -383,6 +403,8 @@ def generate(
         temperature=temperature,
         top_p=top_p,
         seed=seed,
+        device=device,
+        format=format_,
     )
     raise typer.Exit(code)
 
@@ -447,6 +469,8 @@ def serve(
     max_queue: Annotated[int, typer.Option(help="Completions that may wait; more are refused with 429.")] = 1024,
     max_body: Annotated[int, typer.Option(help="Bytes of a request; larger ones are refused with 413.")] = 16 << 20,
     grace: Annotated[float, typer.Option(help="Seconds that running answers may take to finish at the end.")] = 30.0,
+    device: DeviceOption = "cpu",
+    format_: FormatOption = None,
 ) -> None:
     """Serve a model with the OpenAI HTTP API.
 
@@ -464,6 +488,8 @@ def serve(
         max_queue=max_queue,
         max_body=max_body,
         grace=grace,
+        device=device,
+        format=format_,
     )
 
 
@@ -568,6 +594,21 @@ def system() -> None:
     from podium.runlog import system_description
 
     typer.echo(json.dumps(system_description(), indent=2))
+
+
+@app.command()
+def probe(
+    folder: Annotated[Path, typer.Option(help="Whose disk is measured (128 MB are written and removed).")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Write the record here (default: where plans look for it).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The record as JSON instead of a table.")] = False,
+) -> None:
+    """Measure this machine: matrix products by format, memory, disk; `podium plan … --gpus 1xthis` reads it.
+
+    Example: podium probe --folder runs
+    """
+    from podium.probe.command import probe_command
+
+    probe_command(folder, out, json_)
 
 
 @sandbox_app.command("check")

@@ -503,15 +503,17 @@ class Engine:
         memory_bytes: for keys and values; with it, the longest context may be shorter than the model's.
         threads: of matrix products (None: one per core).
         name: stands in Maker.model.
-        kernel: "native" (C), "torch", or "auto": native where it can be had. `description` says which it became.
-        format: of the native kernel's weights (None: fp16, nearly lossless on a CPU; "fp32" is exact).
+        kernel: "native" (C), "graphs" (GPUs), "torch", or "auto": what suits the device. `description` says which it
+            became.
+        format: of the weights (None: fp16 in native, nearly lossless, where "fp32" is exact; bf16 on GPUs).
+        device: "cpu", "cuda" or "cuda:N" (None: where the model is, a stored one on the CPU).
         step_tokens: computed in one step at most; prompts are cut into chunks by it.
         proposer: guesses tokens ahead, which changes how fast an answer comes and not what it says.
 
     Raises:
         CompleterError: memory_bytes does not hold a single block.
-        InputError: max_rows or step_tokens below 1, the tokenizer has more entries than the model, or a kernel or
-            format that cannot be had.
+        InputError: max_rows or step_tokens below 1, the tokenizer has more entries than the model, or a kernel, format
+            or device that cannot be had.
     """
 
     def __init__(
@@ -525,6 +527,7 @@ class Engine:
         name: str = "podium",
         kernel: str = "auto",
         format: str | None = None,
+        device: str | None = None,
         step_tokens: int = STEP_TOKENS,
         proposer: Proposer | None = None,
     ) -> None:
@@ -539,7 +542,7 @@ class Engine:
         self.name = name
         self._tokenizer = tokenizer
         self._vocabulary = model.config.vocab_size
-        runner, self.description = load_runner(model, kernel, format, threads)
+        runner, self.description = load_runner(model, kernel, format, threads, device)
         self._core = Core(
             runner,
             tokenizer,

@@ -65,7 +65,13 @@ class DraftRequest:
 
 
 class Guessing(Protocol):
-    """Who guesses, and learns from what came of it."""
+    """Who guesses, and learns from what came of it.
+
+    Attributes:
+        depth: guesses in a row at most.
+    """
+
+    depth: int
 
     @property
     def needs_hidden(self) -> bool: ...

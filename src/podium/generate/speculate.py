@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -100,10 +101,11 @@ class StepTimes:
         self._last = [0] * (most + 1)
         self._table: list[float] | None = None
 
-    def add(self, rows: int, seconds: float) -> None:
+    def add(self, rows: int, seconds: float) -> bool:
+        """Whether that says much that was not known."""
         self._steps += 1
         if not 0 < rows <= self.most or seconds <= 0:
-            return
+            return False
         count = self._count[rows]
         if count and self._steps - self._last[rows] > STALE:
             count = 0
@@ -117,6 +119,7 @@ class StepTimes:
         self._count[rows], self._last[rows] = count + 1, self._steps
         if self._steps % 64 == 0:
             self._table = None
+        return count < 3 and self._expected is None
 
     def expect(self, seconds: Sequence[float]) -> None:
         """Of the model alone, for 1, 2, … rows."""
@@ -194,9 +197,10 @@ class Adaptive:
     MARGIN = 1.02  # a step must promise this much more per second: estimates are noisy
     GOOD = 0.9  # share of right guesses that is thought possible before the guesser is asked
     CREDIT = 3.0  # steps that guessing may cost before it has gained any: prompts must be learnt first
-    FIRST_REST, LONGEST_REST = 16, 256  # steps
+    FIRST_REST, LONGEST_REST = 16, 256  # steps; longer where more was lost at once:
+    LOSS = 0.0075  # share of the time that may be
     REFRESH = 32  # steps after which step times are worked out anew; while there are fewer, at each
-    LOOKED_AT = 64  # steps of which each is measured, and then every fourth: measuring takes time, too
+    LOOKED_AT = 64  # steps of which each is measured; then every fourth where guessing pays: measuring takes time, too
 
     def __init__(self, guesser: Guessing, *, most_rows: int = 96) -> None:
         self.guesser = guesser
@@ -207,6 +211,7 @@ class Adaptive:
         self._table: list[float] = []
         self._until_refresh = 0
         self._steps = 0
+        self._looks = True  # measures this step
         self._hopeless: dict[int, bool] = {}
         self._asking = 0.0  # seconds that guessing takes for a completion
         self._asked = 0.0  # and took in this step, …
@@ -220,6 +225,7 @@ class Adaptive:
         if not 0 < rows < self.most_rows:
             return True
         regime = self._regimes[rows.bit_length()]
+        self._looks = regime.failed > 0 or self._steps < self.LOOKED_AT or self._steps % 4 == 0
         if regime.rest:
             regime.rest -= 1
             return True
@@ -236,7 +242,7 @@ class Adaptive:
     def propose(self, requests: Sequence[DraftRequest], states: Tensor | None, budget: int) -> list[list[int]]:
         rows = len(requests)
         room = min(budget, self.most_rows - rows)
-        if not self._looks():
+        if not self._looks:
             return self.guesser.guess(requests, states, room, self._table, self.MARGIN)
         began = time.perf_counter()
         kept = self.guesser.guess(requests, states, room, self._table, self.MARGIN)
@@ -248,12 +254,12 @@ class Adaptive:
         return kept
 
     def timed(self, rows: int, seconds: float, tokens: int) -> None:
-        looks = self._looks()
         self._steps += 1
         self._until_refresh = max(0, self._until_refresh - 1)
-        if not looks:
+        if not self._looks:
             return
-        self.times.add(rows, seconds - self._asked)
+        if self.times.add(rows, seconds - self._asked):
+            self._until_refresh = 0
         if self._kept < 0:
             return
         completions = rows - self._kept
@@ -266,14 +272,12 @@ class Adaptive:
         regime = self._regimes[completions.bit_length()]
         regime.balance += tokens / completions - took / plain
         if regime.balance < 0:
-            regime.rest = min(self.FIRST_REST << regime.failed, self.LONGEST_REST)
+            twice_as_long = min(self.FIRST_REST << regime.failed, self.LONGEST_REST)
+            regime.rest = max(twice_as_long, ceil(-regime.balance / self.LOSS))
             regime.failed += 1
             regime.balance = self.CREDIT / 4
         elif regime.balance > 2 * self.CREDIT:
             regime.balance, regime.failed = 2 * self.CREDIT, 0
-
-    def _looks(self) -> bool:
-        return self._steps < self.LOOKED_AT or self._steps % 4 == 0
 
     def _cannot_pay(self, rows: int) -> bool:
         """Whether not even good guesses would pay."""
@@ -281,5 +285,5 @@ class Adaptive:
         needed, asking = self.MARGIN * rows / times[rows], self._asking * rows
         return all(
             (rows + self.GOOD * more) / (times[rows + more] + asking) <= needed
-            for more in range(1, self.most_rows - rows + 1)
+            for more in range(1, min(self.most_rows - rows, rows * self.guesser.depth) + 1)
         )

@@ -99,7 +99,7 @@ int64_t guess_entries(const Guesser *g) { return g->entries; }
 /* The key of the last `order` tokens; 0 where there are fewer. */
 static uint64_t key_of(const int32_t *last, int length, int order, int64_t salt) {
     if (length < order) return 0;
-    uint64_t key = (uint64_t)salt;
+    uint64_t key = mix((uint64_t)salt * 0x9E3779B97F4A7C15u);
     for (int i = GUESS_LONGEST - order; i < GUESS_LONGEST; i++) key = mix(key + (uint32_t)last[i] + 0x9E3779B97F4A7C15u);
     return key ? key : 1;
 }

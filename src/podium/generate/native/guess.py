@@ -148,7 +148,8 @@ class NativeGuesser:
             self._times_array = array("d", times or ())
             call.times, call.most = self._times_array.buffer_info()[0] if times else None, len(self._times_array) - 1
         if states is not None:
-            states = states.contiguous()
+            # Without a head nobody looks at them, and a GPU would be waited for.
+            states = states.cpu().contiguous() if self._head is not None else None
         call.states = None if states is None else states.data_ptr()
         kept = self._library.guess_round(self._guesser, self._pointer)
         if kept < 0:
