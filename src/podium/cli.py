@@ -124,6 +124,19 @@ DataOption = Annotated[
 ReplicasOption = Annotated[
     int, typer.Option(min=1, help="Engines side by side, each in a process of its own; they share the processors.")
 ]
+VoteOption = Annotated[
+    str | None,
+    typer.Option(help="An attempt's weight: uniform (or as recorded), length, logprob, entropy or verifier."),
+]
+VerifierOption = Annotated[
+    str | None, typer.Option(help="Model folder or URL#NAME that reads each attempt and scores it for the vote.")
+]
+ThinkingOption = Annotated[
+    int, typer.Option("--verifier-tokens", min=0, help="Tokens the verifier may think before its word.")
+]
+JudgeOption = Annotated[
+    str | None, typer.Option(help="Model folder or URL#NAME that decides what grading leaves undecided.")
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 FormatOption = Annotated[
     str | None,
@@ -172,9 +185,10 @@ def exam(
     policy: Annotated[
         str, typer.Option(help="winner, runner-up, notebook, a policy file, or rules like first_k_agree:4+m_of_n:10.")
     ] = "all",
-    vote: Annotated[
-        str, typer.Option(help="An attempt's weight: uniform, length, logprob, entropy or verifier.")
-    ] = "uniform",
+    vote: VoteOption = None,
+    verifier: VerifierOption = None,
+    thinking: ThinkingOption = 0,
+    judge: JudgeOption = None,
     budget: Annotated[
         str | None, typer.Option(help="Time for the whole exam: 5h, 90m, 600; the policy's clock is scaled to it.")
     ] = None,
@@ -224,7 +238,29 @@ def exam(
         concurrency=concurrency,
         fallback=fallback,
         vote=vote,
+        verifier=verifier,
+        thinking=thinking,
+        judge=judge,
     )
+
+
+@exam_app.command("revote")
+def exam_revote(
+    folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
+    vote: VoteOption = None,
+    verifier: VerifierOption = None,
+    thinking: ThinkingOption = 0,
+    judge: JudgeOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write the exam as --vote decides it here (a new folder).")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Count the votes of an exam anew under every weight, without sitting it again.
+
+    Example: podium exam revote runs/exams/demo-aime24 --vote entropy --out runs/exams/demo-aime24-entropy
+    """
+    from podium.recipe.revoting import revote_command
+
+    revote_command(folder, vote=vote, verifier=verifier, thinking=thinking, judge=judge, out=out, json_=json_)
 
 
 @exam_app.command("replay")
@@ -241,6 +277,7 @@ def exam_replay(
         False
     ),
     out: Annotated[Path | None, typer.Option(help="With --optimise: write the best policy here (.yaml).")] = None,
+    vote: VoteOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Ask what other policies would have made of a recorded exam.
@@ -261,6 +298,7 @@ def exam_replay(
         optimised=optimise,
         out=out,
         json_=json_,
+        vote=vote,
     )
 
 
@@ -404,7 +442,7 @@ def grade(
         list[str] | None,
         typer.Option("--rule", help="What is forgiven: units, percent, degrees, case, rounding, …", metavar="R=V"),
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="Model folder or URL#NAME that decides what is undecided.")] = None,
+    judge: JudgeOption = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Grade pairs of answers: equal, different or undecided, and how far that agrees with a person.

@@ -609,6 +609,11 @@ class Engine:
             )
         return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream()))
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What token ids of pieces are spelled with."""
+        return self._tokenizer
+
     async def score(self, tokens: Ordered[int], top_logprobs: int = 0) -> PromptScore:
         """How likely the model finds each token after those before it, with so many of the likeliest in its place.
 

@@ -200,6 +200,7 @@ class Adaptive:
     FIRST_REST, LONGEST_REST = 16, 256  # steps; longer where more was lost at once:
     LOSS = 0.0075  # share of the time that may be
     REFRESH = 32  # steps after which step times are worked out anew; while there are fewer, at each
+    FIRST_ASKS = 3  # are slower than all later ones
     LOOKED_AT = 64  # steps of which each is measured; then every fourth where guessing pays: measuring takes time, too
 
     def __init__(self, guesser: Guessing, *, most_rows: int = 96) -> None:
@@ -214,6 +215,8 @@ class Adaptive:
         self._looks = True  # measures this step
         self._hopeless: dict[int, bool] = {}
         self._asking = 0.0  # seconds that guessing takes for a completion
+        self._asks = 0  # measured
+        self._asked_since = False  # … since step times were worked out
         self._asked = 0.0  # and took in this step, …
         self._kept = -1  # … for so many guesses; -1: it was not asked, or nobody looked
 
@@ -234,6 +237,9 @@ class Adaptive:
         if not self._until_refresh:
             self._until_refresh = min(self._steps + 1, self.REFRESH)
             self._table, self._hopeless = self.times.table(), {}
+            if not self._asked_since:
+                self._asking *= 0.9  # nobody knows any more: in the end it is tried again
+            self._asked_since = False
         hopeless = self._hopeless.get(rows)
         if hopeless is None:
             hopeless = self._hopeless[rows] = self._cannot_pay(rows)
@@ -244,13 +250,18 @@ class Adaptive:
         room = min(budget, self.most_rows - rows)
         if not self._looks:
             return self.guesser.guess(requests, states, room, self._table, self.MARGIN)
+        self._asked_since = True
         began = time.perf_counter()
         kept = self.guesser.guess(requests, states, room, self._table, self.MARGIN)
         self._asked = time.perf_counter() - began
         self._kept = sum(map(len, kept))
+        # What else the machine did meanwhile is not held against the guesser in full, and its first calls not at all.
         each = self._asked / rows
-        # What else the machine did meanwhile is not held against the guesser in full.
-        self._asking += (min(each, 2 * self._asking) - self._asking) / 8 if self._asking else each
+        self._asks += 1
+        if self._asks <= self.FIRST_ASKS:
+            self._asking = min(each, self._asking or each)
+        else:
+            self._asking += (min(each, 2 * self._asking) - self._asking) / 8
         return kept
 
     def timed(self, rows: int, seconds: float, tokens: int) -> None:
@@ -260,7 +271,7 @@ class Adaptive:
             return
         if self.times.add(rows, seconds - self._asked):
             self._until_refresh = 0
-        if self._kept < 0:
+        if self._kept < 0 or self._asks <= self.FIRST_ASKS:
             return
         completions = rows - self._kept
         plain = self._table[completions]
@@ -270,7 +281,7 @@ class Adaptive:
         else:
             took = plain + min(self._asked, 2 * self._asking * completions)
         regime = self._regimes[completions.bit_length()]
-        regime.balance += tokens / completions - took / plain
+        regime.balance += max(tokens / completions - took / plain, -self.CREDIT - 1)
         if regime.balance < 0:
             twice_as_long = min(self.FIRST_REST << regime.failed, self.LONGEST_REST)
             regime.rest = max(twice_as_long, ceil(-regime.balance / self.LOSS))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
     from podium.records import ExamResult
     from podium.solve.selecting import SelectionScore
+    from podium.solve.verifier import Verifier
 
 _CHOICES_AT_ONCE = 32
+
+VERIFIER_ROWS = 16  # attempts read side by side
 
 
 def parse_seconds(text: str | None) -> float | None:
@@ -59,7 +63,10 @@ def exam_command(
     replicas: int = 1,
     concurrency: int = 1,
     fallback: str | None = None,
-    vote: str = "uniform",
+    vote: str | None = None,
+    verifier: str | None = None,
+    thinking: int = 0,
+    judge: str | None = None,
 ) -> None:
     """Sit an exam and write its report; the same command goes on where it was stopped."""
     from rich.console import Console
@@ -68,6 +75,7 @@ def exam_command(
     from podium.board.exam import read_exam
     from podium.board.summary import print_exams
     from podium.problems import load_problems
+    from podium.recipe.grade import open_judge
     from podium.recipe.single import open_table, profile_overrides
     from podium.runlog import RunLog, system_description
     from podium.solve import ExamConfig, parse_policy, sit_exam
@@ -83,7 +91,7 @@ def exam_command(
         {
             "attempts": attempts,
             "policy": policy,
-            "vote": vote,
+            "vote": vote or ("uniform" if verifier is None else "verifier"),
             "profile": profile,
             "overrides": profile_overrides(code, max_tokens, temperature),
             "budget_seconds": parse_seconds(budget),
@@ -107,19 +115,41 @@ def exam_command(
             soft_wrap=True,
         )
 
-    async def sit() -> None:
-        async with open_table(model, attempts, code, replicas) as (completer, sandbox):
+    async def sit() -> list[str]:
+        async with AsyncExitStack() as stack:
+            completer, sandbox = await stack.enter_async_context(open_table(model, attempts, code, replicas))
+            reads = None if verifier is None else await open_verifier(verifier, thinking, stack)
+            judges = None if judge is None else await open_judge(judge, stack)
             with RunLog(folder) as log:
-                await sit_exam(rows, completer, sandbox, config, folder, runlog=log, progress=told)
+                await sit_exam(
+                    rows, completer, sandbox, config, folder, runlog=log, progress=told, verifier=reads, judge=judges
+                )
+            return [helper.trouble for helper in (reads, judges) if helper is not None and helper.trouble]
 
-    asyncio.run(sit())
+    troubles = asyncio.run(sit())
     write_json(folder / "system.json", system_description())
     curves = budget_curves(read_traces([folder]))
     write_text(folder / "budgets.json", curves.model_dump_json(indent=2) + "\n")
     print_exams([read_exam(folder, folder.name)], console)
     _print_curves(console, curves)
+    for trouble in troubles:
+        console.print(trouble, style="yellow", markup=False, soft_wrap=True)
     console.print(f"traces: {folder / 'traces.jsonl'} (podium exam replay {folder})", markup=False, soft_wrap=True)
     console.print(f"report: {write_report(folder)}", markup=False, soft_wrap=True)
+
+
+async def open_verifier(model: str, thinking: int, stack: AsyncExitStack) -> Verifier:
+    """A verifier over a model folder or URL#NAME, let go of with the stack.
+
+    Raises:
+        InputError: no such folder, a server without a model name, fewer than 0 tokens to think.
+    """
+    from podium.recipe.single import open_model
+    from podium.solve.verifier import Verifier
+
+    completer = open_model(model, VERIFIER_ROWS)
+    stack.push_async_callback(completer.close)
+    return Verifier(completer, thinking=thinking)
 
 
 def _print_curves(console: Console, curves: Any) -> None:
