@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -85,8 +87,9 @@ def reference_precision(found: list[Found], true: list[True_], kind: str) -> flo
 
     annotations, results = [], []
     for image, (ours, theirs) in enumerate(zip(found, true, strict=True)):
-        for value, label in zip(theirs.shapes, theirs.classes, strict=True):
-            entry = {"id": len(annotations) + 1, "image_id": image, "category_id": int(label), "iscrowd": 0}
+        crowds = np.zeros(len(theirs.classes), bool) if theirs.crowds is None else theirs.crowds
+        for value, label, crowd in zip(theirs.shapes, theirs.classes, crowds, strict=True):
+            entry = {"id": len(annotations) + 1, "image_id": image, "category_id": int(label), "iscrowd": int(crowd)}
             annotations.append({**entry, **shape(value)})
         for value, score, label in zip(ours.shapes, ours.scores, ours.classes, strict=True):
             results.append({"image_id": image, "category_id": int(label), "score": float(score), **shape(value)})
@@ -113,9 +116,35 @@ def test_box_precision_is_that_of_cocos_own_tool(seed: int):
     assert average_precision(found, true, box_overlap) == pytest.approx(expected, abs=1e-9)
 
 
-def test_mask_precision_is_that_of_cocos_own_tool():
+@pytest.mark.parametrize("seed", range(6))
+def test_crowds_are_neither_found_nor_missed(seed: int):
+    draw = np.random.default_rng(100 + seed)
+    found, true = random_scene(draw, images=12, classes=3)
+    true = [replace(t, crowds=draw.random(len(t.classes)) < 0.4) for t in true]
+    expected = reference_precision(found, true, "bbox")
+    assert average_precision(found, true, box_overlap) == pytest.approx(expected, abs=1e-9)
+    plain = average_precision(found, [replace(t, crowds=None) for t in true], box_overlap)
+    assert plain != pytest.approx(expected, abs=1e-3)
+
+
+def test_a_hundred_detections_count_of_each_class_and_image():
+    draw = np.random.default_rng(3)
+    true = [True_(np.array([[0.0, 0, 10, 10], [30, 30, 45, 45]]), np.array([1, 2]))]
+    near = true[0].shapes[np.arange(300) % 2] + draw.normal(scale=1, size=(300, 4))
+    found = [Found(near, np.sort(draw.uniform(size=300))[::-1].copy(), 1 + np.arange(300) % 2)]
+    expected = reference_precision(found, true, "bbox")
+    assert average_precision(found, true, box_overlap) == pytest.approx(expected, abs=1e-9)
+    kept = np.concatenate([np.flatnonzero(found[0].classes == kind)[:100] for kind in (1, 2)])
+    first = [Found(near[kept], found[0].scores[kept], found[0].classes[kept])]
+    assert average_precision(first, true, box_overlap) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_mask_precision_is_that_of_cocos_own_tool(crowded: bool):
     draw = np.random.default_rng(9)
     found, true = random_scene(draw, images=10, classes=2)
+    if crowded:
+        true = [replace(t, crowds=draw.random(len(t.classes)) < 0.3) for t in true]
 
     def filled(boxes: np.ndarray) -> np.ndarray:
         masks = np.zeros((len(boxes), 64, 64), dtype=bool)
@@ -124,7 +153,7 @@ def test_mask_precision_is_that_of_cocos_own_tool():
         return masks
 
     found = [Found(filled(f.shapes), f.scores, f.classes) for f in found]
-    true = [True_(filled(t.shapes), t.classes) for t in true]
+    true = [True_(filled(t.shapes), t.classes, t.crowds) for t in true]
     expected = reference_precision(found, true, "segm")
     assert average_precision(found, true, mask_overlap) == pytest.approx(expected, abs=1e-9)
 
