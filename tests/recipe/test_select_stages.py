@@ -82,6 +82,7 @@ def chain(write, tmp_path: Path):
     return run
 
 
+@pytest.mark.slow
 def test_from_attempts_to_a_selector_that_is_asked(chain, tmp_path: Path, podium) -> None:
     folder = chain()
     rows = read_rows(folder / "groups" / "solutions.jsonl", Solution)
