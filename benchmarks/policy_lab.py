@@ -1,6 +1,6 @@
 """The policy lab: how fast recorded exams are replayed, and what fitted policies are worth on problems they never saw.
 
-    python benchmarks/policy_lab.py [--fit 400] [--held-out 2000]
+    python benchmarks/policy_lab.py [--fit 400] [--held-out 2000] [--seed 2] [--budget 360 --budget 120]
 
 Simulated problems (podium.solve.lab.simulated), 12 attempts each, exams of 50. Every family is fitted to one set of
 problems and sits exams drawn from another one. The winner's policy sits with the budget; the others with no more than
@@ -27,9 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=int, default=400)
     parser.add_argument("--held-out", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=2, help="of the problems that are judged on")
+    parser.add_argument("--budget", type=int, action="append", help="seconds per problem (default: four of them)")
     options = parser.parse_args()
     bench = Bench(simulated_problems(options.fit, 12, seed=1))
-    unseen = Bench(simulated_problems(options.held_out, 12, seed=2))
+    unseen = Bench(simulated_problems(options.held_out, 12, seed=options.seed))
     winner = parse_policy("winner")
 
     begun = time.perf_counter()
@@ -43,9 +45,10 @@ def main() -> None:
     print(f"replay: {1e3 * first / len(unseen.problems):.3f} ms per problem the first time; ", end="")
     print(f"1000 exams of {LENGTH} problems in {again:.2f} s after that")
 
-    print(f"\nfitted to {options.fit} problems, judged on {options.held_out} others; problems right of {LENGTH}\n")
+    print(f"\nfitted to {options.fit} problems, judged on {options.held_out} others (seed {options.seed}); ", end="")
+    print(f"problems right of {LENGTH}\n")
     print(f"{'budget':>7}  {'winner':>16}  " + "".join(f"{family:>34}" for family in FAMILIES))
-    for seconds in BUDGETS:
+    for seconds in options.budget or BUDGETS:
         reference = hold_exams(unseen, winner, budget=float(seconds * LENGTH), length=LENGTH, exams=EXAMS)
         cells = []
         for fit in FAMILIES.values():

@@ -21,10 +21,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from podium.compress import load_draft
 from podium.generate import Engine, Sampling
-from podium.generate.redraft import RedraftProposer
-from podium.generate.speculate import Adaptive, DraftRequest, NGramProposer, Proposer
+from podium.generate.guess import DraftRequest, guesser
+from podium.generate.speculate import Adaptive, Fixed, Proposer
 from podium.models import Transformer, load_model
 from podium.records import Attempt, read_rows
 from podium.text import Tokenizer
@@ -37,11 +39,12 @@ class Counting:
     """A proposer whose guesses are counted."""
 
     proposer: Proposer
-    steps: int = 0
+    steps: int = 0  # of a completion
     tokens: int = 0
     guesses: int = 0
-    all_right: int = 0
-    open: dict[object, int] = field(default_factory=dict)
+    three: int = 0  # times that three guesses or more were made …
+    all_right: int = 0  # … and that the first three were right
+    open: list[tuple[Sequence[int], int, int]] = field(default_factory=list)  # text, its length, guesses
 
     @property
     def needs_hidden(self) -> bool:
@@ -49,6 +52,7 @@ class Counting:
 
     def rests(self, rows: int) -> bool:
         resting = self.proposer.rests(rows)
+        self._close()
         # Such a step gives every completion one token.
         self.steps += rows * resting
         self.tokens += rows * resting
@@ -57,21 +61,25 @@ class Counting:
     def expect(self, seconds: Sequence[float]) -> None:
         self.proposer.expect(seconds)
 
-    def propose(self, requests: Sequence[DraftRequest], budget: int) -> list[list[int]]:
-        chains = self.proposer.propose(requests, budget)
-        self.open = {request.key: len(chain) for request, chain in zip(requests, chains, strict=True)}
+    def propose(self, requests: Sequence[DraftRequest], states: Tensor | None, budget: int) -> list[list[int]]:
+        chains = self.proposer.propose(requests, states, budget)
+        self.open = [
+            (request.tokens, len(request.tokens), len(chain)) for request, chain in zip(requests, chains, strict=True)
+        ]
         return chains
 
-    def observe(self, request: DraftRequest, new_tokens: Sequence[int]) -> None:
-        guessed = self.open.get(request.key, 0)
-        self.steps += 1
-        self.tokens += len(new_tokens)
-        self.guesses += guessed
-        self.all_right += guessed == 3 and len(new_tokens) == 4
-        self.proposer.observe(request, new_tokens)
+    def timed(self, rows: int, seconds: float, tokens: int) -> None:
+        self.proposer.timed(rows, seconds, tokens)
 
-    def timed(self, rows: int, seconds: float) -> None:
-        self.proposer.timed(rows, seconds)
+    def _close(self) -> None:
+        for text, before, guesses in self.open:
+            new = min(len(text) - before, guesses + 1)
+            self.steps += 1
+            self.tokens += new
+            self.guesses += guesses
+            self.three += guesses >= 3
+            self.all_right += guesses >= 3 and new > 3
+        self.open = []
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--kernel", default="auto")
+    parser.add_argument("--only", nargs="+", help="these ways of guessing, and the one without")
     parser.add_argument("--format", default=None)
     options = parser.parse_args()
 
@@ -160,14 +169,18 @@ def main() -> None:
     assert tokenizer is not None
     ways: dict[str, Callable[[], Proposer | None]] = {
         "none": lambda: None,
-        "n-gram": NGramProposer,
-        "n-gram, siblings only": lambda: NGramProposer(siblings_only=True),
-        "n-gram, adaptive": lambda: Adaptive(NGramProposer()),
+        "n-gram": lambda: Fixed(guesser(depth=3)),
+        "n-gram, siblings only": lambda: Fixed(guesser(depth=3, siblings_only=True)),
+        "n-gram, adaptive": lambda: Adaptive(guesser()),
     }
     if options.draft:
         head = load_draft(options.draft, model)
-        ways["redrafter"] = lambda: RedraftProposer(head)
-        ways["redrafter, adaptive"] = lambda: Adaptive(RedraftProposer(head))
+        ways["draft head"] = lambda: Fixed(guesser(head, orders=(), depth=3))
+        ways["draft head, adaptive"] = lambda: Adaptive(guesser(head, orders=()))
+        ways["both"] = lambda: Fixed(guesser(head))
+        ways["both, adaptive"] = lambda: Adaptive(guesser(head))
+    if options.only:
+        ways = {name: make for name, make in ways.items() if name in ("none", *options.only)}
     by_problem: dict[str, list[Attempt]] = {}
     for row in read_rows(options.data, Attempt):
         by_problem.setdefault(row.problem_id, []).append(row)
@@ -208,7 +221,7 @@ def main() -> None:
         for name in ways:
             count = counted.get(name)
             figures = (
-                f"{count.tokens / count.steps:8.2f} {count.all_right / count.steps:6.0%} "
+                f"{count.tokens / count.steps:8.2f} {count.all_right / max(1, count.three):6.0%} "
                 f"{count.guesses / count.steps:10.2f}"
                 if count
                 else f"{1:8.2f} {'':6} {'':10}"

@@ -10,31 +10,18 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 
 import torch
 
-
-def best(work: Callable[[], object], tries: int) -> float:
-    seconds = []
-    for _ in range(tries):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
+from podium.probe.ceilings import matmul_rate, read_bandwidth
 
 
 def main(threads: int) -> None:
     torch.set_num_threads(threads)
-    array = torch.ones(1 << 28)
-    bandwidth = array.nbytes / best(array.sum, 8)
-    del array
-    found = {"read_bandwidth": bandwidth}
+    found = {"read_bandwidth": read_bandwidth(torch.ones(1 << 28))}
     for name, dtype in (("gemm_fp32", torch.float32), ("gemm_bf16", torch.bfloat16)):
         # A linear layer's layout: the second matrix is transposed. Slow where the processor has no bf16 instructions.
-        left, right = torch.randn(2048, 2048, dtype=dtype), torch.randn(2048, 2048, dtype=dtype)
-        found[name] = 2 * 2048**3 / best(lambda left=left, right=right: left @ right.T, 5)
+        found[name] = matmul_rate("cpu", dtype, size=2048, tries=5, transposed=True)
     print(json.dumps(found))
 
 

@@ -124,6 +124,27 @@ DataOption = Annotated[
 ReplicasOption = Annotated[
     int, typer.Option(min=1, help="Engines side by side, each in a process of its own; they share the processors.")
 ]
+VoteOption = Annotated[
+    str | None,
+    typer.Option(help="An attempt's weight: uniform (or as recorded), length, logprob, entropy or verifier."),
+]
+VerifierOption = Annotated[
+    str | None, typer.Option(help="Model folder or URL#NAME that reads each attempt and scores it for the vote.")
+]
+ThinkingOption = Annotated[
+    int, typer.Option("--verifier-tokens", min=0, help="Tokens the verifier may think before its word.")
+]
+JudgeOption = Annotated[
+    str | None, typer.Option(help="Model folder or URL#NAME that decides what grading leaves undecided.")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of weights. CPU: fp16 (default), fp32, bf16, int8, w8a16, w4a16, fp8; GPU: bf16 (default), fp16, fp8.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]
 
 
@@ -164,9 +185,10 @@ def exam(
     policy: Annotated[
         str, typer.Option(help="winner, runner-up, notebook, a policy file, or rules like first_k_agree:4+m_of_n:10.")
     ] = "all",
-    vote: Annotated[
-        str, typer.Option(help="An attempt's weight: uniform, length, logprob, entropy or verifier.")
-    ] = "uniform",
+    vote: VoteOption = None,
+    verifier: VerifierOption = None,
+    thinking: ThinkingOption = 0,
+    judge: JudgeOption = None,
     budget: Annotated[
         str | None, typer.Option(help="Time for the whole exam: 5h, 90m, 600; the policy's clock is scaled to it.")
     ] = None,
@@ -216,7 +238,29 @@ def exam(
         concurrency=concurrency,
         fallback=fallback,
         vote=vote,
+        verifier=verifier,
+        thinking=thinking,
+        judge=judge,
     )
+
+
+@exam_app.command("revote")
+def exam_revote(
+    folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
+    vote: VoteOption = None,
+    verifier: VerifierOption = None,
+    thinking: ThinkingOption = 0,
+    judge: JudgeOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write the exam as --vote decides it here (a new folder).")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Count the votes of an exam anew under every weight, without sitting it again.
+
+    Example: podium exam revote runs/exams/demo-aime24 --vote entropy --out runs/exams/demo-aime24-entropy
+    """
+    from podium.recipe.revoting import revote_command
+
+    revote_command(folder, vote=vote, verifier=verifier, thinking=thinking, judge=judge, out=out, json_=json_)
 
 
 @exam_app.command("replay")
@@ -233,6 +277,7 @@ def exam_replay(
         False
     ),
     out: Annotated[Path | None, typer.Option(help="With --optimise: write the best policy here (.yaml).")] = None,
+    vote: VoteOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Ask what other policies would have made of a recorded exam.
@@ -253,6 +298,7 @@ def exam_replay(
         optimised=optimise,
         out=out,
         json_=json_,
+        vote=vote,
     )
 
 
@@ -260,11 +306,24 @@ def exam_replay(
 def exam_select(
     folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
     model: Annotated[str, typer.Argument(help="Who chooses: a model folder, or the URL of a server.")],
+    n: Annotated[
+        list[int] | None, typer.Option(min=1, help="Attempts per problem to choose among; may be given again.")
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Choices per problem; the majority of the picks counts.")] = 8,
     most: Annotated[int, typer.Option(min=2, help="Solutions shown at a time.")] = 16,
+    named: Annotated[
+        str, typer.Option(help="What names a pick: index (Judgment: IDX) or answer (in a box).")
+    ] = "index",
+    code: Annotated[bool, typer.Option(help="Run the code that the selector writes.")] = False,
+    characters: Annotated[
+        int, typer.Option(min=1, help="Longest prompt; fewer solutions are shown above it.")
+    ] = 100_000,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one choice.")] = 2048,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.7,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.7,
     seed: Annotated[int, typer.Option(help="Seed of groups and choices.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the choices (default: genselect/MODEL in the exam's).")
+    ] = None,
 ) -> None:
     """GenSelect: let a model choose among the attempts of an exam, beside the vote.
 
@@ -272,7 +331,20 @@ def exam_select(
     """
     from podium.recipe.exams import select_command
 
-    select_command(folder, model, repeats=repeats, most=most, max_tokens=max_tokens, temperature=temperature, seed=seed)
+    select_command(
+        folder,
+        model,
+        n=n or [],
+        repeats=repeats,
+        named=named,
+        most=most,
+        code=code,
+        characters=characters,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+        out=out,
+    )
 
 
 @exam_app.command("rehearse")
@@ -307,6 +379,8 @@ def solve(
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
     replicas: ReplicasOption = 1,
+    device: DeviceOption = "cpu",
+    format_: FormatOption = None,
 ) -> None:
     """Watch a model solve one problem, code and outputs included.
 
@@ -315,7 +389,15 @@ def solve(
     from podium.recipe.single import solve_command
 
     solve_command(
-        model, problem, attempts=attempts, profile=profile, temperature=temperature, seed=seed, replicas=replicas
+        model,
+        problem,
+        attempts=attempts,
+        profile=profile,
+        temperature=temperature,
+        seed=seed,
+        replicas=replicas,
+        device=device,
+        format=format_,
     )
 
 
@@ -329,6 +411,8 @@ def generate(
     temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.7,
     top_p: Annotated[float, typer.Option(help="Share of the probability that is drawn from.")] = 0.95,
     seed: Annotated[int, typer.Option(help="Seed of the first answer; the others follow.")] = 0,
+    device: DeviceOption = "cpu",
+    format_: FormatOption = None,
 ) -> None:
     """Watch a model write answers side by side, code and outputs highlighted.
 
@@ -345,6 +429,8 @@ def generate(
         temperature=temperature,
         top_p=top_p,
         seed=seed,
+        device=device,
+        format=format_,
     )
     raise typer.Exit(code)
 
@@ -356,7 +442,7 @@ def grade(
         list[str] | None,
         typer.Option("--rule", help="What is forgiven: units, percent, degrees, case, rounding, …", metavar="R=V"),
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="Model folder or URL#NAME that decides what is undecided.")] = None,
+    judge: JudgeOption = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Grade pairs of answers: equal, different or undecided, and how far that agrees with a person.
@@ -409,6 +495,8 @@ def serve(
     max_queue: Annotated[int, typer.Option(help="Completions that may wait; more are refused with 429.")] = 1024,
     max_body: Annotated[int, typer.Option(help="Bytes of a request; larger ones are refused with 413.")] = 16 << 20,
     grace: Annotated[float, typer.Option(help="Seconds that running answers may take to finish at the end.")] = 30.0,
+    device: DeviceOption = "cpu",
+    format_: FormatOption = None,
 ) -> None:
     """Serve a model with the OpenAI HTTP API.
 
@@ -426,6 +514,8 @@ def serve(
         max_queue=max_queue,
         max_body=max_body,
         grace=grace,
+        device=device,
+        format=format_,
     )
 
 
@@ -530,6 +620,21 @@ def system() -> None:
     from podium.runlog import system_description
 
     typer.echo(json.dumps(system_description(), indent=2))
+
+
+@app.command()
+def probe(
+    folder: Annotated[Path, typer.Option(help="Whose disk is measured (128 MB are written and removed).")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Write the record here (default: where plans look for it).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The record as JSON instead of a table.")] = False,
+) -> None:
+    """Measure this machine: matrix products by format, memory, disk; `podium plan … --gpus 1xthis` reads it.
+
+    Example: podium probe --folder runs
+    """
+    from podium.probe.command import probe_command
+
+    probe_command(folder, out, json_)
 
 
 @sandbox_app.command("check")

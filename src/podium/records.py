@@ -114,6 +114,9 @@ class Event(Row):
     detail: str = ""
 
 
+Grader = Literal["rules", "judge"]
+"""What gave a verdict: the rules of podium.grading, or a model that was asked about what these left undecided."""
+
 StopReason = Literal["eos", "answer", "length", "repetition", "code_limit", "cancelled", "clock", "error"]
 
 
@@ -125,6 +128,7 @@ class Attempt(Solution):
     events: tuple[Event, ...] = ()
     tier: str = ""  # sandbox tier its code ran under; empty when it ran none
     signals: dict[str, float] = {}  # what a vote may weigh it by, see podium.solve.vote
+    verdict_by: Grader = "rules"
 
 
 class VoteClass(Row):
@@ -142,8 +146,10 @@ class ExamResult(Row):
     problem: Problem
     attempts: tuple[Attempt, ...]
     votes: tuple[VoteClass, ...]
+    vote: str = "uniform"  # what the vote weighed attempts by, see podium.solve.vote
     answer: str | None
     verdict: Verdict
+    verdict_by: Grader = "rules"
     tie: bool = False
     stop_rule: str = ""  # which rule of the policy ended it
     clock_hit: bool = False

@@ -98,14 +98,21 @@ class RunLog:
         self.close()
 
 
-def system_description() -> dict[str, Any]:
-    """The machine and the software: CPU, memory (bytes), accelerators, versions, git revision."""
+def machine() -> dict[str, Any]:
+    """Which machine this is: host, cpu, cores this process may use, memory (bytes)."""
     return {
         "host": platform.node(),
-        "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": _memory_bytes(),
+    }
+
+
+def system_description() -> dict[str, Any]:
+    """The machine and the software: CPU, memory (bytes), accelerators, versions, git revision."""
+    return {
+        **machine(),
+        "platform": platform.platform(),
         "accelerators": _accelerators(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in ("podium", "torch", "numpy", "tokenizers", "reasoning-gym")},

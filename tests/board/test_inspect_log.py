@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,20 @@ def rows():
     return exam_rows(5, 3, 0.6, 1.2, True, 1)
 
 
+def written(messages: list[dict]) -> str:
+    """The attempt's text, calls and outputs where they stood."""
+    text = ""
+    for message in messages:
+        if message["role"] == "assistant":
+            text += message["content"]
+            text += "".join(
+                f"<tool_call>\n{c['arguments']['code']}\n</tool_call>" for c in message.get("tool_calls", ())
+            )
+        elif message["role"] == "tool":
+            text += f"\n```output\n{message['content']}\n```\n"
+    return text
+
+
 def test_every_attempt_is_a_sample_with_its_verdict_and_the_votes(folder: Path) -> None:
     count = export_inspect(folder, folder / "log.json")
     log = json.loads((folder / "log.json").read_text())
@@ -33,7 +48,13 @@ def test_every_attempt_is_a_sample_with_its_verdict_and_the_votes(folder: Path) 
     first = log["samples"][0]
     attempt = results[0].attempts[0]
     assert (first["id"], first["epoch"]) == (results[0].problem.id, attempt.index + 1)
-    assert "".join(m["content"] for m in first["messages"] if m["role"] in ("assistant", "tool")) == attempt.text
+    assert written(first["messages"]) == attempt.text
+    calls = [call["id"] for message in first["messages"] for call in message.get("tool_calls", ())]
+    assert calls
+    assert calls == [message["tool_call_id"] for message in first["messages"] if message["role"] == "tool"]
+    assert [event["source"].split()[-1] for event in first["events"]] == [event.kind for event in attempt.events]
+    began, ended = (datetime.fromisoformat(log["stats"][key]) for key in ("started_at", "completed_at"))
+    assert (ended - began).total_seconds() == pytest.approx(sum(result.used_seconds for result in results), abs=0.01)
     for sample, attempt in zip(log["samples"], (a for r in results for a in r.attempts), strict=True):
         assert sample["scores"]["attempt"]["value"] == {"correct": "C", "wrong": "I"}[str(attempt.verdict)]
         assert sample["scores"]["attempt"]["answer"] == attempt.answer

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from podium.compress import DraftConfig, DraftHead, DraftTraining, load_draft, save_draft, train_draft
 from podium.compress.draft_training import Redraft, frequent_ids
 from podium.errors import InputError, TrainingError
+from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
 from podium.generate.native.build import native_library
+from podium.generate.native.guess import NativeGuesser
 from podium.generate.native.redraft import NativeHead
-from podium.generate.redraft import RedraftProposer
-from podium.generate.speculate import DraftRequest
 from podium.models import Transformer, TransformerConfig
 from podium.runlog import RunLog
 from podium.train import Document
@@ -84,13 +84,13 @@ def trained(target, documents, tmp_path_factory):
     return run(target, documents, tmp_path_factory.mktemp("draft"))[0]
 
 
-def accepted(target, proposer, prompt, number):
+def accepted(target, guesser, prompt, number):
     """Tokens per step of greedy speculation, by running the target over the growing context."""
     expected, states = greedy(target, prompt, number)
     place, steps = len(prompt) + 1, 0
     while place < len(expected):
         hidden = states[place - 1 - len(prompt)]
-        [chain] = proposer.propose([DraftRequest(0, expected[:place], "", hidden, 3)], 16)
+        [chain] = guesser.guess([DraftRequest(0, expected[:place], "", 0, 3)], hidden[None], 16)
         rest = expected[place:]
         right = next((i for i, pair in enumerate(zip(chain, rest, strict=False)) if pair[0] != pair[1]), len(chain))
         place, steps = place + right + 1, steps + 1
@@ -101,7 +101,7 @@ def test_it_learns_what_the_target_says(target, trained, answers):
     untrained = DraftHead(trained.config, target)
     prompts = [ids[:3] for ids in answers[:12]]
     before, after = (
-        np.mean([accepted(target, RedraftProposer(head), prompt, 24) for prompt in prompts])
+        np.mean([accepted(target, guesser(head, orders=()), prompt, 24) for prompt in prompts])
         for head in (untrained, trained)
     )
     assert before < 1.6
@@ -177,29 +177,71 @@ def test_the_loss_is_that_of_every_place_by_hand(target):
     assert float(loss.total) == pytest.approx(total, rel=1e-4)
 
 
-@pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
+needs_c = pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
+
+
+@needs_c
 def test_c_and_torch_guess_the_same(target, trained):
     generator = torch.Generator().manual_seed(0)
-    for rows in (1, 2, 7, 40):
+    same = number = 0
+    for rows in (1, 2, 7, 400):
         hidden = torch.randn(rows, 32, generator=generator) * 3
         tokens = torch.randint(VOCABULARY, (rows,), generator=generator)
         ids, sure = trained.draft(hidden, tokens)
         native_ids, native_sure = NativeHead(trained).draft(hidden, tokens.tolist())
-        assert ids.tolist() == native_ids.tolist()
-        np.testing.assert_allclose(native_sure, sure.numpy(), rtol=1e-4)
+        # In C weights and activations are rounded to 8 bits: near ties may fall otherwise, and what follows with them.
+        first = ids[:, 0].numpy() == native_ids[:, 0]
+        same, number = same + int(first.sum()), number + rows
+        assert np.abs(native_sure[first, 0] - sure.numpy()[first, 0]).mean() < 0.15
+    assert same >= 0.95 * number
 
 
-def test_requests_without_state_or_room_get_no_guesses(target, trained):
-    state = torch.zeros(32)
+@needs_c
+def test_a_head_and_n_grams_together_are_the_same_in_c_and_python(target, trained, answers):
+    """With the head's own chains taken out of the comparison: those of C are given to both."""
+    python, native = Guesser(trained), NativeGuesser(trained)
+    head = NativeHead(trained)
+
+    def chains(states, last):
+        ids, sure = head.draft(states, list(last))
+        return [
+            [Guess(t, ("head", depth, int(c * 8)), c) for depth, (t, c) in enumerate(zip(*pair, strict=True))]
+            for pair in zip(ids.tolist(), sure.tolist(), strict=True)
+        ]
+
+    python._head.chains = chains
+    guessed = right = 0
+    for prompt in range(6):
+        texts = {key: list(answers[prompt]) for key in (prompt, 100 + prompt)}
+        for end in range(4, 27, 2):
+            requests = [
+                DraftRequest(key, tokens[:end], prompt, row, 6) for row, (key, tokens) in enumerate(texts.items())
+            ]
+            _, states = greedy(target, answers[prompt][:3], 24)
+            rows = torch.stack([states[end - 4], states[end - 4]])
+            times = [1.0 + 0.02 * count for count in range(40)]
+            found = [guesser.guess(requests, rows, 20, times, 1.02) for guesser in (python, native)]
+            assert found[0] == found[1]
+            for chain, tokens in zip(found[0], texts.values(), strict=True):
+                guessed += len(chain)
+                right += sum(a == b for a, b in zip(chain, tokens[end:], strict=False))
+    assert guessed > 100
+    assert right > 0.8 * guessed
+
+
+@pytest.mark.parametrize("make", [Guesser, guesser])
+def test_requests_without_state_or_room_get_no_guesses(target, trained, make):
+    states = torch.zeros(1, 32)
     requests = [
         DraftRequest(0, [1, 2], "", None, 3),
-        DraftRequest(1, [1, 2], "", state, 2),
-        DraftRequest(2, [1, 2], "", state, 0),
+        DraftRequest(1, [1, 2], "", 0, 2),
+        DraftRequest(2, [1, 2], "", 0, 0),
     ]
-    proposer = RedraftProposer(trained)
-    assert [len(chain) for chain in proposer.propose(requests, 9)] == [0, 2, 0]
-    assert [len(chain) for chain in proposer.propose(requests, 1)] == [0, 1, 0]
-    assert proposer.propose(requests[:1], 9) == [[]]
+    head = make(trained, orders=())
+    assert [len(chain) for chain in head.guess(requests, states, 9)] == [0, 2, 0]
+    assert [len(chain) for chain in head.guess(requests, states, 1)] == [0, 1, 0]
+    assert head.guess(requests[:1], states, 9) == [[]]
+    assert head.guess(requests[:2], None, 9) == [[], []]
 
 
 def test_the_vocabulary_is_what_the_model_writes_most():

@@ -81,6 +81,6 @@ def memory_for(blocks, runner):
     return memory_bytes
 
 
-def choose_with_torch(self, logits, samplings, counts, counters, adjusted=None):
+def choose_with_torch(self, logits, samplings, counts, counters, adjusted=None, guesses=None):
     """The `choose` of runners that tests make up."""
     return choose(logits, Settings(repeated(samplings, counts), logits.device), counters, adjusted)

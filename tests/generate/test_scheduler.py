@@ -111,7 +111,7 @@ class Guesser:
     def __init__(self, rng):
         self.rng = rng
 
-    def propose(self, requests, budget):
+    def propose(self, requests, states, budget):
         guesses = []
         for request in requests:
             context, chain = list(request.tokens), []
@@ -128,10 +128,7 @@ class Guesser:
     def expect(self, seconds):
         pass
 
-    def observe(self, request, new_tokens):
-        pass
-
-    def timed(self, rows, seconds):
+    def timed(self, rows, seconds, tokens):
         pass
 
 

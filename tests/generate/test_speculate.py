@@ -2,29 +2,41 @@
 changes what is said."""
 
 import random
+import shutil
 from collections import Counter
 
 import pytest
 import torch
 
-from podium.generate import Sampling, speculate
+from podium.compress import DraftConfig, DraftHead, save_draft
+from podium.errors import InputError
+from podium.generate import Engine, Sampling, speculate
 from podium.generate.engine import Core
+from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
+from podium.generate.native.build import native_library
+from podium.generate.native.guess import NativeGuesser
 from podium.generate.sequence import Sequence
-from podium.generate.speculate import Adaptive, DraftRequest, Guess, NGramProposer, StepTimes, within
-from tests.generate.conftest import choose_with_torch
+from podium.generate.speculate import Adaptive, Fixed, StepTimes
+from podium.models import save_model
+from tests.generate.conftest import choose_with_torch, random_model
+
+NATIVE = pytest.param(
+    NativeGuesser, marks=pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
+)
+both = pytest.mark.parametrize("make", [Guesser, NATIVE])
 
 
-def ask(proposer, key, tokens, prompt="a", limit=3, budget=100):
-    return proposer.propose([DraftRequest(key, tokens, prompt, None, limit)], budget)[0]
+def ask(guesser, key, tokens, prompt="a", limit=3, room=100):
+    return guesser.guess([DraftRequest(key, tokens, prompt, None, limit)], None, room)[0]
 
 
 # -- n-grams ---------------------------------------------------------------------------------------------------------
 
 
-def search(texts, context, orders, drafts):
+def search(texts, context, orders, depth):
     """The rule by brute force: look through all texts for the longest n-gram, let what followed vote in order."""
     context, chain = list(context), []
-    for _ in range(drafts):
+    for _ in range(depth):
         for order in sorted(orders, reverse=True):
             candidate, lead = None, 0
             if len(context) < order:
@@ -45,94 +57,159 @@ def search(texts, context, orders, drafts):
     return chain
 
 
+@both
 @pytest.mark.parametrize("orders", [(2, 4, 6), (1, 3)])
-def test_guesses_are_those_of_a_search(orders):
+def test_guesses_are_those_of_a_search(make, orders):
     draw = random.Random(0)
-    proposer = NGramProposer(orders=orders)
+    guesser = make(orders=orders, depth=3)
     # One text after the other, token by token; contexts begin differently, so that nothing is counted as common.
     finished, guessed = [], 0
     for number in range(8):
         tokens = [100 + number]
         for _ in range(60):
             expected = search([*finished, tokens], tokens, orders, 3)
-            assert ask(proposer, number, tokens) == expected
+            assert ask(guesser, number, tokens) == expected
             guessed += len(expected)
             tokens += [draw.choice((1, 1, 1, 2, 3)) for _ in range(draw.randint(1, 3))]
-        ask(proposer, number, tokens)
+        ask(guesser, number, tokens)
         finished.append(tokens)
     assert guessed > 500
 
 
-def test_siblings_learn_from_each_other_and_with_siblings_only_from_nobody_else():
+@both
+def test_siblings_learn_from_each_other_and_with_siblings_only_from_nobody_else(make):
     prompt = [1, 2, 3, 4, 5]
     for siblings_only, of_others in ((True, []), (False, [11, 12, 13])):
-        proposer = NGramProposer(siblings_only=siblings_only)
-        ask(proposer, 0, [*prompt, 10, 11, 12, 13], "a")
-        assert ask(proposer, 1, [*prompt, 10], "a") == [11, 12, 13]
-        assert ask(proposer, 2, [*prompt, 10], "b") == of_others
+        guesser = make(siblings_only=siblings_only)
+        ask(guesser, 0, [*prompt, 10, 11, 12, 13], "a")
+        assert ask(guesser, 1, [*prompt, 10], "a") == [11, 12, 13]
+        assert ask(guesser, 2, [*prompt, 10], "b") == of_others
 
 
-def test_what_ended_without_asking_is_learnt_later():
-    proposer = NGramProposer()
+@both
+def test_what_ended_without_asking_is_learnt_later(make):
+    guesser = make()
     ended = [1, 2, 3, 4, 5]
-    request = DraftRequest(0, ended, "a", None, 3)
-    proposer.observe(request, [1])
+    ask(guesser, 0, ended)
     ended += [6, 7, 8]  # after it was last heard of
-    assert len(proposer) == 0
-    assert ask(proposer, 1, [9, 4, 5]) == [6, 7, 8]
+    assert ask(guesser, 1, [9, 4, 5]) == [6, 7, 8]
 
 
-def test_a_prompt_counts_once_for_all_siblings():
-    proposer = NGramProposer(orders=(2,))
+@both
+def test_a_prompt_counts_once_for_all_siblings(make):
+    guesser = make(orders=(2,))
     prompt = [1, 2, 3, 4, 1, 2, 3]
-    first = proposer.draft([DraftRequest(0, [*prompt, 9], "a", None, 1)])
-    for number in range(1, 9):
-        proposer.draft([DraftRequest(number, [*prompt, 9], "a", None, 1)])
-    assert first == [[]]
-    # 1 2 was followed by 3 twice in the prompt: the lead is 2, however many siblings have it.
-    assert proposer.draft([DraftRequest(99, [8, 1, 2], "a", None, 1)]) == [[Guess(3, 2)]]
+    for number in range(9):
+        assert ask(guesser, number, [*prompt, 9], limit=1) == []
+    assert ask(guesser, 99, [8, 1, 2], "b", limit=1) == [3]
+    # 1 2 was followed by 3 twice in the prompt, however many siblings have it: after two votes for another it is over.
+    ask(guesser, 100, [7, 1, 2, 5], "c")
+    assert ask(guesser, 101, [6, 1, 2], "d", limit=1) == [3]
+    ask(guesser, 102, [5, 1, 2, 5], "e")
+    assert ask(guesser, 103, [4, 1, 2], "f", limit=1) == [5]
 
 
-def test_an_end_that_was_taken_back_does_no_harm():
-    proposer = NGramProposer()
+@both
+def test_an_end_that_was_taken_back_does_no_harm(make):
+    guesser = make(depth=3)
     tokens = [1, 2, 3, 4, 5, 6]
-    ask(proposer, 0, tokens)
+    ask(guesser, 0, tokens)
     del tokens[3:]
+    assert ask(guesser, 0, tokens) == [4, 5, 6]  # it was said once
     tokens += [7, 8, 9, 7, 8, 9, 7, 8]
-    assert ask(proposer, 0, tokens) == [9, 7, 8]
+    assert ask(guesser, 0, tokens) == [9, 7, 8]
     tokens.clear()
-    assert ask(proposer, 0, tokens) == []
+    assert ask(guesser, 0, tokens) == []
 
 
-def test_limits():
-    proposer = NGramProposer(drafts=5)
+@both
+def test_limits(make):
+    guesser = make(depth=5)
     text = [1, 2, 3, 4, 5, 6, 7, 8, 1, 2]
-    assert ask(proposer, 0, text) == [3, 4, 5]
-    assert ask(proposer, 0, text, limit=9) == [3, 4, 5, 6, 7]
-    assert ask(proposer, 0, text, budget=1) == [3]
-    assert ask(proposer, 0, text, limit=0) == []
-    chains = [[Guess(1, 0), Guess(2, 0), Guess(3, 0)], [], [Guess(4, 0), Guess(5, 0)]]
-    assert within(chains, 3) == [[1, 2], [], [4]]
-    assert within(chains, 9) == [[1, 2, 3], [], [4, 5]]
-    assert within(chains, 0) == [[], [], []]
+    assert ask(guesser, 0, text) == [3, 4, 5]
+    assert ask(guesser, 0, text, limit=9) == [3, 4, 5, 6, 7]
+    assert ask(guesser, 0, text, room=1) == [3]
+    assert ask(guesser, 0, text, room=0) == []
+    assert ask(guesser, 0, text, limit=0) == []
+    assert guesser.guess([], None, 5) == []
+    # The first guess of every completion comes before the second of any.
+    texts = [[*text[:-1], 2], [9, 9], [50, 51, 5, 6]]
+    requests = [DraftRequest(key, tokens, "a", None, 3) for key, tokens in enumerate(texts, 1)]
+    assert guesser.guess(requests, None, 3) == [[3, 4], [], [7]]
+    assert guesser.guess(requests, None, 9) == [[3, 4, 5], [], [7, 8, 1]]
 
 
-def test_memory_is_bounded_and_the_newest_is_kept():
+@both
+def test_memory_is_bounded_and_the_newest_is_kept(make):
     draw = random.Random(0)
-    proposer = NGramProposer(max_entries=3000, max_texts=20)
+    guesser = make(max_entries=3000, max_texts=20, depth=3)
     for number in range(300):
         tokens = [draw.randrange(1000) for _ in range(100)]
-        ask(proposer, number, tokens, prompt=number)
-        proposer.observe(DraftRequest(number, tokens, number, None, 3), [])
-        assert len(proposer) <= 3000
-    assert max(map(len, (proposer._learnt, proposer._prompts, proposer._untold))) <= 20
-    assert ask(proposer, "new", [5, *tokens[:10]], prompt="new") == tokens[10:13]
+        ask(guesser, number, tokens, prompt=number)
+        assert len(guesser) <= 3000
+    assert max(map(len, (guesser._texts, guesser._prompts))) <= 20
+    assert ask(guesser, "new", [5, *tokens[:10]], prompt="new") == tokens[10:13]
 
 
 def test_ids_beyond_any_vocabulary_do_no_harm():
-    proposer = NGramProposer()
     tokens = [2**40 + i % 3 for i in range(9)]
-    assert ask(proposer, 0, tokens) == [2**40, 2**40 + 1, 2**40 + 2]
+    assert ask(Guesser(), 0, tokens) == [2**40, 2**40 + 1, 2**40 + 2]
+
+
+def grow(draw, texts, phrases):
+    for text in texts:
+        for _ in range(draw.randint(0, 3)):
+            text += draw.choice(phrases)[: draw.randint(1, 6)]
+
+
+@NATIVE.marks[0]
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("siblings_only", [True, False])
+def test_c_and_python_guess_the_same(timed, siblings_only):
+    draw = random.Random(1)
+    guessers = [make(siblings_only=siblings_only) for make in (Guesser, NativeGuesser)]
+    phrases = [[draw.randrange(500) for _ in range(12)] for _ in range(40)]
+    guessed = 0
+    texts: dict[int, list[int]] = {}
+    for step in range(300):
+        if step % 5 == 0:
+            texts[step] = [1000 + step % 3, 2, 3, 4]
+        if len(texts) > 12:
+            del texts[draw.choice(list(texts))]
+        requests = [
+            DraftRequest(key, tokens, key % 3, None, draw.randint(0, 9))
+            for key, tokens in texts.items()
+            if draw.random() < 0.9
+        ]
+        times = sorted(draw.uniform(1, 3) for _ in range(60)) if timed else None
+        room = draw.randint(0, 40)
+        said = [guesser.guess(requests, None, room, times, 1.02) for guesser in guessers]
+        assert said[0] == said[1]
+        guessed += sum(map(len, said[0]))
+        grow(draw, texts.values(), phrases)
+    assert guessed > 40
+
+
+@NATIVE.marks[0]
+def test_more_completions_than_are_remembered():
+    guesser = NativeGuesser(max_texts=3, depth=2)
+    texts = [[number, 1, 2, 3, 1, 2] for number in range(5)]
+    for _ in range(4):
+        requests = [DraftRequest(number, text, "a", None, 3) for number, text in enumerate(texts)]
+        assert guesser.guess(requests, None, 99) == [[3, 1]] * 3 + [[]] * 2
+        texts = texts[1:] + texts[:1]
+        for text in texts:
+            text += [3, 1, 2]
+
+
+@NATIVE.marks[0]
+def test_what_c_cannot_do_is_refused():
+    with pytest.raises(InputError, match="orders"):
+        NativeGuesser(orders=(2, 9))
+    with pytest.raises(InputError, match="orders"):
+        NativeGuesser(orders=(1, 2, 3, 4, 5))
+    with pytest.raises(InputError, match="depth"):
+        NativeGuesser(depth=17)
 
 
 # -- what pays -------------------------------------------------------------------------------------------------------
@@ -168,45 +245,43 @@ def test_one_bad_measurement_is_not_believed_for_long():
     assert times.table()[3] == 1.5
 
 
-class Machine:
-    """A clock, a drafter that is right with probability `right`, and completions that go on accordingly."""
-
-    needs_hidden = False
+class Machine(Guesser):
+    """A clock, guesses that are right with probability `right`, and completions that go on accordingly: they consist of
+    ones alone."""
 
     def __init__(self, monkeypatch, cost, right, asking, seed=0):
+        super().__init__(orders=(), depth=3)
         self.now, self.cost, self.right, self.asking = 0.0, cost, right, asking
         self.draw = random.Random(seed)
-        monkeypatch.setattr(speculate.time, "thread_time", lambda: self.now)
+        monkeypatch.setattr(speculate.time, "perf_counter", lambda: self.now)
         self.asked = 0
 
-    def draft(self, requests):
+    def guess(self, requests, *rest):
         self.now += self.asking * len(requests)
         self.asked += 1
-        # A right guess is a 1: completions consist of these alone.
-        return [[Guess(int(self.draw.random() < self.right), depth) for depth in range(3)] for _ in requests]
+        return super().guess(requests, *rest)
 
-    def rests(self, rows):
-        return False
+    def _chain(self, text, head, limit):
+        chain = [Guess(*guess) for guess in self.say(text)]
+        text.open = [(guess, None) for guess in chain]
+        return chain
 
-    def expect(self, seconds):
-        pass
-
-    def observe(self, request, new_tokens):
-        pass
+    def say(self, text):
+        return [(int(self.draw.random() < self.right), depth) for depth in range(3)]
 
     def run(self, rows, steps, proposer):
         """Tokens per second, and the share of steps with guesses."""
         began, tokens, guessing = self.now, 0, 0
-        requests = [DraftRequest(key, [1], "", None, 3) for key in range(rows)]
+        requests = [DraftRequest((rows, key), [1], "", None, 3) for key in range(rows)]
         for _ in range(steps):
-            chains = [[] for _ in requests] if proposer.rests(rows) else proposer.propose(requests, 100)
-            seconds = self.cost(rows + sum(map(len, chains))) * self.draw.uniform(0.85, 1.15)
-            self.now += seconds
+            before, said = self.now, tokens
+            chains = [[] for _ in requests] if proposer.rests(rows) else proposer.propose(requests, None, 100)
+            self.now += self.cost(rows + sum(map(len, chains))) * self.draw.uniform(0.85, 1.15)
             for request, chain in zip(requests, chains, strict=True):
                 right = next((i for i, guess in enumerate(chain) if guess != 1), len(chain))
-                proposer.observe(request, [1] * (right + 1))
+                request.tokens.extend([1] * (right + 1))
                 tokens += right + 1
-            proposer.timed(rows + sum(map(len, chains)), seconds)
+            proposer.timed(rows + sum(map(len, chains)), self.now - before, tokens - said)
             guessing += any(chains)
         return tokens / (self.now - began), guessing / steps
 
@@ -219,7 +294,7 @@ COSTS = {
 }
 
 
-@pytest.mark.parametrize("rows", [1, 4, 12])
+@pytest.mark.parametrize("rows", [1, 12])
 @pytest.mark.parametrize("right", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("cost", COSTS)
 @pytest.mark.parametrize("asking", [3e-6, 100e-6])
@@ -242,12 +317,11 @@ def test_guessing_never_costs_much_and_gains_where_there_is_something_to_gain(mo
 def test_a_hard_place_does_not_keep_it_from_the_easy_one_behind_it(monkeypatch):
     machine = Machine(monkeypatch, COSTS["memory-bound"], 0.0, 20e-6)
 
-    def draft(requests):
-        machine.now += machine.asking * len(requests)
+    def say(text):
         hard = machine.draw.random() < 0.5
-        return [[Guess(int(not hard), (hard, depth)) for depth in range(3)] for _ in requests]
+        return [(int(not hard), (hard, depth)) for depth in range(3)]
 
-    monkeypatch.setattr(machine, "draft", draft)
+    monkeypatch.setattr(machine, "say", say)
     found, guessing = machine.run(1, 2000, Adaptive(machine))
     assert 0.4 < guessing < 0.6
     # Four tokens or one, each time at the price of asking.
@@ -258,7 +332,7 @@ def test_it_stops_asking_where_nothing_can_pay(monkeypatch):
     machine = Machine(monkeypatch, COSTS["compute-bound"], 0.9, 3e-6)
     _, guessing = machine.run(12, 2000, Adaptive(machine))
     assert guessing < 0.1
-    assert machine.asked < 200
+    assert machine.asked < 300
 
 
 def test_it_notices_when_there_are_fewer_completions(monkeypatch):
@@ -272,14 +346,20 @@ def test_rows_are_capped(monkeypatch):
     machine = Machine(monkeypatch, COSTS["free"], 0.9, 0.0)
     adaptive = Adaptive(machine, most_rows=7)
     for _ in range(speculate.SURE):
-        adaptive.timed(4, 300e-6)
+        adaptive.rests(4)
+        adaptive.timed(4, 300e-6, 4)
     requests = [DraftRequest(key, [1], "", None, 3) for key in range(4)]
-    for _ in range(50):
-        chains = adaptive.propose(requests, 100)
-        assert sum(map(len, chains)) <= 3
-        assert sum(map(len, adaptive.propose(requests, 1))) <= 1
+    guessed = 0
+    for step in range(50):
+        assert not adaptive.rests(4)
+        room = 1 + 99 * (step % 2)
+        count = sum(map(len, adaptive.propose(requests, None, room)))
+        assert count <= min(3, room)
+        guessed += count
         for request in requests:
-            adaptive.observe(request, [1, 1, 1, 1])
+            request.tokens.extend([1, 1, 1, 1])
+        adaptive.timed(4 + count, 300e-6, 16)
+    assert guessed > 80
 
 
 def test_a_completion_that_is_hard_to_guess_gets_fewer_rows(monkeypatch):
@@ -288,12 +368,15 @@ def test_a_completion_that_is_hard_to_guess_gets_fewer_rows(monkeypatch):
     requests = [DraftRequest(key, [1], "", None, 3) for key in range(4)]
     given = Counter()
     for step in range(400):
-        chains = [[] for _ in requests] if adaptive.rests(4) else adaptive.propose(requests, 100)
+        chains = [[] for _ in requests] if adaptive.rests(4) else adaptive.propose(requests, None, 100)
+        tokens = 0
         for request, chain in zip(requests, chains, strict=True):
-            adaptive.observe(request, [0] if request.key == 3 else [1] * (len(chain) + 1))
+            new = [0] if request.key == 3 else [1] * (len(chain) + 1)
+            request.tokens.extend(new)
+            tokens += len(new)
             given[request.key] += len(chain) * (step >= 100)
         rows = 4 + sum(map(len, chains))
-        adaptive.timed(rows, COSTS["memory-bound"](rows))
+        adaptive.timed(rows, COSTS["memory-bound"](rows), tokens)
     assert given[3] < 0.3 * given[0]
 
 
@@ -381,7 +464,7 @@ class Fearless:
         adaptive.times.is_sure = lambda rows: True
         adaptive.times.add(1, 1.0)
         adaptive.times.add(40, 1.0)
-        adaptive.timed = lambda rows, seconds: None
+        adaptive.timed = lambda rows, seconds, tokens: None
         return adaptive
 
 
@@ -395,7 +478,13 @@ SETTINGS = {
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize(
-    "make", [NGramProposer, lambda: Fearless(NGramProposer()), lambda: NGramProposer(orders=(1, 2), drafts=9)]
+    "make",
+    [
+        lambda: Fixed(Guesser(depth=3)),
+        lambda: Fixed(guesser(depth=3)),
+        lambda: Fearless(guesser()),
+        lambda: Fixed(guesser(orders=(1, 2), depth=9)),
+    ],
 )
 def test_what_is_said_is_the_same_with_guesses_and_without(settings, make):
     samplings = [Sampling(max_tokens=60 + seed % 5, seed=seed, **settings) for seed in range(12)]
@@ -414,7 +503,7 @@ class Likeliest:
     def __init__(self, table, worst=False):
         self.table, self.worst, self.last = table, worst, []
 
-    def propose(self, requests, budget):
+    def propose(self, requests, states, budget):
         chains = []
         for request in requests:
             context = list(request.tokens)
@@ -431,10 +520,7 @@ class Likeliest:
     def expect(self, seconds):
         pass
 
-    def observe(self, request, new_tokens):
-        pass
-
-    def timed(self, rows, seconds):
+    def timed(self, rows, seconds, tokens):
         pass
 
 
@@ -509,3 +595,32 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
     monkeypatch.setattr(Trigrams, "choose", typical)
     deviations, _ = draw_many(proposer_of)
     assert deviations > 10
+
+
+@NATIVE.marks[0]
+async def test_an_engine_uses_the_draft_head_in_its_models_folder(tokenizer, tmp_path):
+    model = random_model(tokenizer)
+    config = DraftConfig(64, model.config.vocab_size, tuple(range(200)))
+    save_model(tmp_path / "model", model, tokenizer)
+    save_draft(tmp_path / "model" / "draft", DraftHead(config, model))
+    said = []
+    for wanted in (True, False):
+        engine = Engine.load(tmp_path / "model", speculate=wanted, format="fp32", memory_bytes=1 << 22)
+        try:
+            proposer = engine._core.proposer
+            assert (proposer is not None and proposer.needs_hidden) == wanted
+            completion = await engine.start("What is 12 + 31?", Sampling(max_tokens=60, ignore_eos=True))
+            said.append([token async for piece in completion for token in piece.tokens])
+            assert len(said[-1]) == 60
+        finally:
+            await engine.close()
+    assert said[0] == said[1]
+    torch_engine = Engine.load(tmp_path / "model", kernel="torch", memory_bytes=1 << 22)
+    assert torch_engine._core.proposer is None  # guesses would leave a trace
+    await torch_engine.close()
+    other = random_model(tokenizer, hidden_size=32)
+    save_draft(tmp_path / "other", DraftHead(DraftConfig(32, other.config.vocab_size, (1, 2)), other))
+    shutil.rmtree(tmp_path / "model" / "draft")
+    shutil.move(tmp_path / "other", tmp_path / "model" / "draft")
+    with pytest.raises(InputError, match="hidden size 32"):
+        Engine.load(tmp_path / "model")

@@ -33,6 +33,18 @@ def test_importing_needs_neither_torch_nor_pydantic() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+def test_a_layout_that_does_not_work_is_a_verdict_with_a_way_out() -> None:
+    job = ("train", "--model", "yuan-1.0", "--tokens", "180B", "--gpus", "2128xA100", "--batch", "3360")
+    code, out, _ = run(*job, "--layout", "T8P2D133", "--json")
+    judged = json.loads(out)["judged"]
+    assert code == 1
+    assert not judged["feasible"]
+    assert judged["why"]
+    code, out, _ = run(*job, "--layout", judged["instead"].replace(" ", ""), "--json")
+    assert code == 0
+    assert json.loads(out)["judged"]["feasible"]
+
+
 def test_train() -> None:
     code, out, _ = run(
         "train", "--model", "yuan-1.0", "--tokens", "180B", "--gpus", "2128xA100", "--batch", "3360",

@@ -34,3 +34,15 @@ def test_an_exam_that_cannot_be_filled_is_refused() -> None:
         gym_mixture([TINY], 10, 100)
     with pytest.raises(InputError, match="weight"):
         gym_mixture([GymTask("gcd", 0.0)], 10, 10)
+
+
+def test_problems_used_before_are_not_drawn_again() -> None:
+    first = gym_mixture([TINY], 20, 10)
+    used = [*first[0], *first[1]]
+    train, exam, report = gym_mixture([TINY], 100, 10, seed=1, apart=used)
+    assert len(train) == 59 - 30 - 10  # all there are
+    assert len(exam) == 10
+    assert not {problem.text for problem in used} & {problem.text for problem in (*train, *exam)}
+    assert report.disjoint.disjoint
+    with pytest.raises(InputError, match="only 29 distinct problems that were not used before, 30 are wanted"):
+        gym_mixture([TINY], 0, 30, apart=used)

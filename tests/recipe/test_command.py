@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import podium
+from tests.recipe.conftest import podium
 
 CHAIN = "name: run\nstages:\n  sums: {kind: numbers, rows: 3}\n  train: {kind: fold, inputs: {data: sums}}\n"
 

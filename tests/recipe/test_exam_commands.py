@@ -2,9 +2,10 @@
 
 import json
 import random
+import socket
 from pathlib import Path
 
-from podium.records import Attempt, ExamResult, Maker, Problem, Verdict, VoteClass, write_rows
+from podium.records import Attempt, ExamResult, Maker, Problem, Verdict, VoteClass, read_rows, write_json, write_rows
 
 
 def exam(folder: Path, skill: float, seed: int) -> Path:
@@ -98,3 +99,41 @@ def test_export_writes_a_log_beside_the_rows(tmp_path, podium) -> None:
     assert (folder / "inspect.eval").read_bytes()[:4] == b"PK\x03\x04"
     wrong = podium("export", folder, "--out", tmp_path / "log.txt")
     assert (wrong.code, "unknown ending" in wrong.error) == (2, True)
+
+
+def test_revote_counts_a_stored_exam_under_every_weight(tmp_path, podium) -> None:
+    folder = exam(tmp_path / "sat", 0.6, 3)
+    write_json(folder / "exam.json", {"model": "m", "config": {"attempts": 4, "seed": 0}})
+    said = podium("exam", "revote", folder)
+    assert said.code == 0, said.error
+    for words in ("uniform (recorded)", "entropy", "verifier", "12 problems"):
+        assert words in said.out
+    found = json.loads(podium("exam", "revote", folder, "--json").out)
+    rows = {row["vote"]: row for row in found["votes"]}
+    assert (rows["uniform"]["known"], rows["entropy"]["known"]) == (1.0, 0.0)
+    assert rows["uniform"]["changed"] <= rows["uniform"]["ties"]  # the rows above break ties in another way
+    written = podium("exam", "revote", folder, "--vote", "length", "--out", tmp_path / "anew")
+    assert written.code == 0, written.error
+    assert {row.vote for row in read_rows(tmp_path / "anew" / "results.jsonl", ExamResult)} == {"length"}
+    assert "votes weighed by" in podium("compare", folder, tmp_path / "anew").out
+    for arguments, message in (
+        (("--vote", "loud"), "no vote weight"),
+        (("--out", tmp_path / "x"), "decided by which vote"),
+        (("--vote", "length", "--out", tmp_path / "anew"), "holds an exam already"),
+        (("--verifier", tmp_path / "nothing"), "no such model folder"),
+    ):
+        wrong = podium("exam", "revote", folder, *arguments)
+        assert (wrong.code, message in wrong.error) == (2, True), wrong.error
+        assert "Traceback" not in wrong.error
+
+
+def test_a_judge_that_is_not_there_leaves_pairs_undecided(tmp_path, podium) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"gold": "5", "answer": "a handful"}\n{"gold": "5", "answer": "6"}\n')
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1#model"
+        said = podium("grade", path, "--judge", url, "--json")
+    assert said.code == 0, said.error
+    assert [row["verdict"] for row in json.loads(said.out)["rows"]] == ["undecided(parse)", "different"]
+    assert "without a reply" in said.error

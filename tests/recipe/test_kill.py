@@ -13,13 +13,13 @@ from collections import Counter
 from io import StringIO
 from pathlib import Path
 
-from conftest import podium
 from rich.console import Console
 
 from podium.recipe.document import read_recipe
 from podium.recipe.execute import execute
 from podium.recipe.lock import locked
 from podium.recipe.view import View
+from tests.recipe.conftest import podium
 
 CHAIN = """\
 name: run

@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.errors import CompleterError, InputError
+from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.scripted import ScriptedCompleter
+from podium.grading import classes
 from podium.records import Problem
+from podium.sandbox import Sandbox
 from podium.solve.genselect import (
     Candidate,
+    Group,
     group_size,
     longest_valid,
+    pick_of,
     read_pick,
     select,
     summary_of,
@@ -129,3 +133,64 @@ async def test_failed_requests_are_invalid_picks_unless_all_fail():
     assert 0 < chosen.invalid < 12
     with pytest.raises(CompleterError):
         await select(PROBLEM, candidates(1, 3), ScriptedCompleter("gone", gone), repeats=3)
+
+
+async def test_code_of_a_selector_is_run_and_what_it_prints_goes_back():
+    def computes(prompt, sampling):
+        printed = yield "<tool_call>\nprint(3 + 4)\n</tool_call>"
+        value = re.search(r"\d+", printed)[0]
+        found = re.findall(r"Solution (\d+):\nIt is \\boxed\{(\d+)\}", prompt[-1].content)
+        yield f"Judgment: {next(place for place, answer in found if answer == value)}"
+
+    pool = candidates(1, 5)
+    async with Sandbox() as sandbox:
+        chosen = await select(PROBLEM, pool, ScriptedCompleter("computes", computes), repeats=3, sandbox=sandbox)
+    assert (chosen.answer, chosen.picks, chosen.invalid) == ("7", (0, 0, 0), 0)
+
+
+async def test_a_judge_whose_context_is_short_is_shown_fewer():
+    shown = []
+
+    def short(prompt, sampling):
+        shown.append(prompt[-1].content.count("\nSolution "))
+        yield "Judgment: 0"
+
+    class Short(ScriptedCompleter):
+        async def start(self, prompt, sampling):
+            if prompt[-1].content.count("\nSolution ") > 3:
+                raise PromptTooLong("too long", "shorten it")
+            return await super().start(prompt, sampling)
+
+    chosen = await select(PROBLEM, candidates(3, 9), Short("short", short), repeats=4)
+    assert (len(chosen.picks), chosen.invalid, shown) == (4, 0, [3, 3, 3, 3])
+
+    class Shorter(ScriptedCompleter):
+        async def start(self, prompt, sampling):
+            raise PromptTooLong("too long", "shorten it")
+
+    with pytest.raises(PromptTooLong):
+        await select(PROBLEM, candidates(3, 9), Shorter("shorter", short), repeats=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("It must be \\boxed{7}.", 2),  # the first of those that say so
+        ("Is it \\boxed{8}? No: \\boxed{14/2}.", 2),  # in other words
+        ("I find \\boxed{9}, which nobody says.", None),
+        ("Judgment: 1", None),
+    ],
+)
+def test_a_pick_may_be_named_by_its_answer(text, place):
+    shown = tuple(Candidate(10 + i, f"\\boxed{{{a}}}", a, a == "7") for i, a in enumerate(("8", "100", "7", "7")))
+    assert pick_of(text, Group(PROBLEM, shown), "answer", classes) == place
+
+
+async def test_who_computes_names_the_answer():
+    def computes(prompt, sampling):
+        yield "3 + 4 = 7, so \\boxed{7}."
+
+    chosen = await select(
+        PROBLEM, candidates(1, 8), ScriptedCompleter("computes", computes), named="answer", repeats=5, most=16
+    )
+    assert (chosen.answer, chosen.picks, chosen.invalid) == ("7", (0,) * 5, 0)

@@ -9,7 +9,7 @@ import pytest
 from podium.errors import InputError
 from podium.records import Verdict
 from podium.solve import Ledger, parse_policy
-from podium.solve.lab import Bench, BenchProblem, compare, fit_optimal_stopping, hold_exams, optimise
+from podium.solve.lab import Bench, BenchProblem, compare, fit_optimal_stopping, hold_exams, optimal, optimise
 from podium.solve.lab.curves import budget_curves
 from podium.solve.lab.frontier import Point, efficient, frontier_page
 from podium.solve.lab.optimal import record_courses, run, states_of, waiting_windows
@@ -209,3 +209,17 @@ def test_accuracy_by_tokens_and_by_seconds():
     assert [point.budget for point in curves.seconds] == [1.0, 2.0, 4.0, 8.0]
     assert [point.single.value for point in curves.seconds] == [0.0, 0.0, 0.5, 0.75]
     assert curves.broken_off == 0
+
+
+def test_where_time_is_plenty_the_fitted_policy_waits_longer_than_any_price_would_have_it():
+    bench = Bench(simulated_problems(120, 12, seed=3))
+    (rule,) = fit_optimal_stopping(bench).rules
+    assert isinstance(rule, OptimalStop)
+    rule.check(12)
+    courses = optimal.record_courses(bench, range(120))
+    at_no_price = optimal._pace(courses, optimal.waiting_windows(courses, 1e-9))
+    everything = float(courses.arrival[:, -1].mean())
+    assert at_no_price < rule.pace[-1] <= everything
+    # each level takes what it says it takes
+    for pace, windows in zip(rule.pace, rule.windows, strict=True):
+        assert optimal._pace(courses, dict(windows)) == pytest.approx(pace, abs=1e-2)

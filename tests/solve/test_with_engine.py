@@ -59,7 +59,7 @@ async def test_attempts_cut_off_by_the_clock_leave_the_engine_as_it_was(babbler,
         return [a.text for a in read_rows(folder / "attempts.jsonl", Attempt)]
 
     before = await texts(tmp_path / "before")
-    config = ExamConfig(attempts=8, budget_seconds=0.01, overrides={"temperature": 1.0, "max_tokens": 10**6})
+    config = ExamConfig(attempts=8, budget_seconds=0.001, overrides={"temperature": 1.0, "max_tokens": 10**6})
     cut = await sit_exam(PROBLEMS[:1], babbler, None, config, tmp_path / "clock")
     assert cut.scores.clock_hits == 1
     assert cut.scores.clock_cut >= 1  # some may have come to an end of their own

@@ -46,6 +46,11 @@ class Exam:
         return any(attempt.style == "tir" or attempt.usage.code_calls > 0 for attempt in self.attempts)
 
     @property
+    def vote(self) -> str:
+        """What its votes weighed attempts by."""
+        return ", ".join(sorted({result.vote for result in self.results})) or "uniform"
+
+    @property
     def is_merged(self) -> bool:
         return "merge" in self.name.lower()
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from podium.solve.scores import Scores, score_results
 
 ENDINGS = (".eval", ".json")
 _LETTER = {Verdict.CORRECT: "C", Verdict.WRONG: "I", Verdict.NO_ANSWER: "N", Verdict.UNDECIDED: "N"}
+_CALL = re.compile(r"<tool_call>((?:(?!<tool_call>).)*)</tool_call>\s*\Z", re.DOTALL)
+_FENCE = re.compile(r"\n```output\n(.*)\n```\n", re.DOTALL)
 _VALUE = {"C": 1.0, "I": 0.0, "N": 0.0}
 _STOP = {"eos": "stop", "answer": "stop", "length": "max_tokens"}
 
@@ -42,11 +45,11 @@ def export_inspect(folder: Path, out: Path) -> int:
     if not results:
         raise InputError(f"{path}: no problem was finished", "sit the exam first")
     with storage_errors(path, "reading"):
-        written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     exam = read_json(folder / "exam.json") if (folder / "exam.json").exists() else {}
     finished = (folder / "summary.json").exists()
     header = _header(folder.resolve().name, results, exam, written, finished)
-    samples = list(_samples(results))
+    samples = list(_samples(results, written))
     with atomic_file(out) as file:
         if out.suffix == ".json":
             file.write(_json({**header, "samples": samples, "reductions": _reductions(results)}))
@@ -73,7 +76,7 @@ def _json(value: Any) -> bytes:
 
 
 def _header(
-    name: str, results: Sequence[ExamResult], exam: dict[str, Any], written: str, finished: bool
+    name: str, results: Sequence[ExamResult], exam: dict[str, Any], written: datetime, finished: bool
 ) -> dict[str, Any]:
     attempts = [attempt for result in results for attempt in result.attempts]
     model = str(exam.get("model") or next((attempt.maker.model for attempt in attempts), "unknown"))
@@ -88,7 +91,7 @@ def _header(
         "eval": {
             "eval_id": identity,
             "run_id": identity,
-            "created": written,
+            "created": _moment(written),
             "task": source.partition(":")[2] or source,
             "task_id": identity,
             "task_version": 0,
@@ -112,8 +115,21 @@ def _header(
         },
         "plan": {"name": "plan", "steps": [{"solver": "podium", "params": config}], "config": {}},
         "results": _results(results, epochs),
-        "stats": {"started_at": "", "completed_at": written, "model_usage": {model: _usage(attempts)}},
+        "stats": {
+            "started_at": _moment(written - _length(results)),
+            "completed_at": _moment(written),
+            "model_usage": {model: _usage(attempts)},
+        },
     }
+
+
+def _moment(when: datetime) -> str:
+    return when.isoformat(timespec="milliseconds")
+
+
+def _length(results: Sequence[ExamResult]) -> timedelta:
+    """Of the exam: what its problems took. When it began is not recorded, nor what lay in between."""
+    return timedelta(seconds=sum(result.used_seconds for result in results))
 
 
 def _packages() -> dict[str, str]:
@@ -174,13 +190,15 @@ def _letter(verdict: Verdict | None) -> str:
     return "N" if verdict is None else _LETTER[verdict]
 
 
-def _samples(results: Sequence[ExamResult]) -> Iterator[dict[str, Any]]:
+def _samples(results: Sequence[ExamResult], written: datetime) -> Iterator[dict[str, Any]]:
+    opened = written - _length(results)
     for result in results:
         for attempt in result.attempts:
-            yield _sample(result, attempt)
+            yield _sample(result, attempt, opened)
+        opened += timedelta(seconds=result.used_seconds)
 
 
-def _sample(result: ExamResult, attempt: Attempt) -> dict[str, Any]:
+def _sample(result: ExamResult, attempt: Attempt, opened: datetime) -> dict[str, Any]:
     messages = _messages(attempt)
     last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     sample: dict[str, Any] = {
@@ -205,6 +223,8 @@ def _sample(result: ExamResult, attempt: Attempt) -> dict[str, Any]:
             "attempt": _score(attempt.verdict, attempt.answer),
             "vote": _score(result.verdict, result.answer, f"stopped by {result.stop_rule}" if result.stop_rule else ""),
         },
+        "events": _events(attempt, opened),
+        "started_at": _moment(opened + timedelta(seconds=attempt.events[0].time if attempt.events else 0.0)),
         "metadata": {
             "task": task_of(result),
             "style": attempt.style,
@@ -214,6 +234,8 @@ def _sample(result: ExamResult, attempt: Attempt) -> dict[str, Any]:
             "code_timeouts": attempt.usage.code_timeouts,
             "signals": attempt.signals,
             "answers": [event.model_dump(mode="json") for event in attempt.events if event.kind == "answer"],
+            "verdict_by": attempt.verdict_by,
+            "vote_weighed_by": result.vote,
             "votes": [vote.model_dump(mode="json") for vote in result.votes],
             "tie": result.tie,
             "granted_seconds": result.granted_seconds,
@@ -229,20 +251,70 @@ def _sample(result: ExamResult, attempt: Attempt) -> dict[str, Any]:
     return sample
 
 
+def _events(attempt: Attempt, opened: datetime) -> list[dict[str, Any]]:
+    """The transcript: what happened when, in words; what was written stands in the messages."""
+    return [
+        {
+            "event": "info",
+            "uuid": f"{hashlib.blake2b(attempt.id.encode(), digest_size=8).hexdigest()}-{number}",
+            "timestamp": _moment(opened + timedelta(seconds=event.time)),
+            "working_start": event.time,
+            "pending": False,
+            "source": f"{event.time:.3f} s {event.kind}",
+            "data": {
+                "tokens": event.tokens,
+                **({"answer": event.answer} if event.answer is not None else {}),
+                **({"detail": event.detail} if event.detail else {}),
+            },
+        }
+        for number, event in enumerate(attempt.events)
+    ]
+
+
 def _messages(attempt: Attempt) -> list[dict[str, Any]]:
-    """The chat, then what the model wrote and what its code printed, in turn."""
+    """The chat, then what the model wrote and what its code printed, in turn.
+
+    The viewer shows what a tool said only under the call it answers: a block of code is a call, its output names it.
+    What was put into the context without a call (a nudge) is a turn of the user.
+    """
     said: list[dict[str, Any]] = [
         {"id": f"{attempt.index}-{number}", "role": message.role, "content": message.content, "source": "input"}
         for number, message in enumerate(attempt.prompt)
     ]
+    call = ""
     for number, part in enumerate(attempt.parts, start=len(said)):
-        message: dict[str, Any] = {"id": f"{attempt.index}-{number}", "content": part.text}
+        name = f"{attempt.index}-{number}"
+        message: dict[str, Any] = {"id": name, "content": part.text}
         if part.role == "model":
             message |= {"role": "assistant", "source": "generate", "model": attempt.maker.model}
+            call = ""
+            block = _CALL.search(part.text)
+            if block is not None:
+                call = f"call-{name}"
+                message["content"] = part.text[: block.start()]
+                arguments = {"code": block[1].strip("\n")}
+                message["tool_calls"] = [
+                    {
+                        "id": call,
+                        "function": "python",
+                        "arguments": arguments,
+                        "type": "function",
+                        "view": _code(block[1]),
+                    }
+                ]
+        elif call:
+            output = _FENCE.fullmatch(part.text)
+            shown = part.text if output is None else output[1]
+            message |= {"role": "tool", "function": "python", "tool_call_id": call, "content": shown}
         else:
-            message |= {"role": "tool", "function": "python"}
+            message |= {"role": "user"}
         said.append(message)
     return said
+
+
+def _code(text: str) -> dict[str, str]:
+    """How the viewer shows a call."""
+    return {"title": "python", "format": "markdown", "content": f"```python\n{text.strip()}\n```"}
 
 
 def _score(verdict: Verdict | None, answer: str | None, explanation: str = "") -> dict[str, Any]:

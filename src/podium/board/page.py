@@ -14,7 +14,7 @@ from typing import Any
 from podium.board.effects import Effect
 from podium.board.exam import Exam, scores_by_task, task_of
 from podium.board.run_folder import StageFacts
-from podium.records import ExamResult, Verdict
+from podium.records import ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate
 
 TONES = {
@@ -121,6 +121,7 @@ def _score_row(index: int, exam: Exam) -> str:
         (scores.cancelled, "attempt", "cancelled by the rule"),
         (scores.no_answer, "attempt", "without answer"),
         (scores.undecided, "attempt", "undecided"),
+        (scores.judged, "attempt", "decided by the judge"),
         (scores.errors, "attempt", "lost to errors"),
         (scores.code_timeouts, "code call", "timed out"),
         (scores.answers_undecided, "problem", "undecided"),
@@ -129,6 +130,7 @@ def _score_row(index: int, exam: Exam) -> str:
     said = "<br>".join(f"{counted(count, what)} {how}" for count, what, how in trouble if count) or "nothing"
     limits = ", ".join(f"{limit:,}" for limit in exam.token_limits)
     under = f"{scores.problems} problems, {exam.n} attempts" + (f",<br>token limit {limits}" if limits else "")
+    under += f",<br>votes weighed by {exam.vote}" if exam.vote != "uniform" else ""
     return (
         f'<tr style="{colour(index)}"><td><span class="model"><i class="dot"></i>{text(exam.label)}</span>'
         f'<div class="between">{under}</div></td>'
@@ -289,7 +291,11 @@ def _problem(exam: int, number: int, row: ExamResult) -> str:
             ("left in the pool", seconds(row.pool_after)),
         ]
     facts += [("ended by", row.stop_rule)] if row.stop_rule else []
-    facts += [("votes", ", ".join(f"{vote.answer} × {vote.count}" for vote in row.votes))] if row.votes else []
+    if row.votes:
+        weighed = f" weighed by {row.vote}" if row.vote != "uniform" else ""
+        facts += [(f"votes{weighed}", ", ".join(_vote(row, vote) for vote in row.votes))]
+    if row.verdict_by == "judge":
+        facts += [("verdict by", "the judge")]
     listed = "".join(f"<span>{text(name)} <b>{text(value)}</b></span>" for name, value in facts)
     marks = (' <span class="tag warn">tie</span>' if row.tie else "") + (
         ' <span class="tag warn">clock</span>' if row.clock_hit else ""
@@ -314,8 +320,13 @@ def _vote_bar(row: ExamResult) -> str:
     for vote in row.votes:
         tone = "right" if right & set(vote.attempts) else "wrong" if vote.answer == row.answer else ""
         bars.append(f'<i class="{tone}" style="width:{100 * vote.count / total:.1f}%"></i>')
-    words = ", ".join(f"{vote.answer} × {vote.count}" for vote in row.votes) or "no votes"
+    words = ", ".join(_vote(row, vote) for vote in row.votes) or "no votes"
     return f'<span class="votes" role="img" aria-label="{text(words)}" title="{text(words)}">{"".join(bars)}</span>'
+
+
+def _vote(row: ExamResult, vote: VoteClass) -> str:
+    share = f" ({100 * vote.weight:.0f} %)" if row.vote != "uniform" else ""
+    return f"{vote.answer} × {vote.count}{share}"
 
 
 def machine(system: Mapping[str, Any], tiers: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from podium.solve import get_profile, parse_policy
 from podium.solve.clock import Ledger
 from podium.solve.sitting import Sat, Sitting
 from podium.solve.stopwatch import Stopwatch, exam_time
+from podium.solve.vote import ASKED, check_weight
 
 if TYPE_CHECKING:
     from podium.generate.protocol import Completer
@@ -35,6 +36,7 @@ class Contestant:
         problems: how many will be asked.
         budget: seconds for all of them, from now on: `"4h50m"`, `17400`. Leave some for what is not answering.
         policy, attempts, profile, overrides: as for an exam.
+        vote: what an attempt's voice weighs: uniform, length, logprob or entropy.
         code: let the model run Python (where the sandbox finds no isolation that works here, it says so and goes on
             without code).
         largest: answers go from 0 to this.
@@ -50,6 +52,7 @@ class Contestant:
         budget: str | float = "4h50m",
         policy: str = "winner",
         attempts: int | None = None,
+        vote: str = "uniform",
         profile: str = "kaggle",
         overrides: dict[str, Any] | None = None,
         code: bool = True,
@@ -65,7 +68,9 @@ class Contestant:
         self.policy = parse_policy(policy)
         self.attempts = attempts or self.policy.attempts or 12
         self.policy.check(self.attempts)
-        self.profile = get_profile(profile, **(overrides or {}))
+        check_weight(vote)
+        self.vote = vote
+        self.profile = get_profile(profile, **{**ASKED.get(vote, {}), **(overrides or {})})
         self.ledger = Ledger(parse_seconds(str(budget)), problems)
         self.clock = self.policy.clock_for(self.ledger)
         self.largest = largest
@@ -117,6 +122,7 @@ class Contestant:
             self.policy,
             plan,
             seed=self.seed,
+            vote=self.vote,
             read=self._read,
         )
         try:

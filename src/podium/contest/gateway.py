@@ -121,7 +121,8 @@ def rehearse(
     runs: list[Run] = []
     for number, (split, problems) in enumerate(planned):
         order = list(problems)
-        random.Random(f"{seed}/{number}").shuffle(order)
+        again = split == "private" and not rules.private_shuffled
+        random.Random(f"{seed}/private" if again else f"{seed}/{number}").shuffle(order)
         stem = f"{number + 1}-{split}"
         run = _Gateway(entry, rules, folder / f"{stem}.log", told).run(split, order)
         rows = "".join(f"{answer.id},{answer.answer if answer.answer is not None else ''}\n" for answer in run.answers)
@@ -189,7 +190,7 @@ class _Gateway:
             child.stdin.flush()
         except OSError:
             raise _Failed(f"the entry ended before problem {problem.id}; see {self.log}") from None
-        limit = self.rules.seconds if first else self.rules.problem_seconds
+        limit = self.rules.seconds if first or self.rules.problem_seconds is None else self.rules.problem_seconds
         said = self._wait(watch, begun + limit, f"problem {problem.id}", child).get("answer")
         answer = _integer(said, self.rules.largest)
         return Answered(

@@ -1,9 +1,16 @@
 """The rules of the AIMO progress prizes: how many problems, how long, which answers, how it is scored.
 
 AIMO-2 (2024/25): 110 problems, of which 10 were published for reference, 50 made the public leaderboard and 50 the
-private one; one at a time, in a new order for every submission; 5 hours; integers from 0 to 999. AIMO-3 (2025/26):
-integers from 0 to 99999, and the private set is run twice: a problem counts 1 when both runs are right, 1/2 when one
-is.
+private one; one at a time, in a new order for every submission; 5 hours; integers from 0 to 999; 30 minutes for one
+problem (the organiser's aimo_2_gateway.py sets this response timeout).
+
+AIMO-3 (2025/26): integers from 0 to 99999; the public set in a random order, the private one in a fixed one, run twice:
+a problem counts 1 when both runs are right, 1/2 when one is (the competition's pages "Evaluation" and "Submitting"); no
+limit for one problem (aimo_3_gateway.py sets it to 9 hours, more than a submission has).
+
+Serving must begin within 15 minutes; the first problem has no limit of its own, so that a model may be loaded in it
+(kaggle_evaluation/core/relay.py, STARTUP_LIMIT_SECONDS, and base_gateway.py). Read in copies of these files and of the
+overview page in public repositories, not on Kaggle itself.
 """
 
 from __future__ import annotations
@@ -27,7 +34,8 @@ class ContestRules:
     runs: int  # of the private set
     seconds: float = 5 * 3600.0  # the whole submission, loading included
     start_seconds: float = 15 * 60.0  # until the entry serves
-    problem_seconds: float = 30 * 60.0  # per problem but the first
+    problem_seconds: float | None = None  # per problem but the first; None: only the submission's limit
+    private_shuffled: bool = True  # False: every run of the private set has the same order
     problems: int = 50  # public and private each
     reference: int = 10
 
@@ -40,13 +48,17 @@ class ContestRules:
             self,
             seconds=seconds,
             start_seconds=min(seconds, max(60.0, self.start_seconds * factor)),  # imports take what they take
-            problem_seconds=self.problem_seconds * factor,
+            problem_seconds=None if self.problem_seconds is None else self.problem_seconds * factor,
         )
 
 
 RULES = {
-    "aimo2": ContestRules("aimo2", "aimo_2_inference_server", "AIMO2InferenceServer", 999, runs=1),
-    "aimo3": ContestRules("aimo3", "aimo_3_inference_server", "AIMO3InferenceServer", 99_999, runs=2),
+    "aimo2": ContestRules(
+        "aimo2", "aimo_2_inference_server", "AIMO2InferenceServer", 999, runs=1, problem_seconds=30 * 60.0
+    ),
+    "aimo3": ContestRules(
+        "aimo3", "aimo_3_inference_server", "AIMO3InferenceServer", 99_999, runs=2, private_shuffled=False
+    ),
 }
 
 

@@ -23,12 +23,13 @@ from torch import Tensor
 
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.cache import BlockPool
+from podium.generate.guess import DraftRequest
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.generate.runner import Runner, Span, load_runner
 from podium.generate.sampling import adjust, check_sampling, likeliest
-from podium.generate.scheduler import Plan, Said, Scheduler
+from podium.generate.scheduler import Plan, Said, Scheduler, Work
 from podium.generate.sequence import Output, Scoring, Sequence
-from podium.generate.speculate import DraftRequest, Proposer
+from podium.generate.speculate import Adaptive, Proposer
 
 if TYPE_CHECKING:
     from podium.models import StoredModel, Transformer
@@ -41,9 +42,12 @@ DELIVERY_SECONDS = 0.02
 """Readers are woken this often at most, except for an ending, which is told at once."""
 
 
-TRIED_ROWS = 32
+TRIED_ROWS = 96
 TRIED_SECONDS = 0.05
 """Steps of up to so many rows are timed at the start where guesses are to be made, unless one takes longer."""
+
+DRAFT = "draft"
+"""Folder of a model's draft head, in the model's own."""
 
 MOST_ENDINGS = 16
 """Prompts at most whose last logits are kept."""
@@ -123,6 +127,9 @@ class Core:
         self._drawn: list[Sequence] = []
         self._samplings: list[Sampling] = []
         self._resting = False
+        self._states = torch.empty(0, runner.hidden_size)  # from which the last step's tokens were drawn
+        self._ended = False  # somebody must be told now
+        self._since = time.perf_counter()  # the last step ended, or something to do came
 
     def post(self, command: Callable[[], None]) -> bool:
         """Have `command` run between two steps; False when the engine is no longer there to do it."""
@@ -175,7 +182,7 @@ class Core:
         """Seconds of a step of 1, 2, … rows, on blocks that nobody has yet; empty where that would take long."""
         size = self.runner.block_size
         most = min(TRIED_ROWS, self.context, self.pool.count * size)
-        at = sorted({rows for rows in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, most) if rows <= most})
+        at = sorted({rows for rows in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, most) if rows <= most})
         took: list[float] = []
         for rows in at:
             span = Span([0] * rows, 0, range(-(-rows // size)), rows)
@@ -195,6 +202,7 @@ class Core:
         with self._changed:
             while not (self._commands or self._closing or scheduler.running or scheduler.queue):
                 self._changed.wait()
+                self._since = time.perf_counter()
             commands = self._take_commands()
             closing = self._closing
         for command in commands:
@@ -252,6 +260,7 @@ class Core:
         self._release(sequence)
 
     def _release(self, sequence: Sequence) -> None:
+        self._ended = True
         self.scheduler.finish(sequence)
         self._alive.discard(sequence)
         self._untold.add(sequence)
@@ -261,7 +270,8 @@ class Core:
     def _step(self) -> None:
         scheduler, counts = self.scheduler, self._counts
         plan = scheduler.schedule()
-        requests = self._guess(plan) if self.proposer is not None else []
+        if self.proposer is not None:
+            self._guess(plan)
         spans: list[Span] = []
         for work in plan.work:
             sequence = work.sequence
@@ -275,7 +285,7 @@ class Core:
         if not spans and not plan.forked:
             return
         counts.steps += 1
-        began = time.perf_counter()
+        generated, computed, single = counts.generated_tokens, counts.computed_tokens, True
         logits, hidden = self.runner.step(spans) if spans else (torch.empty(0), torch.empty(0))
 
         rows: list[int] = []  # of the logits that are drawn from
@@ -285,6 +295,7 @@ class Core:
         for work, span in zip(plan.work, spans, strict=True):
             sequence = work.sequence
             first, row = row, row + span.wanted
+            single = single and work.count == 1
             sequence.computed += work.count
             sequence.usage.computed_tokens += len(span.tokens)
             counts.computed_tokens += len(span.tokens)
@@ -310,53 +321,64 @@ class Core:
         if drawing:
             self._draw(drawing, logits, hidden)
         if self.proposer is not None:
-            for request, sequence, before in requests:
-                self.proposer.observe(request, sequence.tokens[before:])
+            began, self._since = self._since, time.perf_counter()
             # While it rests, a look now and then is enough.
-            if (not self._resting or counts.steps % 8 == 0) and all(w.count == 1 for w in plan.work) and not forked:
-                self.proposer.timed(sum(len(span.tokens) for span in spans), time.perf_counter() - began)
+            if single and not forked and (not self._resting or counts.steps % 8 == 0):
+                self.proposer.timed(
+                    counts.computed_tokens - computed, self._since - began, counts.generated_tokens - generated
+                )
 
-    def _guess(self, plan: Plan) -> list[tuple[DraftRequest, Sequence, int]]:
-        """Ask for guesses, and put those that have a place into the plan. Each request comes with its sequence and the
-        number of tokens that it had."""
+    def _guess(self, plan: Plan) -> None:
+        """Ask for guesses, and put those that have a place into the plan."""
         assert self.proposer is not None
         self._resting = self.proposer.rests(len(plan.work))
         if self._resting:
-            return []
-        guessing = [
-            work
-            for work in plan.work
-            if work.count == 1 == work.sequence.remaining and work.sequence.usage.completion_tokens
-        ]
-        if not guessing:
-            return []
+            return
+        guessing: list[Work] = []
         requests: list[DraftRequest] = []
-        for work in guessing:
+        context, steps = self.context, self._counts.steps
+        for work in plan.work:
             sequence = work.sequence
-            left = sequence.sampling.max_tokens - sequence.usage.completion_tokens
-            limit = max(0, min(left, self.context - len(sequence.tokens)) - 1)
-            requests.append(DraftRequest(sequence.number, sequence.tokens, sequence.key, sequence.hidden, limit))
+            written, tokens = sequence.usage.completion_tokens, sequence.tokens
+            if work.count != 1 or not written or len(tokens) - sequence.computed != 1:
+                continue
+            left = min(sequence.sampling.max_tokens - written, context - len(tokens)) - 1
+            place = sequence.place
+            row = place[1] if place is not None and place[0] == steps else None
+            guessing.append(work)
+            requests.append(DraftRequest(sequence.number, tokens, sequence.key, row, max(0, left)))
+        if not guessing:
+            return
         budget = max(0, plan.budget)
-        for work, request, guesses in zip(guessing, requests, self.proposer.propose(requests, budget), strict=True):
-            room = self.scheduler.room_for_guesses(work.sequence, min(len(guesses), request.limit, budget))
-            work.guesses = guesses[:room]
-            budget -= room
-        return [
-            (request, work.sequence, len(work.sequence.tokens))
-            for work, request in zip(guessing, requests, strict=True)
-        ]
+        for work, request, guesses in zip(
+            guessing, requests, self.proposer.propose(requests, self._states, budget), strict=True
+        ):
+            if guesses:
+                room = self.scheduler.room_for_guesses(work.sequence, min(len(guesses), request.limit, budget))
+                work.guesses = guesses[:room]
+                budget -= room
 
     def _draw(self, drawing: list[tuple[Sequence, list[int]]], logits: Tensor, hidden: Tensor) -> None:
         """Draw the token after the last one of each sequence, and after each of its guesses. A guess is kept if it is
         the very token that is drawn in its place: what is said does not depend on what was guessed."""
+        counts, tokenizer, context = self._counts, self.tokenizer, self.context
+        self._states = hidden
         owners = [sequence for sequence, _ in drawing]
-        counts = [1 + len(guesses) for _, guesses in drawing]
-        counters = [s.usage.completion_tokens + i for s, guesses in drawing for i in range(1 + len(guesses))]
+        lengths = [1 + len(guesses) for _, guesses in drawing]
+        counters: list[int] = []
+        guessed: list[int] = []
+        for sequence, guesses in drawing:
+            written = sequence.usage.completion_tokens
+            counters += range(written, written + 1 + len(guesses))
+            guessed += guesses
+            guessed.append(-1)
         if self._drawn != owners:
             self._drawn = owners
             self._samplings = [sequence.sampling for sequence in owners]
         adjusted = self._adjusted(drawing, logits)
-        tokens, logprobs, tops = self.runner.choose(logits, self._samplings, counts, counters, adjusted)
+        any_guessed = guessed if len(guessed) > len(drawing) else None
+        chosen = self.runner.choose(logits, self._samplings, lengths, counters, adjusted, any_guessed)
+        tokens, logprobs, tops = chosen
         row = 0
         for sequence, guesses in drawing:
             finish: Finish | None = None
@@ -367,20 +389,20 @@ class Core:
                     raise CompleterError(
                         "the model's logits are not finite", "the weights are damaged: check them, or train again"
                     )
-                finish = sequence.take(token, logprob, tops[row + i], self.tokenizer, self.context)
+                finish = sequence.take(token, logprob, tops[row + i], tokenizer, context)
                 if finish is not None or token != guess:
                     break
                 sequence.computed += 1
             drawn = sequence.usage.completion_tokens - before
-            if self.proposer is not None and self.proposer.needs_hidden:
-                sequence.hidden = None if self._resting else hidden[row + drawn - 1].clone()
+            sequence.place = counts.steps, row + drawn - 1
             row += 1 + len(guesses)
-            self._counts.generated_tokens += drawn
+            counts.generated_tokens += drawn
             if guesses:
                 self._count_guesses(sequence, len(guesses), drawn - 1)
                 self.scheduler.publish(sequence)
             self._untold.add(sequence)
             if finish == "stop":
+                self._ended = True
                 self.scheduler.pause(sequence)
             elif finish is not None:
                 self._release(sequence)
@@ -427,6 +449,9 @@ class Core:
         """Wake the readers of what is new."""
         now = time.monotonic()
         everything = everything or now - self._told >= DELIVERY_SECONDS
+        if not everything and not self._ended:
+            return
+        self._ended = False
         if everything:
             self._told = now
         loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
@@ -481,15 +506,17 @@ class Engine:
         memory_bytes: for keys and values; with it, the longest context may be shorter than the model's.
         threads: of matrix products (None: one per core).
         name: stands in Maker.model.
-        kernel: "native" (C), "torch", or "auto": native where it can be had. `description` says which it became.
-        format: of the native kernel's weights (None: fp16, nearly lossless on a CPU; "fp32" is exact).
+        kernel: "native" (C), "graphs" (GPUs), "torch", or "auto": what suits the device. `description` says which it
+            became.
+        format: of the weights (None: fp16 in native, nearly lossless, where "fp32" is exact; bf16 on GPUs).
+        device: "cpu", "cuda" or "cuda:N" (None: where the model is, a stored one on the CPU).
         step_tokens: computed in one step at most; prompts are cut into chunks by it.
         proposer: guesses tokens ahead, which changes how fast an answer comes and not what it says.
 
     Raises:
         CompleterError: memory_bytes does not hold a single block.
-        InputError: max_rows or step_tokens below 1, the tokenizer has more entries than the model, or a kernel or
-            format that cannot be had.
+        InputError: max_rows or step_tokens below 1, the tokenizer has more entries than the model, or a kernel, format
+            or device that cannot be had.
     """
 
     def __init__(
@@ -503,6 +530,7 @@ class Engine:
         name: str = "podium",
         kernel: str = "auto",
         format: str | None = None,
+        device: str | None = None,
         step_tokens: int = STEP_TOKENS,
         proposer: Proposer | None = None,
     ) -> None:
@@ -517,7 +545,7 @@ class Engine:
         self.name = name
         self._tokenizer = tokenizer
         self._vocabulary = model.config.vocab_size
-        runner, self.description = load_runner(model, kernel, format, threads)
+        runner, self.description = load_runner(model, kernel, format, threads, device)
         self._core = Core(
             runner,
             tokenizer,
@@ -533,11 +561,16 @@ class Engine:
         self._finalizer = weakref.finalize(self, _close, self._core, self._thread)
 
     @classmethod
-    def load(cls, folder: Path | str, **options: Any) -> Engine:
+    def load(cls, folder: Path | str, *, speculate: bool = True, **options: Any) -> Engine:
         """The engine of a model folder, with the arguments of Engine; never more than one layer in memory unpacked.
 
+        Args:
+            speculate: where the folder has a draft head (`podium draft`) and answers do not depend on it to the last
+                bit, as on the C kernels, guess with it and with n-grams, as far as that pays.
+
         Raises:
-            InputError: a folder that holds no whole model with a tokenizer, and as Engine does.
+            InputError: a folder that holds no whole model with a tokenizer, a draft head of another model, and as
+                Engine does.
             CompleterError: as Engine does.
         """
         from podium.models import StoredModel
@@ -545,6 +578,8 @@ class Engine:
         stored = StoredModel(folder)
         if stored.tokenizer is None:
             raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
+        if speculate and "proposer" not in options:
+            options["proposer"] = _own_proposer(stored, options)
         return cls(stored, stored.tokenizer, **options)
 
     @property
@@ -573,6 +608,11 @@ class Engine:
                 "shorten it, or use a model with a longer context (more memory_bytes, where that is what limits it)",
             )
         return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream()))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What token ids of pieces are spelled with."""
+        return self._tokenizer
 
     async def score(self, tokens: Ordered[int], top_logprobs: int = 0) -> PromptScore:
         """How likely the model finds each token after those before it, with so many of the likeliest in its place.
@@ -688,6 +728,21 @@ class EngineCompletion:
         if self._finish == "stop":
             self._finish = "cancelled"
         return sequence.usage
+
+
+def _own_proposer(stored: StoredModel, options: dict[str, Any]) -> Proposer | None:
+    """The model's draft head at work, if there is one and guesses leave no trace."""
+    from podium.generate.native.runner import missing
+
+    native = options.get("kernel", "auto") in ("auto", "native") and options.get("device") in (None, "cpu")
+    if not native or missing(stored) or not (stored.folder / DRAFT / "config.json").exists():
+        return None
+    from podium.compress import load_draft
+    from podium.generate.guess import guesser
+
+    with stored.ends() as target:
+        head = load_draft(stored.folder / DRAFT, target)
+    return Adaptive(guesser(head))
 
 
 def _told_again(failure: CompleterError | None) -> Any:

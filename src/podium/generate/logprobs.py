@@ -12,6 +12,7 @@ class Told(NamedTuple):
 
     chosen: tuple[float, ...] = ()
     top: tuple[tuple[tuple[int, float], ...], ...] = ()
+    texts: tuple[tuple[str, ...], ...] = ()  # of `top`
 
 
 def read_logprobs(told: dict[str, Any] | None) -> Told:
@@ -20,11 +21,20 @@ def read_logprobs(told: dict[str, Any] | None) -> Told:
         return Told()
     if told.get("content") is not None:
         chosen = [token["logprob"] for token in told["content"]]
-        likeliest = [[other["logprob"] for other in token.get("top_logprobs") or ()] for token in told["content"]]
+        likeliest = [
+            [(str(other.get("token", "")), other["logprob"]) for other in token.get("top_logprobs") or ()]
+            for token in told["content"]
+        ]
     else:
         chosen = told.get("token_logprobs") or []
-        likeliest = [list((others or {}).values()) for others in told.get("top_logprobs") or ()]
+        likeliest = [list((others or {}).items()) for others in told.get("top_logprobs") or ()]
     if any(value is None for value in chosen):
         return Told()
-    top = tuple(tuple((UNKNOWN, value) for value in sorted(values, reverse=True)) for values in likeliest)
-    return Told(tuple(chosen), top if len(top) == len(chosen) and all(top) else ())
+    if len(likeliest) != len(chosen) or not all(likeliest):
+        return Told(tuple(chosen))
+    ranked = [sorted(entries, key=lambda entry: -entry[1]) for entries in likeliest]
+    return Told(
+        tuple(chosen),
+        tuple(tuple((UNKNOWN, value) for _, value in entries) for entries in ranked),
+        tuple(tuple(text for text, _ in entries) for entries in ranked),
+    )

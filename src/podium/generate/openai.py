@@ -343,12 +343,17 @@ class OpenAICompletion:
                     text += new
                     told = read_logprobs(choice.get("logprobs"))
                     if stopped is not None:
-                        ending = Piece(new, ids, told.chosen, stopped.finish, stopped.stop, top_logprobs=told.top)
+                        ending = Piece(
+                            new, ids, told.chosen, stopped.finish, stopped.stop,
+                            top_logprobs=told.top, top_texts=told.texts,
+                        )  # fmt: skip
                         break
                     if choice.get("finish_reason"):
                         ending = self._ending(new, ids, told, choice["finish_reason"], choice.get("stop_reason"))
                     elif new or ids:
-                        self._pieces.put_nowait(Piece(new, ids, told.chosen, top_logprobs=told.top))
+                        self._pieces.put_nowait(
+                            Piece(new, ids, told.chosen, top_logprobs=told.top, top_texts=told.texts)
+                        )
                 if ending is not None and (ending.stop is not None or ending.finish == "repetition"):
                     break
         finally:
@@ -363,9 +368,11 @@ class OpenAICompletion:
     def _ending(self, text: str, ids: tuple[int, ...], told: Told, reason: str, cause: object) -> Piece:
         """The last piece, as the server ended it: never at a stop string, since it knows of none."""
         if isinstance(cause, int) and cause in self._sampling.stop_token_ids:
-            return Piece(text, ids, told.chosen, finish="stop", stop_token=cause, top_logprobs=told.top)
+            return Piece(
+                text, ids, told.chosen, finish="stop", stop_token=cause, top_logprobs=told.top, top_texts=told.texts
+            )
         finish = "length" if reason == "length" else "eos"
-        return Piece(text, ids, told.chosen, finish=finish, top_logprobs=told.top)
+        return Piece(text, ids, told.chosen, finish=finish, top_logprobs=told.top, top_texts=told.texts)
 
     def _request(self, left: int) -> tuple[str, dict[str, Any]]:
         sampling = self._sampling

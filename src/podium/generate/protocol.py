@@ -52,6 +52,7 @@ class Piece:
     stop: str | None = None  # the stop string that fired
     stop_token: int | None = None  # the one of stop_token_ids that fired
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] = ()  # per token, likeliest first
+    top_texts: tuple[tuple[str, ...], ...] = ()  # beside top_logprobs, where a server tells texts instead of ids
 
 
 class PromptScore(NamedTuple):

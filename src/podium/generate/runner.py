@@ -79,6 +79,7 @@ class Runner(Protocol):
         counts: Sequence[int],
         counters: Sequence[int],
         adjusted: Tensor | None = None,
+        guesses: Sequence[int] | None = None,
     ) -> Chosen:
         """The next token of each row, as sampling.choose draws it: from the distribution of the row's settings, and
         the same one whatever rows stand beside it.
@@ -89,6 +90,8 @@ class Runner(Protocol):
             counts: of each completion, how many rows it has, one after the other; R in all.
             counters: [R], how many tokens each row has drawn before.
             adjusted: the logits to draw from, where these are not `logits`.
+            guesses: [R], what was guessed to follow each row, -1 behind the last of a completion. Of the rows behind
+                one whose token is another than the guess nothing need be told.
         """
         ...
 
@@ -197,6 +200,7 @@ class TorchRunner:
         counts: Sequence[int],
         counters: Sequence[int],
         adjusted: Tensor | None = None,
+        guesses: Sequence[int] | None = None,
     ) -> Chosen:
         if samplings is not self._samplings or counts != self._counts:
             self._samplings, self._counts = samplings, counts
@@ -235,21 +239,35 @@ class TorchRunner:
 
 
 def load_runner(
-    model: Transformer | StoredModel, kernel: str, format: str | None, threads: int | None
+    model: Transformer | StoredModel, kernel: str, format: str | None, threads: int | None, device: str | None = None
 ) -> tuple[Runner, str]:
     """The runner for `kernel`, and what it is, in words.
 
     Args:
-        kernel: "native" (the C kernels), "torch", or "auto": native where it can be had, else torch.
-        format: of the native kernel's weights; None: fp16. torch computes with the model's own.
+        kernel: "native" (the C kernels), "graphs" (captured steps, see podium.generate.device), "torch", or "auto":
+            graphs on a GPU, elsewhere native where it can be had, else torch.
+        format: of the weights; None: fp16 in native, the device's own in graphs. torch computes with the model's own.
+        device: "cpu", "cuda" or "cuda:N"; None: where the model is, a stored one on the CPU.
 
     Raises:
-        InputError: an unknown kernel or format, one that torch does not have here, or a stored model's weights that
-            hold NaN.
+        InputError: an unknown kernel, format or device, one that is not to be had here, or a stored model's weights
+            that hold NaN.
         CompleterError: native was asked for and cannot be had, or there is no memory for it.
     """
-    if kernel not in ("auto", "torch", "native"):
-        raise InputError(f"kernel is {kernel!r}", "it must be 'auto', 'torch' or 'native'")
+    if kernel not in ("auto", "torch", "native", "graphs"):
+        raise InputError(f"kernel is {kernel!r}", "it must be 'auto', 'torch', 'native' or 'graphs'")
+    if device is None:
+        place = model.embedding.weight.device if isinstance(model, Transformer) else torch.device("cpu")
+    else:
+        from podium.generate.device.place import find_device
+
+        place = find_device(device)
+    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda"):
+        from podium.generate.device.runner import load_graph_runner
+
+        return load_graph_runner(model, place, format)
+    if place.type != "cpu" and kernel == "native":
+        raise InputError(f"kernel 'native' on {place}", "it computes on the CPU: use kernel 'graphs' or 'auto'")
     why = ""
     if kernel != "torch":
         from podium.generate.native.runner import NativeRunner, missing
@@ -264,7 +282,12 @@ def load_runner(
         if kernel == "native":
             raise CompleterError(f"the native kernel cannot be used: {reason}", "use kernel 'auto' or 'torch'")
         why = f", since the native kernel cannot be used: {reason}"
-    network = model if isinstance(model, Transformer) else model.load()
+    if place.type == "cpu" and not isinstance(model, Transformer):
+        network = model.load()
+    else:
+        from podium.generate.device.place import place_model
+
+        network, _ = place_model(model, place, None)
     weight = network.embedding.weight
     own = FORMATS.get(weight.dtype, str(weight.dtype))
     if kernel == "torch" and format not in (None, own):

@@ -159,7 +159,7 @@ def choose(logits: Tensor, settings: Settings, counters: Sequence[int], adjusted
         rows = drawn_from if len(group.rows) == len(tokens) else drawn_from[group.index]
         # Subtracting the maximum first keeps tiny temperatures finite.
         weights = ((rows - rows.amax(-1, keepdim=True)) / group.temperature).exp_()
-        tokens[group.index] = group.draw(_in_parts(weights), group, [counters[i] for i in group.rows])
+        tokens[group.index] = group.draw(in_parts(weights), group, [counters[i] for i in group.rows])
     logprobs = torch.log_softmax(logits, -1)
     chosen = logprobs.gather(1, tokens[:, None])[:, 0]
     return tokens.tolist(), chosen.tolist(), likeliest(logprobs, settings.top)
@@ -180,12 +180,12 @@ def _argmax(rows: Tensor) -> Tensor:
     return torch.from_numpy(rows.numpy().argmax(-1)) if rows.device.type == "cpu" else rows.argmax(-1)
 
 
-def _in_parts(weights: Tensor) -> Tensor:
+def in_parts(weights: Tensor) -> Tensor:
     """Weights [R, V], with zeros behind them up to a whole number of parts."""
     return F.pad(weights, (0, -weights.shape[1] % PART)) if weights.shape[1] % PART else weights
 
 
-def _cumulated(weights: Tensor) -> Tensor:
+def sums_of_parts(weights: Tensor) -> Tensor:
     """The sum [R, V / PART] of all weights up to the end of each part."""
     return weights.unflatten(1, (-1, PART)).sum(-1).cumsum(-1, dtype=torch.float64)
 
@@ -197,11 +197,12 @@ def _numbers(group: _Group, counters: Sequence[int], attempt: int, device: torch
 def _pick(cumulated: Tensor, draws: Tensor) -> Tensor:
     """The index [R, 1] at which rising sums [R, C] pass `draws` [R, 1]; never one that adds nothing."""
     picked = torch.searchsorted(cumulated, draws, right=True)
-    # A draw below the sum may round up to the sum itself: it stays inside.
-    return torch.minimum(picked, torch.searchsorted(cumulated, cumulated[:, -1:].contiguous()))
+    # A draw below the sum may round up to the sum itself: it stays inside. So does NaN, which GPUs would stumble over.
+    last = torch.searchsorted(cumulated, cumulated[:, -1:].contiguous())
+    return torch.minimum(picked, last).clamp_(max=cumulated.shape[1] - 1)
 
 
-def _draw(weights: Tensor, cumulated: Tensor, draws: Tensor) -> Tensor:
+def draw_in_parts(weights: Tensor, cumulated: Tensor, draws: Tensor) -> Tensor:
     """The index [R, 1] at which the weights up to it pass `draws` [R, 1] of their sum: its part first."""
     targets = draws * cumulated[:, -1:]
     part = _pick(cumulated, targets)
@@ -213,8 +214,8 @@ def _draw(weights: Tensor, cumulated: Tensor, draws: Tensor) -> Tensor:
 def _draw_trying(weights: Tensor, group: _Group, counters: Sequence[int]) -> Tensor:
     """top-p and min-p by rejection: a token drawn from all is as likely as it should be among those let through. That
     takes one look at the weights in place of sorting them, and nearly always one."""
-    cumulated = _cumulated(weights)
-    tokens = _draw(weights, cumulated, _numbers(group, counters, 0, weights.device))[:, 0]
+    cumulated = sums_of_parts(weights)
+    tokens = draw_in_parts(weights, cumulated, _numbers(group, counters, 0, weights.device))[:, 0]
     left = group.filtered
     for attempt in range(1, TRIES + 1):
         if not left:
@@ -224,18 +225,18 @@ def _draw_trying(weights: Tensor, group: _Group, counters: Sequence[int]) -> Ten
         own = mine.gather(1, tokens[at, None])
         # What stands before it in falling order; equally likely tokens pass together.
         heavier = mine * (mine > own)
-        through = _cumulated(heavier)[:, -1:] < group.top_p[at] * cumulated[at, -1:]
+        through = sums_of_parts(heavier)[:, -1:] < group.top_p[at] * cumulated[at, -1:]
         through = (through | (group.top_p[at] >= 1)) & (own >= group.min_p[at] * mine.amax(-1, keepdim=True))
         left = [row for row, fine in zip(left, through[:, 0].tolist(), strict=True) if not fine]
         if left and attempt < TRIES:
             again = torch.tensor(left, device=weights.device)
             draws = _numbers(group, counters, attempt, weights.device)[again]
-            tokens[again] = _draw(weights[again], cumulated[again], draws)[:, 0]
+            tokens[again] = draw_in_parts(weights[again], cumulated[again], draws)[:, 0]
     if left:
         again = torch.tensor(left, device=weights.device)
         draws = _numbers(group, counters, TRIES, weights.device)
         best, order = weights[again].sort(dim=-1, descending=True, stable=True)
-        tokens[again] = _draw_sorted(
+        tokens[again] = draw_sorted(
             best, order, group.top_k[again], group.top_p[again], group.min_p[again], draws[again]
         )
     return tokens
@@ -244,24 +245,29 @@ def _draw_trying(weights: Tensor, group: _Group, counters: Sequence[int]) -> Ten
 def _draw_wide(weights: Tensor, group: _Group, counters: Sequence[int]) -> Tensor:
     best, order = weights.sort(dim=-1, descending=True, stable=True)
     draws = _numbers(group, counters, 0, weights.device)
-    return _draw_sorted(best, order, group.top_k, group.top_p, group.min_p, draws)
+    return draw_sorted(best, order, group.top_k, group.top_p, group.min_p, draws)
 
 
 def _draw_narrow(weights: Tensor, group: _Group, counters: Sequence[int]) -> Tensor:
-    """The likeliest tokens stand in the parts that have the largest maxima: only those are looked at."""
+    best, order = candidates(weights)
+    draws = _numbers(group, counters, 0, weights.device)
+    return draw_sorted(best, order, group.top_k, group.top_p, group.min_p, draws)
+
+
+def candidates(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The CANDIDATES largest of weights [R, V] in falling order, and where they stand. They are in the parts that have
+    the largest maxima: only those are looked at."""
     parts = weights.unflatten(1, (-1, PART))
     if parts.shape[1] > CANDIDATES:
         which = parts.amax(-1).topk(CANDIDATES).indices.sort(-1).values
         places = (which[:, :, None] * PART + torch.arange(PART, device=weights.device)).flatten(1)
         best, order = weights.gather(1, places).topk(CANDIDATES)
-        order = places.gather(1, order)
-    else:
-        best, order = weights.topk(min(CANDIDATES, weights.shape[1]))
-    draws = _numbers(group, counters, 0, weights.device)
-    return _draw_sorted(best, order, group.top_k, group.top_p, group.min_p, draws)
+        return best, places.gather(1, order)
+    best, order = weights.topk(min(CANDIDATES, weights.shape[1]))
+    return best, order
 
 
-def _draw_sorted(best: Tensor, order: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, draws: Tensor) -> Tensor:
+def draw_sorted(best: Tensor, order: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, draws: Tensor) -> Tensor:
     """Draw among weights [R, C] in falling order, of which those behind the first C are cut by top-k in any case.
     Filters in the order of transformers: top-k, then top-p over what is left, then min-p."""
     inside = torch.arange(best.shape[1], device=best.device) < top_k

@@ -84,7 +84,7 @@ class Scheduler:
             self.queue.remove(sequence)
         self.pool.forget(sequence.kept)
         sequence.kept = []
-        sequence.hidden = None
+        sequence.place = None
         sequence.state = "done"
 
     def schedule(self) -> Plan:

@@ -17,8 +17,6 @@ from podium.generate.protocol import CompletionUsage, Finish, Piece, Sampling
 from podium.generate.stopping import StopWatch
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from podium.generate.sampling import Top
     from podium.text import Decoder, Tokenizer
 
@@ -67,9 +65,10 @@ class Sequence:
     published: int = 0  # blocks that others can find
     digests: list[bytes] = field(default_factory=list)
     key: bytes = ROOT  # of the whole prompt, while nothing but the prompt is there
-    hidden: Tensor | None = None  # the model's state that the last token was drawn from
+    place: tuple[int, int] | None = None  # step, and row of its states, that the last token was drawn from
     seen: set[int] = field(default_factory=set)  # tokens of the context, where a penalty asks for them
     written: Counter[int] = field(default_factory=Counter)  # tokens of the model, likewise
+    counted: bool = field(init=False)  # a penalty asks what was said
     usage: CompletionUsage = field(default_factory=CompletionUsage)
     outbox: deque[Output] = field(default_factory=deque)
     ready: bool = False  # the reader may look into the outbox
@@ -79,6 +78,10 @@ class Sequence:
         self.tokens = list(self.prompt)
         self.watch = StopWatch(self.sampling)
         self.usage.prompt_tokens = len(self.prompt)
+        sampling = self.sampling
+        self.counted = (
+            sampling.repetition_penalty != 1 or sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
+        )
         self._see(self.tokens)
 
     @property
@@ -99,13 +102,7 @@ class Sequence:
         return self.digests[:blocks]
 
     def penalised(self) -> bool:
-        sampling = self.sampling
-        return (
-            sampling.repetition_penalty != 1
-            or sampling.presence_penalty != 0
-            or sampling.frequency_penalty != 0
-            or self.usage.completion_tokens < sampling.min_tokens
-        )
+        return self.counted or self.usage.completion_tokens < self.sampling.min_tokens
 
     def ends(self, tokenizer: Tokenizer) -> frozenset[int]:
         """Tokens that end the completion."""
@@ -114,12 +111,14 @@ class Sequence:
 
     def take(self, token: int, logprob: float, top: Top, tokenizer: Tokenizer, context: int) -> Finish | None:
         """Add a token that the model chose; why the completion ends here, if it does."""
+        sampling, usage = self.sampling, self.usage
         self.tokens.append(token)
-        self._see((token,))
-        self.written[token] += 1
-        self.usage.completion_tokens += 1
-        self.usage.logprob_sum += logprob
-        if token in tokenizer.stop_ids and not self.sampling.ignore_eos:
+        if self.counted:
+            self._see((token,))
+            self.written[token] += 1
+        usage.completion_tokens += 1
+        usage.logprob_sum += logprob
+        if token in tokenizer.stop_ids and not sampling.ignore_eos:
             self.outbox.append(Output(self.decoder.flush(), token, logprob, top, "eos"))
             return "eos"
         text = self.decoder.push((token,))
@@ -130,10 +129,10 @@ class Sequence:
             finish, stop = stopped.finish, stopped.stop
             if finish == "stop":
                 text = self._cut(text, stopped.overhang, token, tokenizer)
-        elif token in self.sampling.stop_token_ids:
+        elif token in sampling.stop_token_ids:
             finish, stop_token = "stop", token
             text += self.decoder.flush()
-        elif self.usage.completion_tokens >= self.sampling.max_tokens or len(self.tokens) >= context:
+        elif usage.completion_tokens >= sampling.max_tokens or len(self.tokens) >= context:
             finish = "length"
             text += self.decoder.flush()
         self.outbox.append(Output(text, token, logprob, top, finish, stop, stop_token))
@@ -158,7 +157,7 @@ class Sequence:
         self.tokens += tokens
         self._see(tokens)
         self.usage.appended_tokens += len(tokens)
-        self.hidden = None
+        self.place = None
         self.decoder = decoder
         self.watch.restart()
 

@@ -45,12 +45,16 @@ class Comparison:
 
 
 def compare(gold: str, answer: str, rules: Rules = DEFAULT) -> Comparison:
-    """Compare two answers. Never raises on what they hold; takes a little over SECONDS at most once a worker is free.
+    """Compare two answers. Never raises on what they hold; takes a little over SECONDS at most, however many others
+    are being compared.
 
     The first comparison that needs computer algebra waits for its libraries, unless `warm` was called.
     """
     began = time.monotonic()
-    sameness, by = _compare(gold.strip(), answer.strip(), rules)
+    try:
+        sameness, by = _compare(gold.strip(), answer.strip(), rules)
+    except _Late:
+        sameness, by = Sameness.TIMEOUT, "algebra"
     return Comparison(sameness, by, time.monotonic() - began)
 
 
@@ -62,6 +66,10 @@ async def compare_async(gold: str, answer: str, rules: Rules = DEFAULT) -> Compa
 def warm() -> None:
     """Start the libraries of computer algebra, which takes a second or two, before the first comparison needs them."""
     pool("math").warm()
+
+
+class _Late(Exception):
+    """Not remembered: with more time, or less to do beside it, the same comparison may be decided."""
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -76,7 +84,7 @@ def _compare(gold: str, answer: str, rules: Rules) -> tuple[Sameness, str]:
         return Sameness.PARSE, "rules"
     reply = pool("math").ask({"gold": gold, "answer": answer}, SECONDS)
     if reply.status == "late":
-        return Sameness.TIMEOUT, "algebra"
+        raise _Late
     if reply.status == "failed":
         return Sameness.PARSE, "algebra"
     return (Sameness.EQUAL if reply.value else Sameness.DIFFERENT), "algebra"

@@ -1,7 +1,8 @@
 """A model as judge for what the rules left undecided: asked in both orders, several times, and believed if they agree.
 
 Knows the Completer protocol, no engine. Never asked about what was decided: on hard answers judges are talked into
-agreement more easily than rules are (arXiv 2505.22203).
+agreement more easily than rules are (arXiv 2505.22203). A judge that is gone or too slow decides nothing and holds
+nothing up.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from podium.generate.protocol import Sampling
+from podium.generate.respondent import Respondent
 from podium.grading.compare import Comparison, Sameness, compare_async
 from podium.grading.rules import DEFAULT, Rules
 from podium.records import Message
@@ -40,21 +43,32 @@ class Judge:
     """Asks a completer whether two answers are the same.
 
     `asks` questions per order, each with its own seed; at one ask the temperature is 0, else 0.7. Replies without a
-    verdict do not vote. The judge's word counts only if the majority of both orders is the same.
+    verdict do not vote. The judge's word counts only if the majority of both orders is the same. A question that fails
+    or takes longer than `seconds` has no reply (podium.generate.respondent).
     """
 
-    def __init__(self, completer: Completer, *, asks: int = 2, max_tokens: int = 512, seed: int = 0) -> None:
-        self.completer = completer
+    def __init__(
+        self, completer: Completer, *, asks: int = 2, max_tokens: int = 512, seconds: float = 60.0, seed: int = 0
+    ) -> None:
+        self.respondent = Respondent(completer, seconds)
         self.asks = asks
         self.max_tokens = max_tokens
         self.seed = seed
 
-    async def compare(self, gold: str, answer: str, problem: str = "") -> Comparison:
-        """Equal, different, or undecided where the orders disagree or too few replies hold a verdict.
+    @property
+    def name(self) -> str:
+        return self.respondent.name
 
-        Raises:
-            CompleterError: as the completer does.
-        """
+    @property
+    def trouble(self) -> str:
+        """What became of questions without a reply, in a sentence; empty where all had one."""
+        asked = self.respondent
+        if not asked.failures:
+            return ""
+        return f"the judge {self.name} left {asked.failures} questions without a reply: {asked.trouble}"
+
+    async def compare(self, gold: str, answer: str, problem: str = "") -> Comparison:
+        """Equal, different, or undecided where the orders disagree or too few replies hold a verdict."""
         began = time.monotonic()
         if max(len(gold), len(answer)) > MAX_LENGTH:
             return Comparison(Sameness.PARSE, "judge", 0.0)
@@ -72,13 +86,11 @@ class Judge:
         return Comparison(sameness, "judge", time.monotonic() - began)
 
     async def _ask(self, first: str, second: str, problem: str, seed: int) -> bool | None:
-        from podium.generate.protocol import Sampling, complete
-
         shown = f"\n<problem>\n{_quoted(problem)}\n</problem>" if problem else ""
         text = _PROMPT.format(problem=shown, first=_quoted(first), second=_quoted(second))
         sampling = Sampling(max_tokens=self.max_tokens, temperature=0.7 if self.asks > 1 else 0.0, seed=seed)
-        reply = await complete(self.completer, [Message(role="user", content=text)], sampling)
-        found = _VERDICT.findall(reply)
+        reply = await self.respondent.text([Message(role="user", content=text)], sampling)
+        found = _VERDICT.findall(reply or "")
         return found[-1].lower() == "same" if found else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from podium.grading.judge import Judge, compare_with_judge
 from podium.grading.rules import DEFAULT, Rules
 from podium.records import iterate_objects, parse_row
 
-_AT_ONCE = 8
+_AT_ONCE = min(8, os.cpu_count() or 1)  # more would take the seconds of computer algebra from each other
 
 
 class Pair(BaseModel):
@@ -108,11 +109,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 async def grade_pairs(pairs: Sequence[Pair], rules: Rules = DEFAULT, judge: Judge | None = None) -> Agreement:
-    """Grade pairs side by side; computer algebra is started before the first of them.
-
-    Raises:
-        CompleterError: as the judge's completer does.
-    """
+    """Grade pairs side by side; computer algebra is started before the first of them."""
     await asyncio.to_thread(warm)
     gate = asyncio.Semaphore(_AT_ONCE)
 

@@ -1,6 +1,8 @@
 """The parent's side: a pool of workers with a deadline for every request. Thread-safe, free of signals.
 
-A request waits for a free worker, then has its seconds; a worker that is late is killed and its request undecided.
+A request's seconds begin when it is put: waiting for a free worker counts. A worker that is late is killed and its
+request undecided. Where more is asked than there are workers, the seconds are shared: a worker that has had its part
+gives way to whoever waits, so that requests which would never end do not keep the others from being computed.
 Works in any thread and under asyncio (`await asyncio.to_thread(...)`); a forked child starts a pool of its own.
 """
 
@@ -17,13 +19,15 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
 _START_SECONDS = 120.0  # imports, on a machine that is busy
 _FORK_SECONDS = 30.0
 _MOST_BYTES = 600 << 20  # a worker that has grown beyond is replaced
-WORKERS = max(2, min(8, os.cpu_count() or 2))
+WORKERS = max(4, min(16, 2 * (os.cpu_count() or 2)))
+_LEAST_PART = 0.1  # seconds that a worker has before it gives way, whoever waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,15 @@ class _Hand:
     line: socket.socket
 
 
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A request that has a place, since when, and the worker that computes it."""
+
+    since: float
+    hand: _Hand | None = None
+    gave_way: bool = False
+
+
 class Pool:
     """Workers of one kind ("math" or "gym"), started when first needed and kept.
 
@@ -53,7 +66,10 @@ class Pool:
 
     def __init__(self, kind: str, size: int = WORKERS) -> None:
         self.kind = kind
-        self._free = threading.Semaphore(size)
+        self._size = size
+        self._room = threading.Condition()
+        self._turns: list[_Turn] = []  # with a place, the longest first
+        self._queue: deque[object] = deque()  # waiting for one, the longest first
         self._lock = threading.Lock()  # of the nursery and the idle workers
         self._idle: list[_Hand] = []
         self._nursery: subprocess.Popen[bytes] | None = None
@@ -61,23 +77,67 @@ class Pool:
         _pools.add(self)
 
     def ask(self, request: dict[str, Any], seconds: float) -> Reply:
-        """Put a request to a free worker, which has `seconds` to answer.
+        """Put a request to a worker; the answer is there within `seconds`, or it is late.
 
         Raises:
             RuntimeError: the workers' libraries could not be imported.
         """
-        with self._free:
+        self.warm()  # importing the libraries is not on the request's clock
+        deadline = time.monotonic() + seconds
+        turn = self._enter(deadline, seconds)
+        if turn is None:
+            return Reply(None, "late")
+        try:
             hand = self._take()
-            reply = _exchange(hand.line, json.dumps({"seconds": seconds, **request}).encode() + b"\n", seconds)
-            if reply is None or isinstance(reply, str):
-                self._kill(hand)
-                return Reply(None, "late" if reply is None else "failed")
-            if reply["bytes"] > _MOST_BYTES:
-                self._kill(hand)
-            else:
-                with self._lock:
-                    self._idle.append(hand)
-            return Reply(reply["value"], "failed" if reply["value"] is None else "done")
+            turn.hand = hand
+            left = deadline - time.monotonic()
+            reply = _exchange(hand.line, json.dumps({"seconds": max(0.0, left), **request}).encode() + b"\n", left)
+        finally:
+            with self._room:
+                self._turns.remove(turn)
+                turn.hand = None  # nobody makes it give way any more
+                self._room.notify_all()
+        if turn.gave_way or reply is None or isinstance(reply, str):
+            self._kill(hand)
+            return Reply(None, "late" if turn.gave_way or reply is None else "failed")
+        if reply["bytes"] > _MOST_BYTES:
+            self._kill(hand)
+        else:
+            with self._lock:
+                self._idle.append(hand)
+        return Reply(reply["value"], "failed" if reply["value"] is None else "done")
+
+    def _enter(self, deadline: float, seconds: float) -> _Turn | None:
+        """A place, in order of arrival; None when there was none before the deadline.
+
+        While others wait, the longest turn ends when it has had its part: half of `seconds` times places over requests.
+        """
+        ticket = object()
+        with self._room:
+            self._queue.append(ticket)
+            try:
+                while len(self._turns) >= self._size or self._queue[0] is not ticket:
+                    now = time.monotonic()
+                    if now >= deadline:
+                        return None
+                    until = deadline
+                    if sum(turn.gave_way for turn in self._turns) < len(self._queue):
+                        # Half of what there is: those at the end of the queue need time of their own.
+                        part = 0.5 * seconds * self._size / (len(self._turns) + len(self._queue))
+                        longest = next((turn for turn in self._turns if turn.hand and not turn.gave_way), None)
+                        if longest is not None and longest.hand is not None:
+                            until = longest.since + max(_LEAST_PART, part)
+                            if now >= until:
+                                longest.gave_way = True
+                                self._end(longest.hand)
+                                continue
+                    self._room.wait(min(deadline, until) - now)
+                turn = _Turn(time.monotonic())
+                self._turns.append(turn)
+                return turn
+            finally:
+                self._queue.remove(ticket)
+                self._room.notify_all()
 
     def warm(self) -> None:
         """Start the workers' libraries now, so that the first request does not wait for them."""
@@ -130,6 +190,10 @@ class Pool:
 
     def _kill(self, hand: _Hand) -> None:
         hand.line.close()
+        self._end(hand)
+
+    def _end(self, hand: _Hand) -> None:
+        """Have the worker killed; whoever reads from it finds its line closed."""
         with self._lock:
             if self._control is not None:
                 try:
@@ -160,7 +224,8 @@ class Pool:
         self._nursery = self._control = None
         self._idle = []
         self._lock = threading.Lock()
-        self._free = threading.Semaphore(WORKERS)
+        self._room = threading.Condition()
+        self._turns, self._queue = [], deque()
 
 
 def _receive(line: socket.socket, size: int, seconds: float) -> bytes:

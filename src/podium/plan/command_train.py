@@ -60,6 +60,8 @@ def train(
 ) -> None:
     """Lay out a training: what fits, how fast it is, what it costs, and why the rest fails.
 
+    Exit code 1: the layout of --layout does not work.
+
     Example: podium plan train --model qwen2.5-14b --tokens 2.2M*9k --gpus 512xH100 --sft --days 2
     """
     job = _job(model, tokens, gpus, seq, batch, epochs, sft, memory, precision, optimizer, attention, schedule, price)
@@ -83,6 +85,8 @@ def train(
         _show(plan, judged, wanted, top)
     if not plan.candidates:
         raise InputError(f"no layout of {job.devices:,} x {job.device.name} works", _way_out(plan, choices))
+    if judged and not judged["feasible"]:
+        raise typer.Exit(1)  # a verdict, as of `bench check`; the reasons are in what was printed
 
 
 def _way_out(plan: Plan, choices: Choices) -> str:
@@ -210,7 +214,17 @@ def _judge(job: Job, choices: Choices, plan: Plan, layout: str) -> dict[str, Any
         result["why"] = [
             failure.reason + (f"; {failure.nearest}" if failure.nearest else "") for failure in alone.failures
         ]
+        if plan.candidates:
+            result["instead"] = str(_most_like(given, plan).layout)
     return result
+
+
+def _most_like(given: dict[str, int], plan: Plan) -> Candidate:
+    """Of what works, the candidate that keeps most of the given sizes; the fastest of those."""
+    return max(
+        plan.candidates,
+        key=lambda one: (sum(getattr(one.layout, k, None) == v for k, v in given.items()), -one.step_seconds),
+    )
 
 
 def _deadline(plan: Plan, days: float) -> dict[str, Any]:
@@ -316,7 +330,11 @@ def _breakdown(candidate: Candidate) -> None:
 
 def _judgement(judged: dict[str, Any]) -> str:
     if not judged["feasible"]:
-        return f"{judged['layout']} does not work: " + "; ".join(judged["why"])
+        return (
+            f"{judged['layout']} does not work: "
+            + "; ".join(judged["why"])
+            + (f". What works and is most like it: {judged['instead']}" if "instead" in judged else "")
+        )
     candidate: Candidate = judged["candidate"]
     return (
         f"{judged['layout']} fits: {show_bytes(candidate.memory_total)}, {show_seconds(candidate.step_seconds)} "

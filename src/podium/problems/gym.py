@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,9 +63,10 @@ def load_gym(name: str, *, size: int = 100, seed: int = 0, options: dict[str, An
 
 
 def gym_mixture(
-    tasks: Sequence[GymTask], train_size: int, exam_size: int, seed: int = 0
+    tasks: Sequence[GymTask], train_size: int, exam_size: int, seed: int = 0, apart: Sequence[Problem] = ()
 ) -> tuple[list[Problem], list[Problem], MixtureReport]:
-    """Training and exam problems of several tasks in the proportions of their weights; no problem is in both.
+    """Training and exam problems of several tasks in the proportions of their weights; no problem is in both, or in
+    `apart`.
 
     The exam is drawn first. Small tasks overlap by chance, so training draws that are in the exam are dropped and
     replaced as long as the task has others. Both lists are shuffled with the seed.
@@ -80,34 +81,42 @@ def gym_mixture(
     train: list[Problem] = []
     counts: dict[str, dict[str, int]] = {}
     exam_shares = _shares(tasks, exam_size)
+    used = {text_key(problem.text) for problem in apart}
     for label, task, share in zip(labels, tasks, exam_shares, strict=True):
         # "exam" and "train" in the seed keep the two streams of draws apart.
-        drawn = load_gym(task.name, size=share, seed=derive_seed("exam", label, seed), options=task.options)
+        drawn, _ = _fresh(task, share, derive_seed("exam", label, seed), used)
         if len(drawn) < share:
+            others = " that were not used before" if used else ""
             raise InputError(
-                f"{label} has only {len(drawn)} distinct problems, {share} are wanted for the exam",
+                f"{label} has only {len(drawn)} distinct problems{others}, {share} are wanted for the exam",
                 "lower its weight or widen its options",
             )
         exam.extend(drawn)
         counts[label] = {"exam": len(drawn)}
-    taken = {text_key(problem.text) for problem in exam}
+    taken = used | {text_key(problem.text) for problem in exam}
     for label, task, share in zip(labels, tasks, _shares(tasks, train_size), strict=True):
-        kept: list[Problem] = []
-        dropped = 0
-        if share:
-            for problem in draw(task.name, share, seed=derive_seed("train", label, seed), options=task.options):
-                if text_key(problem.text) in taken:
-                    dropped += 1
-                    continue
-                kept.append(problem)
-                if len(kept) == share:
-                    break
+        kept, dropped = _fresh(task, share, derive_seed("train", label, seed), taken)
         train.extend(kept)
         counts[label] |= {"train_asked": share, "train": len(kept), "dropped": dropped}
     shuffle = random.Random(derive_seed("shuffle", "", seed))
     shuffle.shuffle(train)
     shuffle.shuffle(exam)
     return train, exam, MixtureReport(counts, check_disjoint(train, exam))
+
+
+def _fresh(task: GymTask, size: int, seed: int, taken: Set[str]) -> tuple[list[Problem], int]:
+    """Up to `size` problems that are not taken, and how many draws were."""
+    kept: list[Problem] = []
+    dropped = 0
+    # The effort grows with what is taken, most of which a narrow task draws again.
+    for problem in draw(task.name, size + len(taken), seed=seed, options=task.options) if size else ():
+        if text_key(problem.text) in taken:
+            dropped += 1
+            continue
+        kept.append(problem)
+        if len(kept) == size:
+            break
+    return kept, dropped
 
 
 def draw(name: str, size: int, *, seed: int = 0, options: dict[str, Any] | None = None) -> Iterator[Problem]:

@@ -43,11 +43,13 @@ def generate_command(
     temperature: float,
     top_p: float,
     seed: int,
+    device: str = "cpu",
+    format: str | None = None,
 ) -> int:
     """Write attempts at a prompt and show them; the exit code, 130 when they were stopped.
 
     Raises:
-        InputError: no such model, an empty prompt, or settings that mean nothing.
+        InputError: no such model, device or format, an empty prompt, or settings that mean nothing.
     """
     from podium.generate.protocol import Sampling
     from podium.generate.sampling import check_sampling
@@ -70,7 +72,7 @@ def generate_command(
     done: dict[int, Attempt] = {}
 
     async def write_all() -> None:
-        async with open_table(model, attempts, tools) as (completer, sandbox):
+        async with open_table(model, attempts, tools, device=device, format=format) as (completer, sandbox):
             runs.extend(
                 AttemptRun(problem, completer, sandbox, profile, index=index, seed=seed + index)
                 for index in range(attempts)

@@ -117,6 +117,8 @@ _FACTS = (
     ("seconds in all", lambda side: f"{side.seconds:.1f}"),
     ("truncated attempts", lambda side: f"{100 * side.truncated:.1f} %"),
     ("undecided attempts", lambda side: f"{100 * side.undecided:.1f} %"),
+    ("attempts decided by a judge", lambda side: str(side.judged)),
+    ("votes weighed by", lambda side: ", ".join(side.votes)),
     ("undecided answers", lambda side: str(side.answers_undecided)),
     ("unanswered problems", lambda side: str(side.unanswered)),
     ("ties", lambda side: str(side.ties)),

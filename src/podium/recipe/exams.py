@@ -6,18 +6,25 @@ Puts rooms together; does no work of its own.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podium.errors import InputError
+from podium.errors import InputError, nearest
 from podium.records import write_json, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from podium.records import ExamResult
+    from podium.solve.selecting import SelectionScore
+    from podium.solve.verifier import Verifier
+
+_CHOICES_AT_ONCE = 32
+
+VERIFIER_ROWS = 16  # attempts read side by side
 
 
 def parse_seconds(text: str | None) -> float | None:
@@ -56,7 +63,10 @@ def exam_command(
     replicas: int = 1,
     concurrency: int = 1,
     fallback: str | None = None,
-    vote: str = "uniform",
+    vote: str | None = None,
+    verifier: str | None = None,
+    thinking: int = 0,
+    judge: str | None = None,
 ) -> None:
     """Sit an exam and write its report; the same command goes on where it was stopped."""
     from rich.console import Console
@@ -65,6 +75,7 @@ def exam_command(
     from podium.board.exam import read_exam
     from podium.board.summary import print_exams
     from podium.problems import load_problems
+    from podium.recipe.grade import open_judge
     from podium.recipe.single import open_table, profile_overrides
     from podium.runlog import RunLog, system_description
     from podium.solve import ExamConfig, parse_policy, sit_exam
@@ -80,7 +91,7 @@ def exam_command(
         {
             "attempts": attempts,
             "policy": policy,
-            "vote": vote,
+            "vote": vote or ("uniform" if verifier is None else "verifier"),
             "profile": profile,
             "overrides": profile_overrides(code, max_tokens, temperature),
             "budget_seconds": parse_seconds(budget),
@@ -104,19 +115,41 @@ def exam_command(
             soft_wrap=True,
         )
 
-    async def sit() -> None:
-        async with open_table(model, attempts, code, replicas) as (completer, sandbox):
+    async def sit() -> list[str]:
+        async with AsyncExitStack() as stack:
+            completer, sandbox = await stack.enter_async_context(open_table(model, attempts, code, replicas))
+            reads = None if verifier is None else await open_verifier(verifier, thinking, stack)
+            judges = None if judge is None else await open_judge(judge, stack)
             with RunLog(folder) as log:
-                await sit_exam(rows, completer, sandbox, config, folder, runlog=log, progress=told)
+                await sit_exam(
+                    rows, completer, sandbox, config, folder, runlog=log, progress=told, verifier=reads, judge=judges
+                )
+            return [helper.trouble for helper in (reads, judges) if helper is not None and helper.trouble]
 
-    asyncio.run(sit())
+    troubles = asyncio.run(sit())
     write_json(folder / "system.json", system_description())
     curves = budget_curves(read_traces([folder]))
     write_text(folder / "budgets.json", curves.model_dump_json(indent=2) + "\n")
     print_exams([read_exam(folder, folder.name)], console)
     _print_curves(console, curves)
+    for trouble in troubles:
+        console.print(trouble, style="yellow", markup=False, soft_wrap=True)
     console.print(f"traces: {folder / 'traces.jsonl'} (podium exam replay {folder})", markup=False, soft_wrap=True)
     console.print(f"report: {write_report(folder)}", markup=False, soft_wrap=True)
+
+
+async def open_verifier(model: str, thinking: int, stack: AsyncExitStack) -> Verifier:
+    """A verifier over a model folder or URL#NAME, let go of with the stack.
+
+    Raises:
+        InputError: no such folder, a server without a model name, fewer than 0 tokens to think.
+    """
+    from podium.recipe.single import open_model
+    from podium.solve.verifier import Verifier
+
+    completer = open_model(model, VERIFIER_ROWS)
+    stack.push_async_callback(completer.close)
+    return Verifier(completer, thinking=thinking)
 
 
 def _print_curves(console: Console, curves: Any) -> None:
@@ -148,59 +181,76 @@ def _print_curves(console: Console, curves: Any) -> None:
 
 
 def select_command(
-    folder: Path, model: str, *, repeats: int, most: int, max_tokens: int, temperature: float, seed: int
+    folder: Path,
+    model: str,
+    *,
+    n: list[int],
+    repeats: int,
+    named: str,
+    most: int,
+    code: bool,
+    characters: int,
+    max_tokens: int,
+    temperature: float,
+    seed: int,
+    out: Path | None,
 ) -> None:
-    """Let a model choose among the attempts of an exam that was sat, and compare its choices with the vote."""
+    """Let a model choose among the attempts of an exam that was sat, beside the vote; goes on where it was stopped."""
     from rich.console import Console
 
-    from podium.generate.protocol import Sampling
-    from podium.grading import grade
     from podium.recipe.single import open_table
-    from podium.records import ExamResult, Verdict, read_rows
-    from podium.solve.genselect import candidates_of, select
-    from podium.solve.statistics import paired_bootstrap
+    from podium.records import ExamResult, read_json, read_rows
+    from podium.solve.genselect import NAMED
+    from podium.solve.selecting import CHOICES, SelectConfig, choose_all
 
+    if named not in NAMED:
+        raise InputError(f"--named {named}", nearest(named, NAMED))
     results = read_rows(folder / "results.jsonl", ExamResult)
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=0.95)
-    console = Console(highlight=False)
-    rows: list[dict[str, Any]] = []
-
-    async def run() -> None:
-        async with open_table(model, repeats, False) as (completer, _):
-            for result in results:
-                candidates = candidates_of(result)
-                chosen = await select(
-                    result.problem, candidates, completer, repeats=repeats, most=most, sampling=sampling, seed=seed
-                )
-                answer = result.answer if chosen.answer is None else chosen.answer
-                verdict = result.verdict if chosen.answer is None else grade(result.problem, answer)
-                rows.append(
-                    {
-                        "problem_id": result.problem.id,
-                        "candidates": len(candidates),
-                        "picks": list(chosen.picks),
-                        "invalid": chosen.invalid,
-                        "answer": answer,
-                        "verdict": verdict.value,
-                        "vote": result.answer,
-                        "vote_verdict": result.verdict.value,
-                    }
-                )
-
-    asyncio.run(run())
-    write_text(folder / "genselect.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    right = [float(row["verdict"] == Verdict.CORRECT) for row in rows]
-    voted = [float(row["vote_verdict"] == Verdict.CORRECT) for row in rows]
-    difference = paired_bootstrap([one - other for one, other in zip(right, voted, strict=True)])
-    asked = sum(repeats for row in rows if row["picks"] and len(row["picks"]) + row["invalid"] > 1)
-    invalid = sum(row["invalid"] for row in rows)
-    console.print(
-        f"GenSelect {100 * sum(right) / len(right):.1f} %, vote {100 * sum(voted) / len(voted):.1f} %: "
-        f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}] points over "
-        f"{len(rows)} problems; {most} solutions at a time, {repeats} times; {invalid} of {asked or invalid} picks "
-        "named no solution"
+    exam = read_json(folder / "exam.json") if (folder / "exam.json").exists() else {}
+    config = SelectConfig.model_validate(
+        {
+            "n": n,
+            "repeats": repeats,
+            "named": named,
+            "most": most,
+            "characters": characters,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "vote": exam.get("config", {}).get("vote", "uniform"),
+            "seed": seed,
+        }
     )
-    console.print(f"choices: {folder / 'genselect.jsonl'}", markup=False, soft_wrap=True)
+    out = out or folder / "genselect" / (_name(model) or "model")
+    console = Console(highlight=False)
+
+    async def run() -> Any:
+        async with open_table(model, max(_CHOICES_AT_ONCE, repeats), code) as (completer, sandbox):
+            return await choose_all(
+                results, completer, config, out, sandbox=sandbox, concurrency=max(1, _CHOICES_AT_ONCE // repeats)
+            )
+
+    console.print(selection_table(asyncio.run(run())))
+    console.print(f"choices: {out / CHOICES}", markup=False, soft_wrap=True)
+
+
+def selection_table(scores: Sequence[SelectionScore]) -> Any:
+    """Choice beside vote, a row for each n."""
+    from rich.table import Table
+
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("n", "one", "vote", "GenSelect", "both", "any", "gain", "95 %", "p", "problems", "no pick"):
+        table.add_column(column, justify="right")
+    for score in scores:
+        table.add_row(
+            str(score.n),
+            *(f"{100 * each.value:.1f}" for each in (score.single, score.vote, score.select, score.both, score.passed)),
+            f"{100 * score.gain:+.1f}",
+            f"{100 * score.gain_low:+.1f} … {100 * score.gain_high:+.1f}",
+            f"{score.p:.2g}",
+            str(score.problems),
+            f"{100 * score.invalid / score.asked:.1f} %" if score.asked else "-",
+        )
+    return table
 
 
 def _name(text: str) -> str:

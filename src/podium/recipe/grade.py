@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,27 +22,35 @@ def grade_command(path: Path, *, rules: list[str], judge: str | None, as_json: b
 
     Raises:
         InputError: no such file or row, an unknown rule, a judge that is no model.
-        CompleterError: as the judge does.
     """
     chosen = parse_rules(rules)
     pairs = read_pairs(path)
 
-    async def grade() -> Agreement:
+    async def grade() -> tuple[Agreement, str]:
         async with AsyncExitStack() as stack:
-            asked = None
-            if judge is not None:
-                from podium.recipe.single import open_model
+            asked = None if judge is None else await open_judge(judge, stack)
+            return await grade_pairs(pairs, chosen, asked), "" if asked is None else asked.trouble
 
-                completer = open_model(judge, _JUDGE_ROWS)
-                stack.push_async_callback(completer.close)
-                asked = Judge(completer)
-            return await grade_pairs(pairs, chosen, asked)
-
-    agreement = asyncio.run(grade())
+    agreement, trouble = asyncio.run(grade())
     if as_json:
         print(json.dumps(agreement.summary()))
     else:
         _show(agreement)
+    if trouble:
+        print(trouble, file=sys.stderr)
+
+
+async def open_judge(model: str, stack: AsyncExitStack) -> Judge:
+    """A judge over a model folder or URL#NAME, let go of with the stack.
+
+    Raises:
+        InputError: no such folder, or a server without a model name.
+    """
+    from podium.recipe.single import open_model
+
+    completer = open_model(model, _JUDGE_ROWS)
+    stack.push_async_callback(completer.close)
+    return Judge(completer)
 
 
 def parse_rules(given: list[str]) -> Rules:

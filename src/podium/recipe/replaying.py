@@ -40,6 +40,7 @@ def replay_command(
     optimised: bool,
     out: Path | None,
     json_: bool,
+    vote: str | None = None,
 ) -> None:
     """Check recorded decisions, compare policies on the recorded attempts, and look for better ones."""
     from rich.console import Console
@@ -48,7 +49,7 @@ def replay_command(
     from podium.solve.lab import compare, hold_exams
 
     console = Console(highlight=False, stderr=json_)
-    bench, traces = _bench(paths, attempts, seed)
+    bench, traces = _bench(paths, attempts, seed, vote)
     names = list(policies) or ["winner", "runner-up", "notebook", "all"]
     chosen = [parse_policy(name) for name in names]
     for policy in chosen:
@@ -58,7 +59,9 @@ def replay_command(
     _print_checked(console, traces)
     console.print(
         f"{len(bench.problems)} problems, {bench.n} of {bench.recorded} recorded attempts each; {exams} exams of "
-        f"{length} problems; " + ("no clock" if seconds is None else f"{seconds:g} s per exam")
+        f"{length} problems; "
+        + ("no clock" if seconds is None else f"{seconds:g} s per exam")
+        + "".join(f"; votes weighed by {name}" for name in sorted({row.vote for row in bench.problems} - {"uniform"}))
     )
     started = time.perf_counter()
     held: list[Exams] = [
@@ -87,15 +90,20 @@ def replay_command(
         print(json.dumps(result))
 
 
-def _bench(paths: Sequence[str], attempts: int | None, seed: int) -> tuple[Bench, list[Trace]]:
+def _bench(paths: Sequence[str], attempts: int | None, seed: int, vote: str | None = None) -> tuple[Bench, list[Trace]]:
     from podium.solve.lab import Bench
     from podium.solve.lab.simulated import simulated_problems
     from podium.solve.trace import read_traces
+    from podium.solve.vote import check_weight
 
+    if vote is not None:
+        check_weight(vote)
     simulated = [path for path in paths if path.startswith(SIMULATED)]
     if not simulated:
         traces = read_traces(paths)
-        return Bench.of(traces, attempts, seed=seed), traces
+        return Bench.of(traces, attempts, seed=seed, vote=vote), traces
+    if vote not in (None, "uniform"):
+        raise InputError(f"--vote {vote}: simulated attempts have no signals", "record an exam, or leave it out")
     if len(paths) > 1:
         raise InputError("simulated problems and recorded ones do not mix", "give one or the other")
     count = simulated[0][len(SIMULATED) :]

@@ -19,11 +19,13 @@ def serve_command(
     max_queue: int,
     max_body: int,
     grace: float,
+    device: str = "cpu",
+    format: str | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        InputError: no such model, an address that cannot be bound, or a limit that means nothing.
+        InputError: no such model, device or format, an address that cannot be bound, or a limit that means nothing.
     """
     for option, value, least in (
         ("rows", rows, 1),
@@ -45,7 +47,7 @@ def serve_command(
     from podium.recipe.single import open_model
     from podium.text import Tokenizer
 
-    engine = open_model(str(model), rows, replicas)
+    engine = open_model(str(model), rows, replicas, device=device, format=format)
     assert isinstance(engine, Engine | ParallelCompleter)
     folder = model if (model / "tokenizer.json").exists() else model / "model"
     served = Served(

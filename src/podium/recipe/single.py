@@ -25,13 +25,21 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 4 << 30  # for keys and values
 
 
-def open_model(model: str, rows: int, replicas: int = 1) -> Completer:
+def open_model(
+    model: str, rows: int, replicas: int = 1, *, device: str = "cpu", format: str | None = None
+) -> Completer:
     """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model.
 
     With several `replicas`, engines in processes of their own share rows, memory and processors.
 
+    Args:
+        device: "cpu", "cuda" or "cuda:N".
+        format: of the weights; None: what suits the device.
+
     Raises:
-        InputError: no such folder, no tokenizer in it, a server without a model name, or replicas of a server.
+        InputError: no such folder, no tokenizer in it, a server without a model name, replicas, a device or a format
+            of a server, no such device or format here, or several replicas on one GPU.
+        CompleterError: the weights do not fit into the GPU's memory.
     """
     if model.startswith(("http://", "https://")):
         from podium.generate.openai import OpenAICompleter
@@ -41,6 +49,9 @@ def open_model(model: str, rows: int, replicas: int = 1) -> Completer:
             raise InputError(f"{url}: which of the server's models?", f"write {url}#NAME")
         if replicas > 1:
             raise InputError(f"--replicas {replicas}: {url} is a server", "start the replicas there")
+        if device != "cpu" or format is not None:
+            option, value = ("device", device) if device != "cpu" else ("format", format)
+            raise InputError(f"--{option} {value}: {url} is a server", "it was chosen there")
         return OpenAICompleter(url, model=name)
     folder = Path(model)
     if not folder.is_dir():
@@ -49,13 +60,31 @@ def open_model(model: str, rows: int, replicas: int = 1) -> Completer:
         folder = folder / "model"  # the folder of a training stage
     from podium.generate.replica import EngineSpec
 
-    options = {"max_rows": math.ceil(rows / replicas), "memory_bytes": MEMORY_BYTES // replicas}
+    options: dict[str, Any] = {"max_rows": math.ceil(rows / replicas), "memory_bytes": MEMORY_BYTES // replicas}
+    if format is not None:
+        options["format"] = format
+    if device != "cpu":
+        options |= _on_gpu(folder, device, format, replicas)
     spec = EngineSpec(folder, f"{folder}@{weights_digest(folder)}", options)
     if replicas == 1:
         return spec.load(None)
     from podium.generate.parallel import ParallelCompleter
 
     return ParallelCompleter(spec, replicas, max(1, (os.cpu_count() or 1) // replicas))
+
+
+def _on_gpu(folder: Path, device: str, format: str | None, replicas: int) -> dict[str, Any]:
+    """Options of an engine that has a GPU to itself: what the weights leave of its memory is for keys and values."""
+    from podium.generate.device.place import cache_budget, find_device, weight_bytes
+    from podium.models import StoredModel
+
+    place = find_device(device)
+    if replicas > 1:
+        raise InputError(f"--replicas {replicas} on {device}", "start one `podium serve --device cuda:N` for each GPU")
+    return {
+        "device": device,
+        "memory_bytes": cache_budget(place, weight_bytes(StoredModel(folder).model, place, format)),
+    }
 
 
 def weights_digest(folder: Path) -> str:
@@ -72,8 +101,10 @@ def weights_digest(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def open_table(model: str, rows: int, code: bool, replicas: int = 1) -> AsyncIterator[tuple[Completer, Any]]:
-    """A completer and, with `code`, a sandbox; both closed on the way out."""
+async def open_table(
+    model: str, rows: int, code: bool, replicas: int = 1, *, device: str = "cpu", format: str | None = None
+) -> AsyncIterator[tuple[Completer, Any]]:
+    """A completer and, with `code`, a sandbox; both closed on the way out. Arguments and errors as open_model."""
     from contextlib import AsyncExitStack
 
     async with AsyncExitStack() as stack:
@@ -82,7 +113,7 @@ async def open_table(model: str, rows: int, code: bool, replicas: int = 1) -> As
             from podium.sandbox import Sandbox
 
             sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
-        completer = open_model(model, rows, replicas)
+        completer = open_model(model, rows, replicas, device=device, format=format)
         stack.push_async_callback(completer.close)
         yield completer, sandbox
 
@@ -94,7 +125,16 @@ def profile_overrides(code: bool, max_tokens: int | None, temperature: float | N
 
 
 def solve_command(
-    model: str, problem: str, *, attempts: int, profile: str, temperature: float | None, seed: int, replicas: int = 1
+    model: str,
+    problem: str,
+    *,
+    attempts: int,
+    profile: str,
+    temperature: float | None,
+    seed: int,
+    replicas: int = 1,
+    device: str = "cpu",
+    format: str | None = None,
 ) -> None:
     """Show every attempt at one problem with its code and outputs, then the vote."""
     import sys
@@ -113,7 +153,7 @@ def solve_command(
     console = Console(highlight=False)
 
     async def attempt_all() -> list[Attempt]:
-        async with open_table(model, attempts, True, replicas) as (completer, sandbox):
+        async with open_table(model, attempts, True, replicas, device=device, format=format) as (completer, sandbox):
             return await asyncio.gather(
                 *(
                     attempt_problem(row, completer, sandbox, chosen, index=index, seed=seed + index)

@@ -1,4 +1,4 @@
-"""The stages a recipe can name: problems, teach, tokenizer, train, merge, draft, exam.
+"""The stages a recipe can name: problems, teach, tokenizer, train, merge, draft, exam; groups and select next door.
 
 Each is a thin, typed wrapper around one room; what a stage really does is written there. Importing this module
 registers the kinds and imports nothing heavy.
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from podium.errors import InputError, PodiumError
+from podium.recipe import select_stages as select_stages  # registers groups and select
+from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of, model_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
 from podium.records import Problem, read_rows, write_json, write_rows
 
 if TYPE_CHECKING:
     from podium.records import ExamResult
 
-MODEL = "model"
-SOLUTIONS = "solutions.jsonl"
 # Rough figures of two laptop-class cores, only for the dry run's estimate of seconds.
 FLOPS_PER_SECOND = 1.0e11
 SOLUTIONS_PER_SECOND = {"cot": 1500.0, "tir": 250.0}
@@ -51,9 +52,12 @@ def _estimate_problems(params: ProblemsParams, inputs: Mapping[str, Estimate]) -
     return Estimate(rows=params.train + params.exam, seconds=2 + params.train / 5000, sizes=sizes)
 
 
-@stage("problems", version=1, inputs=(), estimate=_estimate_problems)
+@stage("problems", version=1, inputs=(), optional=("apart",), estimate=_estimate_problems)
 def problems(context: StageContext, params: ProblemsParams, inputs: dict[str, Path]) -> StageReport:
-    """train.jsonl and exam.jsonl of a mixture, and the check that no problem is in both."""
+    """train.jsonl and exam.jsonl of a mixture, and the check that no problem is in both.
+
+    Input `apart`: problems of an earlier stage, or a file of them, none of which may be drawn again.
+    """
     from podium.curate import DEMO_TASKS
     from podium.problems import GymTask, gym_mixture
 
@@ -62,7 +66,12 @@ def problems(context: StageContext, params: ProblemsParams, inputs: dict[str, Pa
         GymTask(name, task.weight, task.options or (known[name].options if name in known else {}))
         for name, task in params.tasks.items()
     ] or list(DEMO_TASKS)
-    train, exam, report = gym_mixture(tasks, params.train, params.exam, context.seed)
+    apart: list[Problem] = []
+    if "apart" in inputs:
+        folder = inputs["apart"]
+        files = [folder / "train.jsonl", folder / "exam.jsonl"] if folder.is_dir() else [folder]
+        apart = [problem for file in files for problem in read_rows(file, Problem)]
+    train, exam, report = gym_mixture(tasks, params.train, params.exam, context.seed, apart)
     write_rows(context.folder / "train.jsonl", train)
     write_rows(context.folder / "exam.jsonl", exam)
     write_json(
@@ -105,7 +114,7 @@ def teach(context: StageContext, params: TeachParams, inputs: dict[str, Path]) -
     from podium.generate import Sampling
     from podium.generate.openai import OpenAICompleter
 
-    file = _file(inputs["problems"], "train.jsonl")
+    file = file_of(inputs["problems"], "train.jsonl")
     rows = read_rows(file, Problem)[: params.take]
     if not rows:
         raise InputError(f"{file}: no problems in this file", "a teacher needs at least one")
@@ -161,7 +170,7 @@ def tokenizer(context: StageContext, params: TokenizerParams, inputs: dict[str, 
 
     def texts() -> Any:
         for path in inputs.values():
-            for row in islice(iterate_rows(_file(path, SOLUTIONS), Solution), params.rows):
+            for row in islice(iterate_rows(file_of(path, SOLUTIONS), Solution), params.rows):
                 yield "".join(message.content for message in row.prompt)
                 yield row.text
 
@@ -272,7 +281,7 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
             "a shape makes a new model, the input goes on with one",
         )
     if MODEL in inputs:
-        model, text = load_model(_folder(inputs[MODEL], MODEL))
+        model, text = load_model(model_of(inputs[MODEL]))
         if "tokenizer" in inputs:
             text = Tokenizer.load(inputs["tokenizer"])
         if text is None:
@@ -296,7 +305,10 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
                 tie_word_embeddings=shape.tied,
             )
         ).initialise(context.seed, zero_output=True)
-    solutions = [_file(path, SOLUTIONS) for role, path in inputs.items() if role not in ("tokenizer", MODEL)]
+    if params.row_length > model.config.max_position_embeddings and model.config.rope.kind == "default":
+        # Trained on such rows the model knows these positions, and whoever loads it must be told.
+        model.config = replace(model.config, max_position_embeddings=params.row_length)
+    solutions = [file_of(path, SOLUTIONS) for role, path in inputs.items() if role not in ("tokenizer", MODEL)]
     if not solutions:
         raise InputError(f"stage {context.name!r}: no solutions to train on", "name a teach stage in `inputs`")
     documents, counts = build_documents(solutions, text, max_tokens=params.row_length)
@@ -379,7 +391,7 @@ def merge(context: StageContext, params: MergeParams, inputs: dict[str, Path]) -
         )
     roles = list(inputs)
     merge_linear(
-        [_folder(inputs[role], MODEL) for role in roles],
+        [model_of(inputs[role]) for role in roles],
         [params.weights[role] for role in roles],
         context.folder / MODEL,
     )
@@ -439,13 +451,13 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
             f"stage {context.name!r}: the input 'problems' and the parameter 'generate' go together",
             "give both to let the model answer first, or neither",
         )
-    folder = _folder(inputs[MODEL], MODEL)
+    folder = model_of(inputs[MODEL])
     target, text = load_model(folder)
     if text is None:
         raise InputError(f"{inputs[MODEL]}: no tokenizer in this folder", "save the model with its tokenizer")
-    files = [_answers(path) for role, path in inputs.items() if role not in (MODEL, "problems")]
+    files = [answers_of(path) for role, path in inputs.items() if role not in (MODEL, "problems")]
     if params.generate:
-        rows = read_rows(_file(inputs["problems"], "train.jsonl"), Problem)[: params.generate]
+        rows = read_rows(file_of(inputs["problems"], "train.jsonl"), Problem)[: params.generate]
         files.append(context.folder / "attempts.jsonl")
         asyncio.run(
             own_answers(str(folder), rows, files[-1], profile=params.profile, code=params.code, seed=context.seed)
@@ -515,7 +527,7 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
     from podium.generate.engine import Engine
     from podium.solve import ExamConfig
 
-    rows = read_rows(_file(inputs["problems"], "exam.jsonl"), Problem)[: params.take]
+    rows = read_rows(file_of(inputs["problems"], "exam.jsonl"), Problem)[: params.take]
     config = ExamConfig.model_validate(
         {
             "attempts": params.attempts,
@@ -527,7 +539,7 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
         }
     )
     engine = Engine.load(
-        _folder(inputs[MODEL], MODEL),
+        model_of(inputs[MODEL]),
         max_rows=params.attempts,
         memory_bytes=int(params.memory_gb * 2**30),
         threads=params.threads,
@@ -577,18 +589,3 @@ def _checked(value: str, check: Callable[[], object]) -> str:
     except PodiumError as error:
         raise ValueError(f"{error.message}; {error.cure}") from error
     return value
-
-
-def _file(path: Path, name: str) -> Path:
-    """An input may be a stage's folder or the file itself."""
-    return path / name if path.is_dir() else path
-
-
-def _answers(path: Path) -> Path:
-    """The answers in the folder of a teaching or exam stage, or a file of the user's."""
-    return _file(path, SOLUTIONS if (path / SOLUTIONS).exists() else "attempts.jsonl")
-
-
-def _folder(path: Path, name: str) -> Path:
-    """An input may be a stage's folder or a model folder of the user's."""
-    return path / name if (path / name).is_dir() else path

@@ -33,6 +33,8 @@ class Side:
     seconds: float  # used by all problems
     truncated: float  # share of counted attempts that ran into the token limit
     undecided: float  # share of counted attempts
+    judged: int  # attempts that a judge decided
+    votes: tuple[str, ...]  # what the votes weighed attempts by
     unanswered: int  # problems
     answers_undecided: int  # problems
     ties: int  # problems
@@ -167,6 +169,8 @@ def _side(results: Sequence[ExamResult]) -> Side:
         seconds=sum(result.used_seconds for result in results),
         truncated=sum(attempt.stop_reason == "length" for attempt in attempts) / n,
         undecided=sum(attempt.verdict is Verdict.UNDECIDED for attempt in attempts) / n,
+        judged=sum(attempt.verdict_by == "judge" for attempt in attempts),
+        votes=tuple(sorted({result.vote for result in results})),
         unanswered=sum(result.answer is None for result in results),
         answers_undecided=sum(result.verdict is Verdict.UNDECIDED for result in results),
         ties=sum(result.tie for result in results),

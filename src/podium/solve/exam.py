@@ -36,17 +36,19 @@ from podium.records import (
 )
 from podium.runlog import RunLog
 from podium.solve.clock import Clock, Ledger, drawn, pool
-from podium.solve.confidence import TOP
+from podium.solve.judging import judge_result
 from podium.solve.policyfile import parse_policy
 from podium.solve.profile import get_profile
 from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
 from podium.solve.stopwatch import exam_time
 from podium.solve.trace import TRACES, Trace, trace_of
-from podium.solve.vote import check_weight
+from podium.solve.vote import ASKED, check_weight
 
 if TYPE_CHECKING:
+    from podium.grading.judge import Judge
     from podium.sandbox import Sandbox
+    from podium.solve.verifier import Verifier
 
 Progress = Callable[[ExamResult, int, int], None]
 """Told of every finished problem: (result, finished so far, all problems)."""
@@ -96,6 +98,8 @@ class ExamSummary(BaseModel):
     tiers: tuple[str, ...]  # sandbox tiers that code ran under
     config: ExamConfig
     resumed: int  # problems taken over from an earlier sitting
+    verifier: str | None = None  # the model that scored the attempts
+    judge: str | None = None  # the model that was asked about undecided answers
     scores: Scores
 
 
@@ -109,17 +113,23 @@ async def sit_exam(
     runlog: RunLog | None = None,
     progress: Progress | None = None,
     sink: ExamSink | None = None,
+    verifier: Verifier | None = None,
+    judge: Judge | None = None,
     read: Callable[[], float] = exam_time,
 ) -> ExamSummary:
-    """Sit an exam to its end and score it. `sandbox` None: no code is run. `read`: seconds on the clock it is sat by.
+    """Sit an exam to its end and score it.
+
+    `sandbox` None: no code is run. `verifier` reads every attempt that ends with an answer, on the problem's clock;
+    `judge` is asked, after it, about answers that grading leaves undecided. `read`: seconds on the clock it is sat by.
 
     Raises:
-        InputError: no problems, an id twice, a policy or profile that does not fit, a folder with another exam.
+        InputError: no problems, an id twice, a policy or profile that does not fit, a folder with another exam, a vote
+            by a verifier that is not there.
         CompleterError: not one attempt at a problem got an answer; finished problems are kept.
         SandboxUnavailable, StorageError: as they arise; finished problems are kept.
         asyncio.CancelledError: when cancelled (Ctrl-C); attempts are freed, finished problems are kept.
     """
-    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink, read)
+    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink, verifier, judge, read)
     return await exam.sit()
 
 
@@ -134,6 +144,8 @@ class _Exam:
         runlog: RunLog | None,
         progress: Progress | None,
         sink: ExamSink | None,
+        verifier: Verifier | None,
+        judge: Judge | None,
         read: Callable[[], float],
     ) -> None:
         if not problems:
@@ -152,10 +164,15 @@ class _Exam:
         self.runlog = runlog
         self.progress = progress
         self.sink = sink
+        self.verifier = verifier
+        self.judge = judge
         self.read = read
         check_weight(config.vote)
-        told = {"entropy": {"top_logprobs": TOP}, "logprob": {"top_logprobs": 1}}.get(config.vote, {})
-        self.profile = get_profile(config.profile, **{**told, **config.overrides})
+        if config.vote == "verifier" and verifier is None:
+            raise InputError(
+                "a vote weighed by a verifier without one", "name the model that verifies: --verifier MODEL"
+            )
+        self.profile = get_profile(config.profile, **{**ASKED.get(config.vote, {}), **config.overrides})
         self.sandbox = sandbox if self.profile.code_calls > 0 else None
         self.policy = parse_policy(config.policy)
         self.policy.check(config.attempts)
@@ -217,11 +234,14 @@ class _Exam:
             plan,
             seed=self.config.seed,
             vote=self.config.vote,
+            verifier=self.verifier,
             sink=self.sink,
             read=self.read,
         )
         sat = await sitting.hold()
         result, verdicts = await asyncio.to_thread(settle, problem, sat, self.config.fallback)
+        if self.judge is not None:
+            result, verdicts = await judge_result(result, sat.answers, verdicts, self.judge)
         trace = trace_of(problem.id, self.completer.name, self.policy.name, sat, verdicts)
         self.ledger = self.ledger.settled(sat.used_seconds)
         if self.clock is None or plan.seconds is None:
@@ -243,6 +263,10 @@ class _Exam:
             ).hexdigest(),
             "config": self.config.model_dump(mode="json", exclude={"concurrency"}),
         }
+        if self.verifier is not None:
+            identity["verifier"] = self.verifier.name
+        if self.judge is not None:
+            identity["judge"] = self.judge.name
         path = self.folder / "exam.json"
         if not path.exists():
             write_json(path, identity)
@@ -251,7 +275,7 @@ class _Exam:
         if found == identity:
             return
         found = found if isinstance(found, dict) else {}
-        differing = [key for key in identity if found.get(key) != identity[key]]
+        differing = [key for key in {**identity, **found} if found.get(key) != identity.get(key)]
         raise InputError(
             f"{path}: this folder holds another exam ({', '.join(differing)} differs)",
             "choose another folder, or delete this one to sit the exam anew",
@@ -286,6 +310,8 @@ class _Exam:
             tiers=tuple(sorted({a.tier for result in results for a in result.attempts if a.tier})),
             config=self.config,
             resumed=resumed,
+            verifier=None if self.verifier is None else self.verifier.name,
+            judge=None if self.judge is None else self.judge.name,
             scores=scores,
         )
         write_rows(self.folder / "attempts.jsonl", (attempt for result in results for attempt in result.attempts))

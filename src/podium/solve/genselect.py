@@ -12,9 +12,13 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-from podium.errors import CompleterError, InputError
+from podium.curate.sessions import CodeSandbox
+from podium.curate.toolloop import CLOSE_TAG, write_solution
+from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.protocol import Completer, Sampling, complete
+from podium.grading import classes as equivalence_classes
 from podium.grading import extract
 from podium.grading.extract import boxes
 from podium.records import ExamResult, Message, Problem, Verdict
@@ -26,13 +30,21 @@ LONGEST = 3_000  # characters of a summary
 PROMPT_CHARACTERS = 100_000  # of a whole group; larger ones are left out
 GROUPS = 8  # distinct ones per problem
 TRIES = 16
+# Answers and problem stand behind the solutions too, near to where they are compared and computed again: a small model
+# does not find them among many solutions.
 PROMPT = """You are given a problem and {n} solutions, numbered from 0 to {last}. Decide which one is most likely right.
 Group them by their answers, look for contradictions and mistakes, compare, and end with one line: Judgment: IDX
 
 Problem:
 {problem}
 
-{solutions}"""
+{solutions}
+
+Their answers:
+{answers}
+
+The problem again:
+{problem}"""
 _JUDGMENT = re.compile(r"Judg(?:e)?ment:\s*\**\s*(\d+)", re.IGNORECASE)
 _THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
 
@@ -69,8 +81,9 @@ class Group:
     @property
     def messages(self) -> tuple[Message, ...]:
         shown = "\n\n".join(f"Solution {place}:\n{each.text}" for place, each in enumerate(self.candidates))
+        answers = "\n".join(f"{place}: {each.answer}" for place, each in enumerate(self.candidates))
         n = len(self.candidates)
-        text = PROMPT.format(n=n, last=n - 1, problem=self.problem.text, solutions=shown)
+        text = PROMPT.format(n=n, last=n - 1, problem=self.problem.text, solutions=shown, answers=answers)
         return (Message(role="user", content=text),)
 
     @property
@@ -108,11 +121,14 @@ def group_size(total: int, draw: random.Random) -> int:
     return high  # so many candidates that the peak lies far beyond the largest group
 
 
-def training_groups(problem: Problem, candidates: Sequence[Candidate], seed: int = 0) -> list[Group]:
+def training_groups(
+    problem: Problem, candidates: Sequence[Candidate], seed: int = 0, characters: int = PROMPT_CHARACTERS
+) -> list[Group]:
     """Up to 8 distinct groups with at least one right and one wrong candidate each, as the released code makes them.
 
     At least 4 candidates are needed, one right and one wrong; the right ones are cut down to the number of wrong ones,
-    so that groups are hard. Empty where a problem has no such groups.
+    so that groups are hard. Groups with more than `characters` in their prompt are left out. Empty where a problem has
+    no such groups.
     """
     draw = random.Random(f"{seed}/{problem.id}")
     wrong = [each for each in candidates if each.right is False]
@@ -130,7 +146,7 @@ def training_groups(problem: Problem, candidates: Sequence[Candidate], seed: int
         chosen += draw.sample(rest, min(len(rest), size - 2))
         draw.shuffle(chosen)
         group = Group(problem, tuple(chosen))
-        if len(group.messages[0].content) <= PROMPT_CHARACTERS:
+        if len(group.messages[0].content) <= characters:
             groups.setdefault(frozenset(each.index for each in chosen), group)
     return list(groups.values())
 
@@ -141,13 +157,34 @@ def read_pick(text: str, size: int) -> int | None:
     return int(found[-1]) if found and int(found[-1]) < size else None
 
 
+Named = Literal["index", "answer"]
+"""How a selector names its pick: `Judgment: IDX`, as the paper's, or the answer in a box."""
+NAMED: tuple[Named, ...] = get_args(Named)
+
+
+def pick_of(text: str, group: Group, named: Named, classes: Classes) -> int | None:
+    """The place in the group that a selector names, None when it names none that is there. Of several solutions with
+    the boxed answer it is the first."""
+    if named == "index":
+        return read_pick(text, len(group.candidates))
+    answer = extract(text)
+    if answer is None:
+        return None
+    for alike in classes(group.problem, [answer, *(each.answer for each in group.candidates)]):
+        if 0 in alike:
+            return min((place - 1 for place in alike if place > 0), default=None)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a selector chose. `picks`: one per repetition that named a candidate, their indices."""
+    """What a selector chose. `picks`: one per repetition that named a candidate, their indices. `asked`: repetitions,
+    0 where there was nothing to choose."""
 
     picks: tuple[int, ...]
     invalid: int
     vote: Vote
+    asked: int = 0
 
     @property
     def answer(self) -> str | None:
@@ -161,17 +198,24 @@ async def select(
     *,
     repeats: int = 8,
     most: int = MOST,
+    characters: int = PROMPT_CHARACTERS,
+    named: Named = "index",
+    sandbox: CodeSandbox | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
-    classes: Classes | None = None,
+    classes: Classes = equivalence_classes,
 ) -> Selection:
     """Show `most` of the candidates, `repeats` times anew, and take the majority of the picked answers.
 
-    A repetition whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
+    A group whose prompt has more than `characters`, or more tokens than the completer's context, loses solutions until
+    it fits, but for two, which are always shown.
+    With a `sandbox` the code that the selector writes is run, each repetition's in a session of its own. A repetition
+    whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
 
     Raises:
         InputError: fewer than one repetition, or groups of fewer than two.
         CompleterError: every request failed.
+        SandboxUnavailable: as the sandbox raises it.
     """
     if repeats < 1 or most < 2:
         raise InputError(f"{repeats} repetitions of {most} solutions", "at least one, of at least two solutions")
@@ -181,14 +225,20 @@ async def select(
     groups = []
     for _ in range(repeats):
         chosen = draw.sample(list(candidates), min(most, len(candidates)))
-        groups.append(Group(problem, tuple(chosen)))
+        groups.append(_fitting(Group(problem, tuple(chosen)), characters))
     base = sampling or Sampling(max_tokens=2048, temperature=0.7, top_p=0.95)
 
-    async def ask(number: int, group: Group) -> str:
+    async def ask(number: int) -> str:
         seeded = replace(base, seed=attempt_seed(seed, f"select/{problem.id}", number))
-        return await complete(completer, group.messages, seeded)
+        while True:
+            try:
+                return await _written(completer, groups[number].messages, seeded, sandbox)
+            except PromptTooLong:
+                if len(groups[number].candidates) == 2:
+                    raise
+                groups[number] = _smaller(groups[number])
 
-    said = await asyncio.gather(*(ask(n, group) for n, group in enumerate(groups)), return_exceptions=True)
+    said = await asyncio.gather(*(ask(n) for n in range(repeats)), return_exceptions=True)
     picks: list[int] = []
     errors: list[BaseException] = []
     for group, text in zip(groups, said, strict=True):
@@ -196,17 +246,38 @@ async def select(
             errors.append(text)
         elif isinstance(text, BaseException):
             raise text
-        elif (place := read_pick(text, len(group.candidates))) is not None:
+        elif (place := await asyncio.to_thread(pick_of, text, group, named, classes)) is not None:
             picks.append(group.candidates[place].index)
     if len(errors) == repeats:
         raise errors[0]
-    return _counted(problem, candidates, picks, repeats - len(picks), classes)
+    return _counted(problem, candidates, picks, repeats, classes)
 
 
 def _counted(
-    problem: Problem, candidates: Sequence[Candidate], picks: list[int], invalid: int, classes: Classes | None
+    problem: Problem, candidates: Sequence[Candidate], picks: list[int], asked: int, classes: Classes
 ) -> Selection:
     answers = {each.index: each.answer for each in candidates}
     picked = {number: answers[index] for number, index in enumerate(picks)}
-    vote = majority(problem, picked) if classes is None else majority(problem, picked, classes)
-    return Selection(tuple(picks), invalid, vote)
+    vote = majority(problem, picked, classes)
+    return Selection(tuple(picks), max(0, asked - len(picks)), vote, asked)
+
+
+async def _written(
+    completer: Completer, messages: tuple[Message, ...], sampling: Sampling, sandbox: CodeSandbox | None
+) -> str:
+    if sandbox is None:
+        return await complete(completer, messages, sampling)
+    stopping = replace(sampling, stop=(*sampling.stop, CLOSE_TAG))
+    written = await write_solution(completer, messages, stopping, sandbox, seed=sampling.seed)
+    return "".join(part.text for part in written.parts if part.role == "model")
+
+
+def _fitting(group: Group, characters: int) -> Group:
+    while len(group.messages[0].content) > characters and len(group.candidates) > 2:
+        group = _smaller(group)
+    return group
+
+
+def _smaller(group: Group) -> Group:
+    """Without the last: they were drawn in no order."""
+    return Group(group.problem, group.candidates[:-1])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from podium.records import StopReason
@@ -20,6 +20,7 @@ from podium.solve.happening import Action, Happening
 from podium.solve.policy import Policy, Proctor
 from podium.solve.rules import Plan
 from podium.solve.trace import Trace
+from podium.solve.vote import WEIGHTS, leaders, relative
 
 BROKEN_OFF: frozenset[StopReason] = frozenset({"cancelled", "clock"})
 
@@ -41,6 +42,7 @@ class RecordedAttempt:
     watched: float = 0.0
     cut: float | None = None  # seconds after which the policy cut it for its tokens; what follows is the cutting
     begun: bool = True  # False: told to start in the moment of the stop
+    signals: Mapping[str, float] = field(default_factory=dict, hash=False)  # what a vote may weigh it by
 
     @property
     def whole(self) -> bool:
@@ -74,7 +76,13 @@ def recorded_attempts(trace: Trace) -> list[RecordedAttempt]:
                 cut[action.attempt] = happening.time - started[action.attempt]
     over = max((happening.time for happening, _ in stream.steps), default=0.0)
     return [
-        RecordedAttempt(tuple(steps[index]), started[index] - told[index], over - started[index], cut.get(index))
+        RecordedAttempt(
+            tuple(steps[index]),
+            started[index] - told[index],
+            over - started[index],
+            cut.get(index),
+            signals=trace.signals.get(index, {}),
+        )
         if index in steps
         else RecordedAttempt((), begun=False)
         for index in sorted(told)
@@ -83,7 +91,8 @@ def recorded_attempts(trace: Trace) -> list[RecordedAttempt]:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """How a policy fared. `ballots`: attempt -> answer class of those that vote, the shortest solution first."""
+    """How a policy fared. `ballots`: attempt -> answer class of those that vote, the shortest solution first;
+    `weights`: what their votes weigh, None where all weigh the same."""
 
     rule: str
     seconds: float
@@ -91,23 +100,31 @@ class Played:
     stream: tuple[tuple[Happening, tuple[Action, ...]], ...]
     outran: bool  # an attempt that was still wanted is not recorded any further
     tokens: int  # written by all attempts until the stop
+    weights: Mapping[int, float] | None = None
 
     @property
     def answer(self) -> int | None:
-        return vote(self.ballots)
+        return vote(self.ballots, self.weights)
 
 
-def vote(ballots: Mapping[int, int]) -> int | None:
-    """The commonest class; of equals the one whose first voter comes first, as in podium.solve.vote."""
-    counts: dict[int, int] = {}
-    for answer in ballots.values():
-        counts[answer] = counts.get(answer, 0) + 1
-    most = max(counts.values(), default=0)
-    return next((answer for answer, count in counts.items() if count == most), None)
+def vote(ballots: Mapping[int, int], weights: Mapping[int, float] | None = None) -> int | None:
+    """The heaviest class; of equals the one whose first voter comes first, as in podium.solve.vote."""
+    return next(iter(leaders(ballots, weights)), None)
 
 
-def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Played:
-    """Let `policy` watch recorded attempts. One that it starts and that was not recorded never comes to anything."""
+def weights_of(
+    ballots: Mapping[int, int], tokens: Mapping[int, int], attempts: Sequence[RecordedAttempt], by: str
+) -> dict[int, float] | None:
+    """What the voters' attempts weigh, from how much they had written and their recorded signals, which are those of
+    their end. None: all the same."""
+    if by == "uniform":
+        return None
+    return relative({index: WEIGHTS[by](tokens.get(index, 0), attempts[index].signals) for index in ballots})
+
+
+def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt], by: str = "uniform") -> Played:
+    """Let `policy` watch recorded attempts, and vote weighed `by` what is said. One that it starts and that was not
+    recorded never comes to anything."""
     proctor = Proctor(policy, plan)
     agenda: list[tuple[float, float, int, int]] = []  # time, place in the recording, attempt, step (-1: its start)
     begun: dict[int, float] = {}
@@ -170,7 +187,8 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt]) -> Pla
         index not in ended and not attempts[index].whole and now > start + attempts[index].watched + 1e-9
         for index, start in begun.items()
     )
-    return Played(rule, now, ballots, tuple(stream), outran, sum(tokens.values()))
+    weights = weights_of(ballots, tokens, attempts, by)
+    return Played(rule, now, ballots, tuple(stream), outran, sum(tokens.values()), weights)
 
 
 def _void(

@@ -50,6 +50,7 @@ class Scores(BaseModel):
     code_timeouts: int
     no_answer: int  # attempts
     undecided: int  # attempts
+    judged: int = 0  # attempts whose verdict is a judge's: the rules had left them undecided
     truncated: int  # attempts that ran into max_tokens
     clock_cut: int  # attempts cut off by the clock
     errors: int  # attempts lost to the engine
@@ -156,6 +157,7 @@ def score_results(results: Sequence[ExamResult], n: int, seed: int = 0) -> Score
         code_timeouts=sum(spent.code_timeouts for spent in usage),
         no_answer=sum(attempt.answer is None for attempt in attempts),
         undecided=sum(attempt.verdict is Verdict.UNDECIDED for attempt in attempts),
+        judged=sum(attempt.verdict_by == "judge" for attempt in attempts),
         truncated=sum(attempt.stop_reason == "length" for attempt in attempts),
         clock_cut=sum(attempt.stop_reason == "clock" for attempt in attempts),
         errors=sum(attempt.stop_reason == "error" for attempt in attempts),

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from podium.errors import CompleterError
 from podium.generate.protocol import Completer
@@ -30,9 +30,13 @@ from podium.solve.vote import Vote, ballots, majority, weigh
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox
+    from podium.solve.verifier import Verifier
 
 ExamSink = Callable[[Problem, int, Event], None]
 """Told of every event of every attempt as it happens."""
+
+VERIFYING = 20.0
+"""Seconds that the vote waits, at most and within the problem's time, for a verifier that is still reading."""
 
 NUDGE = "Time is nearly over. Do not start anew: give your best final answer now, alone, in \\boxed{}."
 
@@ -54,6 +58,7 @@ class Sat:
     used_seconds: float
     stream: Stream
     answers: tuple[str, ...]  # answer class -> its first wording
+    weighed: str  # what the vote weighed attempts by
 
 
 @dataclass(slots=True)
@@ -89,6 +94,7 @@ class Sitting:
         *,
         seed: int,
         vote: str = "uniform",
+        verifier: Verifier | None = None,
         sink: ExamSink | None = None,
         read: Callable[[], float] = exam_time,
     ) -> None:
@@ -99,6 +105,8 @@ class Sitting:
         self._proctor = Proctor(policy, plan)
         self._seed = seed
         self._vote = vote
+        self._verifier = verifier
+        self._verifying: dict[int, asyncio.Task[float | None]] = {}
         self._sink = sink
         self._read = read
         self._watch = Stopwatch(read)
@@ -124,12 +132,15 @@ class Sitting:
         self._watch = Stopwatch(self._read)
         try:
             voters = await self._follow()
+            await _cancel([*self._nudges, *self._tasks.values()])
+            scores = await self._verified(voters)
         finally:
-            await self._cancel_all()
+            await _cancel([*self._nudges, *self._tasks.values()])
+            await _cancel([*self._verifying.values()])  # after the attempts: one that ends may still be read
         for error in self._errors:
             if not isinstance(error, CompleterError) or len(self._errors) == len(self._tasks):
                 raise error
-        attempts = tuple(self._runs[index].record(self._reason(index)) for index in sorted(self._tasks))
+        attempts = tuple(self._record(index, scores.get(index)) for index in sorted(self._tasks))
         vote = self._count([attempt for attempt in attempts if attempt.index in voters])
         return Sat(
             self._proctor.plan,
@@ -139,7 +150,26 @@ class Sitting:
             self._watch.elapsed(),
             self._stream,
             tuple(self._book.texts),
+            self._vote,
         )
+
+    def _record(self, index: int, score: float | None) -> Attempt:
+        attempt = self._runs[index].record(self._reason(index))
+        if score is None:
+            return attempt
+        return attempt.model_copy(update={"signals": {**attempt.signals, "verifier": score}})
+
+    async def _verified(self, voters: tuple[int, ...]) -> dict[int, float]:
+        """What the verifier says of the attempts that vote. Those that the clock cut off are not read: their time is
+        over with the problem's."""
+        reading = [task for index, task in self._verifying.items() if index in voters]
+        if not reading:
+            return {}
+        seconds = self._proctor.plan.seconds
+        left = VERIFYING if seconds is None else min(VERIFYING, seconds - self._watch.elapsed())
+        await asyncio.wait(reading, timeout=max(0.0, left))
+        found = {index: task.result() for index, task in self._verifying.items() if task.done() and index in voters}
+        return {index: score for index, score in found.items() if score is not None}
 
     def _count(self, voting: list[Attempt]) -> Vote:
         """The vote over the answers that the policy was told of: all are in the book, nothing is compared now."""
@@ -262,6 +292,8 @@ class Sitting:
             self._errors.append(error)
         run = self._runs[index]
         self._report("end", index, run.tokens, run.answer, self._reason(index))
+        if self._verifier is not None and not task.cancelled() and error is None and run.answer is not None:
+            self._verifying[index] = asyncio.create_task(self._verifier.score(self._problem, task.result()))
 
     def _reason(self, index: int) -> StopReason:
         task = self._tasks[index]
@@ -271,11 +303,11 @@ class Sitting:
             return "clock" if self._rule == "clock" else "cancelled"
         return "error" if task.exception() is not None else task.result().stop_reason
 
-    async def _cancel_all(self) -> None:
-        tasks = [*self._nudges, *self._tasks.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def settle(problem: Problem, sat: Sat, fallback: str | None = None) -> tuple[ExamResult, tuple[Verdict, ...]]:
@@ -295,6 +327,7 @@ def settle(problem: Problem, sat: Sat, fallback: str | None = None) -> tuple[Exa
         problem=problem,
         attempts=tuple(attempt.model_copy(update={"verdict": verdict(attempt.answer)}) for attempt in sat.attempts),
         votes=sat.vote.classes,
+        vote=sat.weighed,
         answer=answer,
         verdict=verdict(answer),
         tie=sat.vote.tie,

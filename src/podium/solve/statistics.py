@@ -7,6 +7,7 @@ the power it promises by simulation.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -237,6 +238,7 @@ def _ways_to_follow(others: Sequence[int], blank: int, most: int, left: int) -> 
     return found
 
 
+@functools.cache
 def student_quantile(probability: float, freedom: int) -> float:
     """Quantile of Student's t, by bisection of its distribution function.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from podium.errors import InputError
 from podium.records import Row, StopReason, Verdict, read_rows
@@ -49,6 +49,8 @@ class Trace(Row):
     events: tuple[EventTuple, ...] = ()
     actions: tuple[ActionTuple, ...] = ()
     used_seconds: float = 0.0
+    vote: str = "uniform"  # what the exam's vote weighed attempts by
+    signals: dict[int, dict[str, float]] = Field({}, description="attempt -> what a vote may weigh it by")
 
     @field_validator("events", "actions", mode="before")
     @classmethod
@@ -92,6 +94,8 @@ def trace_of(problem_id: str, model: str, policy: str, sat: Sat, verdicts: Seque
         events=tuple((h.time, h.kind, h.attempt, h.tokens, h.answer, h.reason) for h, _ in stream.steps),
         actions=tuple((count, a.kind, a.attempt, a.rule, a.voters) for count, actions in told for a in actions),
         used_seconds=sat.used_seconds,
+        vote=sat.weighed,
+        signals={attempt.index: attempt.signals for attempt in sat.attempts if attempt.signals},
     )
 
 

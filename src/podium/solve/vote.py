@@ -14,6 +14,7 @@ from statistics import median
 from podium.errors import InputError, nearest
 from podium.grading import classes as equivalence_classes
 from podium.records import Attempt, Problem, VoteClass
+from podium.solve.confidence import TOP
 
 Classes = Callable[[Problem, Sequence[str]], list[list[int]]]
 """Partition of the positions of `answers` into equivalence classes, as podium.grading.classes makes it."""
@@ -22,35 +23,43 @@ _LEVEL = 1e-9  # weights so close, relative to the largest, are level
 _LEAST_ENTROPY = 0.01  # nats; a tail of nothing but copied text is no proof
 
 
-def _uniform(attempt: Attempt) -> float | None:
+Signals = Mapping[str, float]
+"""What is known of an attempt beside its answer: `mean_logprob`, `tail_entropy`, `verifier`, where there is such."""
+
+
+def _uniform(tokens: int, signals: Signals) -> float | None:
     return 1.0
 
 
-def _length(attempt: Attempt) -> float | None:
-    return 1.0 / max(1, attempt.usage.completion_tokens)
+def _length(tokens: int, signals: Signals) -> float | None:
+    return 1.0 / max(1, tokens)
 
 
-def _logprob(attempt: Attempt) -> float | None:
-    mean = attempt.signals.get("mean_logprob")
+def _logprob(tokens: int, signals: Signals) -> float | None:
+    mean = signals.get("mean_logprob")
     return None if mean is None else math.exp(mean)
 
 
-def _entropy(attempt: Attempt) -> float | None:
-    tail = attempt.signals.get("tail_entropy")
+def _entropy(tokens: int, signals: Signals) -> float | None:
+    tail = signals.get("tail_entropy")
     return None if tail is None else 1.0 / max(_LEAST_ENTROPY, tail)
 
 
-def _verifier(attempt: Attempt) -> float | None:
-    return attempt.signals.get("verifier")
+def _verifier(tokens: int, signals: Signals) -> float | None:
+    return signals.get("verifier")
 
 
-WEIGHTS: dict[str, Callable[[Attempt], float | None]] = {
+WEIGHTS: dict[str, Callable[[int, Signals], float | None]] = {
     "uniform": _uniform,
     "length": _length,  # the shorter, the heavier (arXiv 2504.16891 section 6.3.3)
     "logprob": _logprob,  # geometric mean of the token probabilities
     "entropy": _entropy,  # inverse of the mean entropy of the last tokens, as AIMO-3 entries weigh
-    "verifier": _verifier,  # a score between 0 and 1
+    "verifier": _verifier,  # a score between 0 and 1, see podium.solve.verifier
 }
+"""By name: the weight of an attempt that wrote so many tokens and has such signals; None: its signal is missing."""
+
+ASKED = {"entropy": {"top_logprobs": TOP}, "logprob": {"top_logprobs": 1}}
+"""Fields of the tool profile without which a server does not tell what a vote weighs by."""
 
 
 def check_weight(name: str) -> None:
@@ -67,7 +76,11 @@ def weigh(attempts: Iterable[Attempt], by: str) -> dict[int, float]:
         InputError: no weight is called so.
     """
     check_weight(by)
-    found = {attempt.index: WEIGHTS[by](attempt) for attempt in attempts}
+    return relative({each.index: WEIGHTS[by](each.usage.completion_tokens, each.signals) for each in attempts})
+
+
+def relative(found: Mapping[int, float | None]) -> dict[int, float]:
+    """Weights with the mean 1 from what was found of each attempt; the missing ones as in `weigh`."""
     known = [weight for weight in found.values() if weight is not None]
     if not known or sum(known) <= 0.0:
         return dict.fromkeys(found, 1.0)
@@ -135,6 +148,18 @@ def majority(
         for group in ranked
     )
     return Vote(rows, tie=len(rows) > 1 and _level(rows[1].weight, rows[0].weight))
+
+
+def leaders(ballots: Mapping[int, int], weights: Mapping[int, float] | None = None) -> list[int]:
+    """Of {attempt: class of its answer} the classes that share the highest weight, in the order of their first voters.
+
+    The first of them is what `majority` answers; more than one is a tie.
+    """
+    sums: dict[int, float] = {}
+    for index, number in ballots.items():
+        sums[number] = sums.get(number, 0.0) + (1.0 if weights is None else weights[index])
+    highest = max(sums.values(), default=0.0)
+    return [number for number, weight in sums.items() if _level(weight, highest)]
 
 
 def _rank(shares: Mapping[int, float], group: Sequence[int], highest: float) -> tuple[float, int]:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 import torch
 
+from podium.probe.ceilings import matmul_rate
+
 
 def measure_gemm_peak(
     device: torch.device | str = "cpu",
@@ -31,15 +33,5 @@ def measure_gemm_peak(
 
 @functools.lru_cache
 def _gemm_peak(device: str, dtype: torch.dtype, repetitions: int, clock: Callable[[], float], _threads: int) -> float:
-    on_cpu = device == "cpu"
-    size = 1024 if on_cpu else 8192
-    a = torch.ones(size, size, device=device, dtype=dtype)
-    b, out = torch.ones_like(a), torch.empty_like(a)
-    best = float("inf")
-    for _ in range(repetitions):
-        start = clock()
-        torch.mm(a, b, out=out)
-        if not on_cpu:
-            torch.cuda.synchronize()
-        best = min(best, clock() - start)
-    return 2 * size**3 / best
+    size = 1024 if device == "cpu" else 8192
+    return matmul_rate(device, dtype, size=size, tries=repetitions, clock=clock)

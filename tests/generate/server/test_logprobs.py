@@ -47,8 +47,8 @@ async def test_nothing_is_told_where_nothing_was_asked(server) -> None:
 
 def test_the_two_forms_of_the_api() -> None:
     chat = {"content": [{"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -0.4}]}]}
-    assert read_logprobs(chat) == ((-0.5,), (((-1, -0.4),),))
+    assert read_logprobs(chat) == ((-0.5,), (((-1, -0.4),),), (("b",),))
     completion = {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"a": -0.5, "b": -0.4}]}
-    assert read_logprobs(completion) == ((-0.5,), (((-1, -0.4), (-1, -0.5)),))
-    assert read_logprobs({"token_logprobs": [None], "top_logprobs": [None]}) == ((), ())
-    assert read_logprobs(None) == ((), ())
+    assert read_logprobs(completion) == ((-0.5,), (((-1, -0.4), (-1, -0.5)),), (("b", "a"),))
+    assert read_logprobs({"token_logprobs": [None], "top_logprobs": [None]}) == ((), (), ())
+    assert read_logprobs(None) == ((), (), ())

@@ -43,17 +43,17 @@ class NativeHead:
             # One product gives what the state adds to the features and to the next state.
             of_state = torch.cat([head.join_state.weight, head.state.weight])
             self._kept = [
-                PackedLinear(head.join_hidden.weight, head.join_hidden.bias, "f32"),
-                PackedLinear(head.input.weight, head.input.bias, "f32"),
-                PackedLinear(of_state, None, "f32"),
-                PackedLinear(head.head.weight, None, "f32"),
-                *(PackedLinear(block.weight, block.bias, "f32") for block in blocks),
+                PackedLinear(head.join_hidden.weight, head.join_hidden.bias, "w8a8"),
+                PackedLinear(head.input.weight, head.input.bias, "w8a8"),
+                PackedLinear(of_state, None, "w8a8"),
+                PackedLinear(head.head.weight, None, "w8a8"),
+                *(PackedLinear(block.weight, block.bias, "w8a8") for block in blocks),
             ]
             self._embeddings = np.ascontiguousarray(head.embeddings.float().numpy())
         self._ids = np.array(config.vocabulary, np.int32)
         join, state, both, last = (ctypes.addressof(packed.layer) for packed in self._kept[:4])
         self._blocks = (CLinear * max(1, len(blocks)))(*(packed.layer for packed in self._kept[4:]))
-        self._shape = _Redraft(
+        self.shape = _Redraft(
             self.size,
             len(self._ids),
             self.depth,
@@ -76,6 +76,6 @@ class NativeHead:
         chain = np.empty((len(tokens), self.depth), np.int32)
         sure = np.empty((len(tokens), self.depth), np.float32)
         pointers = last.ctypes.data, chain.ctypes.data, sure.ctypes.data
-        if self._call(ctypes.byref(self._shape), len(tokens), hidden.data_ptr(), *pointers):
+        if self._call(ctypes.byref(self.shape), len(tokens), hidden.data_ptr(), *pointers):
             raise CompleterError("no memory to guess", "free some, or do without guesses")
         return chain, sure

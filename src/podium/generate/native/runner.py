@@ -12,6 +12,7 @@ import weakref
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -86,6 +87,9 @@ class _Held:
 class _Draw(ctypes.Structure):
     _fields_ = (
         ("rows", ctypes.c_int),
+        ("parts", ctypes.c_int),
+        ("part", ctypes.c_void_p),
+        ("guess", ctypes.c_void_p),
         ("row", ctypes.c_void_p),
         ("ask", ctypes.c_void_p),
         ("logits", ctypes.c_void_p),
@@ -99,6 +103,22 @@ class _Draw(ctypes.Structure):
 _ASK = np.dtype(  # DrawAsk
     [("temperature", "f4"), ("top_p", "f4"), ("min_p", "f4"), ("seed", "u8"), ("number", "u8")], align=True
 )
+
+
+class _Drawn:
+    """Arrays that the C code reads and fills for up to `room` rows: the first ones of the logits, each of another
+    completion, unless something else is written there."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.rows, self.parts = np.arange(room, dtype=np.int32), np.arange(room + 1, dtype=np.int32)
+        self.guesses, self.asks = np.full(room, -1, np.int32), np.zeros(room, _ASK)
+        self.numbers = self.asks["number"]
+        self.tokens, self.logprobs, self.logsums = (np.empty(room, kind) for kind in (np.int32, np.float32, np.float32))
+        self.single = self.parts.ctypes.data
+        arrays = self.guesses, self.rows, self.asks, self.tokens, self.logprobs, self.logsums
+        guess, row, ask, token, logprob, logsum = (array.ctypes.data for array in arrays)
+        self.call = _Draw(0, 0, self.single, guess, row, ask, None, None, token, logprob, logsum)
 
 
 class _Asks:
@@ -190,6 +210,11 @@ class NativeRunner:
         self._angles: tuple[np.ndarray, ...] = ()
         self._pool = np.zeros(0, np.uint8)
         self._logits, self._hidden = torch.empty(0, self.vocab_size), torch.empty(0, self.hidden_size)
+        self._logits_at = self._hidden_at = 0
+        self._told, self._rows = (self._logits, self._hidden), 0
+        self._step = _Step()
+        self._step_pointer = ctypes.byref(self._step)
+        self._drawn = _Drawn(64)
         self._samplings: Sequence[Sampling] = ()
         self._asks = _Asks(())
         self._start_threads()
@@ -220,25 +245,27 @@ class NativeRunner:
         starts, counts, wanted, lengths = array("i"), array("i"), array("i"), array("i")
         end = rows = 0
         for span in spans:
-            count, start = len(span.tokens), span.start
+            count, start, asked = len(span.tokens), span.start, span.wanted
             tokens.extend(span.tokens)
             tables.extend(span.blocks)
             starts.append(start)
             counts.append(count)
-            wanted.append(span.wanted)
+            wanted.append(asked)
             lengths.append(len(span.blocks))
-            rows += min(span.wanted, count)
-            end = max(end, start + count)
+            rows += asked if asked < count else count
+            if start + count > end:
+                end = start + count
         if end > self._positions:
             self._extend_angles(end)
         self._own_threads()
-        if rows > len(self._logits):
-            # Kept from step to step: the system would have to find and clear these pages anew each time.
-            self._logits = torch.empty(rows, self.vocab_size)
-            self._hidden = torch.empty(rows, self.hidden_size)
-        logits, hidden = self._logits[:rows], self._hidden[:rows]
-        step = _Step(len(spans), *(a.buffer_info()[0] for a in (tokens, starts, counts, wanted, lengths, tables)))
-        result = self._library.stack_step(self._stack, ctypes.byref(step), logits.data_ptr(), hidden.data_ptr())
+        if rows != self._rows:
+            self._make_room(rows)
+        step = self._step
+        step.spans = len(spans)
+        step.tokens, step.blocks = tokens.buffer_info()[0], tables.buffer_info()[0]
+        step.starts, step.counts = starts.buffer_info()[0], counts.buffer_info()[0]
+        step.wanted, step.lengths = wanted.buffer_info()[0], lengths.buffer_info()[0]
+        result = self._library.stack_step(self._stack, self._step_pointer, self._logits_at, self._hidden_at)
         if result == -1:
             raise CompleterError("no memory for a step of the native engine", "lower its token budget")
         if result:
@@ -247,7 +274,17 @@ class NativeRunner:
                     result, "a position below 0 or a span without tokens"
                 )
             )
-        return logits, hidden
+        return self._told
+
+    def _make_room(self, rows: int) -> None:
+        """What the next step says of `rows` places is kept from step to step: the system would have to find and clear
+        these pages anew each time."""
+        if rows > len(self._logits):
+            self._logits = torch.empty(rows, self.vocab_size)
+            self._hidden = torch.empty(rows, self.hidden_size)
+            self._logits_at, self._hidden_at = self._logits.data_ptr(), self._hidden.data_ptr()
+        self._told = self._logits[:rows], self._hidden[:rows]
+        self._rows = rows
 
     def choose(
         self,
@@ -256,18 +293,35 @@ class NativeRunner:
         counts: Sequence[int],
         counters: Sequence[int],
         adjusted: Tensor | None = None,
+        guesses: Sequence[int] | None = None,
     ) -> Chosen:
         """See Runner. In C but for rows with top-k."""
         if samplings is not self._samplings:
             self._samplings, self._asks = samplings, _Asks(samplings)
         logits = logits.contiguous()
         drawn_from = logits if adjusted is None else adjusted.contiguous()
-        of_row = np.repeat(np.arange(len(samplings)), counts)
-        if not self._asks.simple or self._asks.tops:
+        asks, rows = self._asks, len(counters)
+        if not asks.simple or asks.tops:
+            of_row = np.repeat(np.arange(len(samplings)), counts)
             return self._choose_all(logits, drawn_from, repeated(samplings, counts), of_row, counters)
-        rows = np.arange(len(of_row), dtype=np.int32)
-        tokens, logprobs, _ = self._draw(logits, drawn_from, rows, self._asks.asks[of_row], counters)
-        return tokens.tolist(), logprobs.tolist(), [()] * len(rows)
+        drawn = self._drawn if rows <= self._drawn.room else self._more_room(rows)
+        drawn.asks[:rows] = asks.asks if rows == len(counts) or len(counts) == 1 else asks.asks.repeat(counts)
+        drawn.numbers[:rows] = counters
+        call = drawn.call
+        if guesses is None:
+            self._call_draw(call, rows, rows, logits, drawn_from)
+        else:
+            drawn.guesses[:rows] = guesses
+            ends = array("i", (0, *accumulate(counts)))
+            call.part = ends.buffer_info()[0]
+            self._call_draw(call, rows, len(counts), logits, drawn_from)
+            call.part = drawn.single
+            drawn.guesses[:rows] = -1
+        return drawn.tokens[:rows].tolist(), drawn.logprobs[:rows].tolist(), [()] * rows
+
+    def _more_room(self, rows: int) -> _Drawn:
+        self._drawn = _Drawn(2 * rows)
+        return self._drawn
 
     def _choose_all(
         self,
@@ -303,15 +357,17 @@ class NativeRunner:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens, log-probabilities, and the logarithms of the sums of exp(logit - largest)."""
         asks["number"] = counters
-        tokens = np.empty(len(rows), np.int32)
-        logprobs, logsums = np.empty(len(rows), np.float32), np.empty(len(rows), np.float32)
-        arrays = (rows, asks), (tokens, logprobs, logsums)
-        before, behind = ([array.ctypes.data for array in group] for group in arrays)
-        draw = _Draw(len(rows), *before, drawn_from.data_ptr(), logits.data_ptr(), *behind)
+        drawn = _Drawn(len(rows))
+        drawn.rows[:], drawn.asks[:] = rows, asks
+        self._call_draw(drawn.call, len(rows), len(rows), logits, drawn_from)
+        return drawn.tokens, drawn.logprobs, drawn.logsums
+
+    def _call_draw(self, call: _Draw, rows: int, parts: int, logits: Tensor, drawn_from: Tensor) -> None:
+        call.rows, call.parts = rows, parts
+        call.logits, call.plain = drawn_from.data_ptr(), logits.data_ptr()
         self._own_threads()
-        if self._library.stack_draw(self._stack, ctypes.byref(draw)):
+        if self._library.stack_draw(self._stack, ctypes.byref(call)):
             raise CompleterError("no memory to draw a token", "free some, or use a smaller model")
-        return tokens, logprobs, logsums
 
     def seconds(self) -> dict[str, float]:
         """Wall seconds so far by part of the steps."""

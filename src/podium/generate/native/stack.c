@@ -981,11 +981,19 @@ static void draw_rows(struct worker *w) {
     double *ends = (double *)(w->weights + (size_t)draw_parts((int)n) * DRAW_PART);
     int piece;
     w->phase = 0;
-    struct turn turn = begin(w, d->rows);
+    struct turn turn = begin(w, d->parts);
     while ((piece = grab(&turn)) >= 0) {
-        size_t row = (size_t)d->row[piece];
-        d->token[piece] = draw_row(&s->lanes->draw, &d->ask[piece], d->logits + row * n, d->plain + row * n, (int)n,
-                                   w->weights, ends, &d->logprob[piece], &d->logsum[piece]);
+        int right = 1;
+        for (int i = d->part[piece]; i < d->part[piece + 1]; i++) {
+            size_t row = (size_t)d->row[i];
+            if (!right) {
+                d->token[i] = -1;
+                continue;
+            }
+            d->token[i] = draw_row(&s->lanes->draw, &d->ask[i], d->logits + row * n, d->plain + row * n, (int)n,
+                                   w->weights, ends, &d->logprob[i], &d->logsum[i]);
+            right = d->token[i] == d->guess[i];
+        }
         finish(&turn);
     }
     settle(&turn);

@@ -77,8 +77,10 @@ typedef struct {
 int stack_step(Stack *, const StackStep *step, float *logits, float *hidden);
 
 typedef struct {
-    int rows;
-    const int32_t *row; /* [rows] which row of the logits */
+    int rows, parts;
+    const int32_t *part;  /* [parts + 1] rows [part[i], part[i + 1]) belong to one completion: drawn one after the other … */
+    const int32_t *guess; /* [rows] … for as long as the token is the one guessed; rows behind another one get -1 */
+    const int32_t *row;   /* [rows] which row of the logits */
     const DrawAsk *ask; /* [rows] */
     const float *logits, *plain; /* [., vocabulary]: see draw_row */
     int32_t *token;     /* [rows], filled */

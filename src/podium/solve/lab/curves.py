@@ -100,7 +100,7 @@ def _by_seconds(problems: Sequence[BenchProblem], budget: float, seed: int) -> B
             votes.append(0.0)
             singles.append(0.0)
             continue
-        outcome = course(everything, Plan(len(problem.attempts)), problem.attempts, problem.right)
+        outcome = course(everything, Plan(len(problem.attempts)), problem.attempts, problem.right, problem.vote)
         votes.append(outcome.at(budget)[1])
         right = 0
         for attempt in problem.attempts:

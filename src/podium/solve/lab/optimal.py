@@ -28,11 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podium.solve.clock import Even
-from podium.solve.lab.outcomes import Bench
+from podium.solve.lab.outcomes import Bench, BenchProblem
 from podium.solve.policy import Policy
-from podium.solve.replay import RecordedAttempt, play
+from podium.solve.replay import RecordedAttempt, play, weights_of
 from podium.solve.rules import OptimalStop, Plan
 from podium.solve.situation import Situation
+from podium.solve.vote import leaders
 
 LEVELS = 14
 PRICES = (30.0, 0.003)  # score per mean duration of a whole problem, from hurried to patient
@@ -102,16 +103,16 @@ def record_courses(bench: Bench, members: Sequence[int], seed: int = 0) -> Cours
                 finished = len(situation.finished)
                 state[row, finished:] = number[(*situation.leading(), finished)]
                 arrival[row, finished:] = happening.time
-                score[row, finished:] = _vote_is_right(situation, bench.problems[problem].right)
+                score[row, finished:] = _vote_is_right(situation, dealt, bench.problems[problem])
         count[row] = finished
     return Courses(n, state, arrival, score, count, 1.0 / repeats)
 
 
-def _vote_is_right(situation: Situation, solution: frozenset[int]) -> float:
+def _vote_is_right(situation: Situation, dealt: Sequence[RecordedAttempt], problem: BenchProblem) -> float:
     """Ties are split here: which of equals comes first says little that lasts."""
-    most = max(situation.counts.values(), default=0)
-    leaders = [answer for answer, count in situation.counts.items() if count == most]
-    return sum(answer in solution for answer in leaders) / len(leaders) if leaders else 0.0
+    ballots = {index: answer for index, answer in situation.finished if answer is not None}
+    first = leaders(ballots, weights_of(ballots, situation.tokens, dealt, problem.vote))
+    return sum(answer in problem.right for answer in first) / len(first) if first else 0.0
 
 
 def waiting_windows(courses: Courses, price: float) -> Windows:
@@ -152,11 +153,7 @@ def waiting_windows(courses: Courses, price: float) -> Windows:
                 best, value, moved = closes, found, True
         if not moved:
             break
-    return {
-        "-".join(map(str, state)): (0.0, round(float(best[class_of[position]]), 3))
-        for position, state in enumerate(states)
-        if state[2] < courses.n and np.isfinite(best[class_of[position]])
-    }
+    return _windows(courses.n, best[class_of])
 
 
 def run(courses: Courses, closes: Array) -> tuple[Array, Array]:
@@ -222,12 +219,46 @@ def fit_optimal_stopping(
             break
         middle = float(np.sqrt(ends[widest][0] * ends[widest + 1][0]))
         ends.insert(widest + 1, (middle, add(middle)))
+    levels |= _patient(courses, max(levels))
     # A level at which next to nothing is waited for answers nothing: it would be chosen only where times differ from
     # those recorded, and there the clock does better.
     paces = sorted(pace for pace in levels if pace > 0.1 * courses.mean) or [max(levels)]
     rule = OptimalStop(tuple(paces), tuple(levels[pace] for pace in paces))
     about = f"stops when one more answer is worth less than its time; fitted to {len(members)} problems, n = {bench.n}"
     return Policy(name, (rule,), Even(cap), bench.n, about)
+
+
+def _patient(courses: Courses, beyond: float) -> dict[float, Windows]:
+    """Levels for more time than any price asks for, by pace: "k agree, but no longer than T".
+
+    Where time is plenty, what another answer is worth is lost in the noise of a few hundred problems, and the fitted
+    levels end though seconds are left that buy nothing else. The simple rules that take longer are added, the slower
+    ones only as long as they score higher.
+    """
+    classes = [_class_of(state, courses.n) for state in states_of(courses.n)]
+    moments = [*np.unique(np.quantile(courses.arrival[:, 1:], np.linspace(0.5, 0.98, MOMENTS))), np.inf]
+    found: list[tuple[float, float, Array]] = []
+    for agree in (3, 4, 5):
+        for moment in moments:
+            closes = np.asarray([0.0 if name == _SETTLED or name[0] >= agree else moment for name in classes])
+            score, seconds = run(courses, closes[courses.state])
+            found.append((float(seconds.mean()), float(score.mean()), closes))
+    best = max((score for pace, score, _ in found if pace <= beyond), default=0.0)
+    levels: dict[float, Windows] = {}
+    for pace, score, closes in sorted(found, key=lambda entry: entry[0]):
+        if pace > beyond and score > best:
+            best = score
+            levels[round(pace, 3)] = _windows(courses.n, closes)
+    return levels
+
+
+def _windows(n: int, closes: Array) -> Windows:
+    """Until when each state [states_of(n)] is waited in, as policies write it."""
+    return {
+        "-".join(map(str, state)): (0.0, round(float(until), 3))
+        for state, until in zip(states_of(n), closes, strict=True)
+        if state[2] < n and np.isfinite(until)
+    }
 
 
 def _pace(courses: Courses, windows: Windows) -> float:

@@ -15,23 +15,25 @@ import numpy as np
 from podium.errors import InputError
 from podium.records import Verdict
 from podium.solve.policy import Policy
-from podium.solve.replay import RecordedAttempt, play, recorded_attempts, vote
+from podium.solve.replay import RecordedAttempt, play, recorded_attempts, vote, weights_of
 from podium.solve.rules import Plan
 from podium.solve.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
 class BenchProblem:
-    """A problem with its recorded attempts and which of the answer classes are right."""
+    """A problem with its recorded attempts, which of the answer classes are right, and what votes are weighed by."""
 
     id: str
     attempts: tuple[RecordedAttempt, ...]
     right: frozenset[int]
+    vote: str = "uniform"
 
     @classmethod
-    def of(cls, trace: Trace) -> BenchProblem:
+    def of(cls, trace: Trace, vote: str | None = None) -> BenchProblem:
+        """`vote`: another than the exam's own."""
         right = {number for number, row in enumerate(trace.answers) if row.verdict is Verdict.CORRECT}
-        return cls(trace.problem_id, tuple(recorded_attempts(trace)), frozenset(right))
+        return cls(trace.problem_id, tuple(recorded_attempts(trace)), frozenset(right), vote or trace.vote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,10 @@ class Bench:
         self._outcomes: dict[tuple[int, int, Policy, Hashable], Outcome] = {}
 
     @classmethod
-    def of(cls, traces: Sequence[Trace], n: int | None = None, decks: int = 8, seed: int = 0) -> Bench:
-        return cls([BenchProblem.of(trace) for trace in traces], n, decks, seed)
+    def of(
+        cls, traces: Sequence[Trace], n: int | None = None, decks: int = 8, seed: int = 0, vote: str | None = None
+    ) -> Bench:
+        return cls([BenchProblem.of(trace, vote) for trace in traces], n, decks, seed)
 
     def deck(self, problem: int, deck: int) -> list[RecordedAttempt]:
         """A problem's attempts in the order in which a policy is dealt them."""
@@ -100,14 +104,17 @@ class Bench:
         if found is None:
             free = replace(plan, seconds=None)
             timeless = policy.variant(free) == variant
-            found = course(policy, free if timeless else plan, self.deck(problem, deck), self.problems[problem].right)
+            row = self.problems[problem]
+            found = course(policy, free if timeless else plan, self.deck(problem, deck), row.right, row.vote)
             self._outcomes[key] = found
         return found
 
 
-def course(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt], right: frozenset[int]) -> Outcome:
+def course(
+    policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt], right: frozenset[int], by: str = "uniform"
+) -> Outcome:
     """Play once and note how the vote over everything boxed so far would have gone at every moment."""
-    played = play(policy, plan, attempts)
+    played = play(policy, plan, attempts, by)
     boxed: dict[int, int] = {}
     finished: dict[int, int | None] = {}
     tokens: dict[int, int] = {}
@@ -128,6 +135,6 @@ def course(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt], righ
             if (answer := finished.get(each, boxed.get(each))) is not None
         }
         times.append(happening.time)
-        scores.append(float(vote(ballots) in right))
+        scores.append(float(vote(ballots, weights_of(ballots, tokens, attempts, by)) in right))
     score = float(played.answer in right)
     return Outcome(played.seconds, score, tuple(times), tuple(scores), played.outran, played.rule)

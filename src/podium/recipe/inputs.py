@@ -1,0 +1,24 @@
+"""Where the files of a stage's input lie: an input may be a stage's folder, or a file or model folder of the user's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MODEL = "model"
+SOLUTIONS = "solutions.jsonl"
+RESULTS = "results.jsonl"
+
+
+def file_of(path: Path, name: str) -> Path:
+    """The file of that name in a stage's folder, or the file itself."""
+    return path / name if path.is_dir() else path
+
+
+def answers_of(path: Path) -> Path:
+    """The answers in the folder of a teaching or exam stage, or a file of the user's."""
+    return file_of(path, SOLUTIONS if (path / SOLUTIONS).exists() else "attempts.jsonl")
+
+
+def model_of(path: Path) -> Path:
+    """The model in the folder of a training stage, or a model folder of the user's."""
+    return path / MODEL if (path / MODEL).is_dir() else path
