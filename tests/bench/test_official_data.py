@@ -19,8 +19,8 @@ from podium.bench.kits import Kits, open_kits, slide
 from podium.bench.run import prepared, run_once
 from podium.bench.tasks.dlrm import TASK as DLRM_TASK
 from podium.bench.tasks.dlrm import ClickLogs, DLRMTask, make_logs
-from podium.bench.tasks.resnet import TASK as RESNET_TASK
 from podium.bench.tasks.maskrcnn import TASK as MASKRCNN_TASK
+from podium.bench.tasks.resnet import TASK as RESNET_TASK
 from podium.errors import InputError
 from podium.models.dlrm import DLRMConfig
 from podium.models.maskrcnn import Detection, MaskRCNN, MaskRCNNConfig
@@ -146,9 +146,7 @@ def write_coco(folder: Path, evaluation: int = 1) -> None:
             for index in range(number if number != 3 else 2)
         ]
         crowd = {"counts": [0, 80 * 120], "size": [80, 120]}
-        objects.append(
-            {"image_id": 10, "category_id": 3, "bbox": [0, 0, 120, 80], "iscrowd": 1, "segmentation": crowd}
-        )
+        objects.append({"image_id": 10, "category_id": 3, "bbox": [0, 0, 120, 80], "iscrowd": 1, "segmentation": crowd})
         for number, entry in enumerate(objects, start=1):
             entry.update(id=number, area=entry["bbox"][2] * entry["bbox"][3])
         content = {"images": entries, "annotations": objects, "categories": [{"id": 7}, {"id": 3}], "info": {}}
@@ -174,7 +172,9 @@ def test_coco_crops_keep_boxes_on_their_objects(tmp_path: Path):
         for picture, row, kinds in zip(images, boxes, classes, strict=True):
             assert kinds.tolist() == [2]  # category 7 is the second of 3 and 7
             left, top, right, bottom = row[0].round().int().tolist()
-            excess = (picture[0] * 58.395 + 123.675) - (picture[2] * 57.375 + 103.53)  # red over blue, whatever the shift
+            excess = (picture[0] * 58.395 + 123.675) - (
+                picture[2] * 57.375 + 103.53
+            )  # red over blue, whatever the shift
             red = excess > excess.max() / 2
             covered = red[top:bottom, left:right].float().mean()
             assert covered > 0.93
@@ -209,7 +209,7 @@ def test_coco_outlines_lie_on_their_objects_and_the_frozen_part_stays(tmp_path: 
     with pytest.raises(InputError, match=r"backbone\.pth"):
         open_coco_masks(tmp_path, model, 2, 0, shorter=100, longer=200, workers=2)
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "backbone.pth")
-    with pytest.raises(InputError, match="ResNet-50|no .* in it"):
+    with pytest.raises(InputError, match=r"ResNet-50|no .* in it"):
         open_coco_masks(tmp_path, model, 2, 0, shorter=100, longer=200, workers=2)
     write_backbone(tmp_path, model)
     data = open_coco_masks(tmp_path, model, 2, 0, shorter=100, longer=200, workers=2)
