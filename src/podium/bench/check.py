@@ -17,7 +17,7 @@ from podium.bench.check_log import log_verdicts
 from podium.bench.ledger import Declaration, LaunchedRun, declarations, ledger_of, read_ledger
 from podium.bench.rcp import judge_convergence, reference_points
 from podium.bench.rules import Ruleset, load_ruleset, ruleset_versions
-from podium.bench.runs import Run, read_run, read_runs, result_files
+from podium.bench.runs import NO_RESULT, Run, read_run, read_runs, result_files
 from podium.bench.system_desc import empty_fields, missing_fields, read_description
 from podium.bench.verdict import Outcome, Verdict, place
 from podium.errors import PodiumError
@@ -65,7 +65,7 @@ def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     checked = CheckedFolder(folder, first.benchmark, first.division, rules.version, runs)
     add = checked.verdicts.append
     add(_ruleset_verdict(runs, ruleset))
-    checked.verdicts += _control_verdicts(runs)
+    checked.verdicts += _result_verdicts(runs)
     checked.verdicts += _same_verdicts(runs)
     checked.verdicts += log_verdicts(runs, rules)
     known = first.benchmark in rules.benchmarks and first.division in rules.divisions
@@ -88,7 +88,7 @@ def check_file(path: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     """
     rules = ruleset or load_ruleset()
     run = read_run(path, rules)
-    verdicts = [_ruleset_verdict([run], ruleset), *log_verdicts([run], rules)]
+    verdicts = [_ruleset_verdict([run], ruleset), *_result_verdicts([run]), *log_verdicts([run], rules)]
     return CheckedFolder(path, run.benchmark, run.division, rules.version, [run], verdicts)
 
 
@@ -106,13 +106,14 @@ def _ruleset_verdict(runs: Sequence[Run], given: Ruleset | None) -> Verdict:
     return Verdict("ruleset", "pass", (given or load_ruleset()).version)
 
 
-def _control_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:
-    """Nothing to say where no log is that of a model broken on purpose."""
-    found = [(run, event) for run in runs for event in run.log.of("negative_control")]
-    if found:
-        run, event = found[0]
-        said = f"a negative control ({str(event.value)[:40]}) is no entry"
-        yield Verdict("negative control", "fail", said, place(run.path, event.number), len(found) - 1)
+def _result_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:
+    """Nothing to say where no log says of itself that it is no result."""
+    for key, kind in NO_RESULT.items():
+        found = [(run, event) for run in runs for event in run.log.of(key)]
+        if found:
+            run, event = found[0]
+            said = f"{kind} ({str(event.value)[:40]}) is no entry"
+            yield Verdict(key.replace("_", " "), "fail", said, place(run.path, event.number), len(found) - 1)
 
 
 def _same_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:

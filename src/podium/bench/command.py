@@ -117,13 +117,19 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder of systems/, results/ and the ledger.")] = Path("bench"),
     data: Annotated[Path | None, typer.Option(help="The official dataset (full size).")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Log the events of a full-size run, train nothing, count nowhere.")
+    ] = False,
 ) -> None:
     """Train a task until its target, timed and logged. Exit code 1 when a run did not reach it.
 
     Example: podium bench run resnet --size smoke --runs 5
     """
-    from podium.bench.command_run import run_command
+    from podium.bench.command_run import dry_run_command, run_command
 
+    if dry_run:
+        kept = dry_run_command(task, size=size, runs=runs, division=division, system=system, out=out)
+        raise typer.Exit(0 if kept else 1)
     reached = run_command(
         task, size=size, runs=runs, division=division, system=system, out=out, data=data, device=device
     )

@@ -10,9 +10,11 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
+from podium.bench.check_log import log_verdicts
 from podium.bench.ledger import FILE, Ledger
-from podium.bench.rules import Division
-from podium.bench.run import Entrant, Outcome, pick_preset, run_entry
+from podium.bench.rules import Division, load_ruleset
+from podium.bench.run import Entrant, Outcome, dry_entry, pick_preset, run_entry
+from podium.bench.runs import read_run
 from podium.bench.system_desc import describe_this_machine, read_description
 from podium.bench.task import SIZES
 from podium.bench.tasks import KEYS, find_task
@@ -41,17 +43,7 @@ def run_command(
     chosen_division = _one_of(division, get_args(Division), "division")
     _check_device(device)
     preset = pick_preset(task, chosen_size)
-    described = (
-        read_description(system)
-        if system
-        else describe_this_machine("unnamed", chosen_division, platform.node() or "unnamed")
-    )
-    entrant = Entrant(
-        division=chosen_division,
-        org=str(described.get("submitter") or "unnamed"),
-        platform=str(described.get("system_name") or "unnamed"),
-        status=_status(str(described.get("status", ""))),
-    )
+    entrant, described = _entrant(chosen_division, system)
     console.print(f"{task.area}: {preset.dataset}, target {preset.target}")
 
     def report(number: int, outcome: Outcome) -> None:
@@ -72,6 +64,35 @@ def run_command(
     )
     _show(console, outcomes, Ledger(out / FILE).head())
     return all(outcome.status == "success" for outcome in outcomes)
+
+
+def dry_run_command(key: str, *, size: str, runs: int, division: str, system: Path | None, out: Path) -> bool:
+    """Log runs that do not take place and judge each log by the rules; True when none is broken.
+
+    Raises:
+        InputError: unknown task, size or division; a size without dry run; unusable system file.
+    """
+    console = Console()
+    task = find_task(key)
+    chosen_division = _one_of(division, get_args(Division), "division")
+    entrant, described = _entrant(chosen_division, system)
+    rules = load_ruleset()
+    logs = dry_entry(task, _one_of(size, SIZES, "size"), out, runs=runs, entrant=entrant, system=described)
+    kept = True
+    for log in logs:
+        verdicts = log_verdicts([read_run(log, rules)], rules)
+        count = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in ("pass", "warn", "fail")}
+        kept = kept and not count["fail"]
+        for verdict in verdicts:
+            if verdict.outcome != "pass":
+                console.print(verdict.line(), highlight=False, soft_wrap=True, markup=False)
+        said = f"{count['pass']} rules kept, {count['warn']} warnings, {count['fail']} broken"
+        console.print(f"{log}: {said}", highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        "dry run: nothing was trained, the quality is made up; check, score and ledger refuse these logs",
+        soft_wrap=True,
+    )
+    return kept
 
 
 def list_tasks() -> None:
@@ -96,6 +117,20 @@ def _show(console: Console, outcomes: list[Outcome], head: str) -> None:
         )
     console.print(f"logs: {outcomes[0].log.parent}", highlight=False, soft_wrap=True)
     console.print(f"ledger: {head} (keep this: it proves what was launched)", highlight=False, soft_wrap=True)
+
+
+def _entrant(division: Division, system: Path | None) -> tuple[Entrant, dict[str, Any]]:
+    """Who runs, and the description of the system: that of the file, or of this machine."""
+    described = (
+        read_description(system) if system else describe_this_machine("unnamed", division, platform.node() or "unnamed")
+    )
+    entrant = Entrant(
+        division=division,
+        org=str(described.get("submitter") or "unnamed"),
+        platform=str(described.get("system_name") or "unnamed"),
+        status=_status(str(described.get("status", ""))),
+    )
+    return entrant, described
 
 
 def _one_of(value: str, known: tuple[Any, ...], what: str) -> Any:

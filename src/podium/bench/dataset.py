@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,22 @@ def seal(folder: Path, identity: dict[str, Any]) -> None:
         if path.is_file() and path.name != MANIFEST
     }
     write_json(folder / MANIFEST, {"identity": identity, "files": files})
+
+
+def compare(folder: Path, published: Mapping[str, str]) -> None:
+    """Compare files with the MD5 sums that their makers published.
+
+    Raises:
+        InputError: a file is missing, or another one.
+    """
+    for name, wanted in published.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path}: missing", "docs/bench_tasks.md says how the dataset is laid out")
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+        if found != wanted:
+            raise InputError(f"{path}: MD5 {found}, its makers published {wanted}", "download it again")
 
 
 def verify(folder: Path, identity: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from podium.records import storage_errors
 
 FILE = "ledger.jsonl"
 GENESIS = "0" * 64
+DRY_RUN = b'"key": "dry_run"'  # as podium.runlog writes the mark of podium.bench.rehearsal
 Kind = Literal["declared", "launched", "ended"]
 FIELDS = {"index", "time", "kind", "body", "previous", "hash"}
 BODY: dict[str, dict[str, Any]] = {
@@ -171,9 +172,16 @@ class Ledger:
         return Launch(entry, seed, log, number)
 
     def end(self, launch: Launch, *, status: str, minutes: float | None) -> Entry:
-        """Put the end of a run on record: success with its minutes, or aborted."""
+        """Put the end of a run on record: success with its minutes, or aborted.
+
+        Raises:
+            InputError: the run has ended before, or its log is that of a dry run.
+        """
         with storage_errors(launch.log, "reading"):
-            digest = hashlib.sha256(launch.log.read_bytes()).hexdigest() if launch.log.exists() else None
+            content = launch.log.read_bytes() if launch.log.exists() else None
+        if content is not None and DRY_RUN in content:
+            raise InputError(f"{launch.log}: a dry run is no run", "nothing of it goes on record; run it for real")
+        digest = hashlib.sha256(content).hexdigest() if content is not None else None
         body = {
             "launch": launch.entry.index,
             "status": status,

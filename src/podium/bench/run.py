@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ import torch
 from podium.bench import dataset
 from podium.bench.events import RunEvents, Status
 from podium.bench.ledger import FILE, Launch, Ledger
+from podium.bench.rehearsal import MARK, imagined_data, rehearse, weightless
 from podium.bench.rules import DEFAULT_RULESET, Division
 from podium.bench.task import Data, Preset, Size, Task
+from podium.bench.tensor_names import official_tensors
 from podium.bench.twins import Twin, broken
 from podium.errors import InputError, TrainingError, nearest
 from podium.records import storage_errors, write_json
@@ -63,8 +67,8 @@ def pick_preset(task: Task, size: Size) -> Preset:
 def prepared(task: Task, size: Size, source: Path | None = None) -> Path:
     """The dataset of a task at a size, verified against its manifest: made now if it is not there, or at `source`.
 
-    An official dataset is sealed by a manifest of its own the first time it is seen; from then on every file must
-    have the checksum it had.
+    An official dataset is compared with the checksums its makers published and sealed by a manifest of its own the
+    first time it is seen; from then on every file must have the checksum it had.
 
     Raises:
         InputError: a file does not agree with its checksum; an official dataset is not named, or needlessly named.
@@ -77,6 +81,7 @@ def prepared(task: Task, size: Size, source: Path | None = None) -> Path:
                 "name its folder with --data; docs/bench_tasks.md says how it is laid out",
             )
         if not (source / dataset.MANIFEST).exists():
+            dataset.compare(source, preset.published)
             dataset.seal(source, {"task": task.key, "dataset": preset.dataset})
         else:
             dataset.verify(source)
@@ -95,7 +100,7 @@ def run_once(
     log: Path,
     *,
     seed: int,
-    data: Path,
+    data: Path | None,
     entrant: Entrant | None = None,
     launch: Launch | None = None,
     device: str = "cpu",
@@ -105,7 +110,7 @@ def run_once(
     """One run of `task`, logged in `log`, trained until the target or the last step.
 
     Args:
-        data: what `prepared` returned.
+        data: what `prepared` returned; None for a dry run, which logs the events of a run and makes none.
         launch: its entry in the ledger, which the log names.
         twin: train a negative control instead; the log says so.
 
@@ -131,7 +136,9 @@ def run_once(
                 events.setting(ledger_entry=launch.hash)
             if twin:
                 events.setting(negative_control=twin)
-            events.setting(dataset=preset.dataset, dataset_sha256=dataset.digest(data))
+            if data is None:
+                events.setting(dry_run=MARK)
+            events.setting(dataset=preset.dataset, dataset_sha256=dataset.digest(data) if data else None)
             _run(task, preset, events, outcome, data, device, twin, progress)
     except TrainingError as error:  # a run that diverges is a run that did not converge
         outcome.why = error.message
@@ -146,7 +153,7 @@ def _run(
     preset: Preset,
     events: RunEvents,
     outcome: Outcome,
-    folder: Path,
+    folder: Path | None,
     device: str,
     twin: Twin | None,
     progress: bool,
@@ -156,23 +163,32 @@ def _run(
     if twin == "frozen weights":
         config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"weight_decay": 0.0})})
     events.seed(seed)
-    events.cache_clear(cleared=True, how=dataset.drop_cached(folder))
+    events.cache_clear(cleared=True, how=dataset.drop_cached(folder) if folder else [])
     events.init_start()
     torch.manual_seed(seed)
-    model = task.build(preset, seed).to(device)
-    events.tensor_initialised(*(name for name, _ in model.named_parameters()))
+    model = task.build(preset, seed).to(device) if folder else weightless(task, preset, seed)
+    names = [name for name, _ in model.named_parameters()]
+    events.tensor_initialised(*(official_tensors(task.key, names) if events.division == "closed" else names))
     objective = task.objective(preset)
     events.init_stop()
 
     events.run_start()
     started = time.perf_counter()
-    data = task.open(preset, folder, model, seed)
+    data = task.open(preset, folder, model, seed) if folder else imagined_data(preset)
+    if events.division == "closed" and preset.samples != (data.train_samples, data.eval_samples):
+        raise InputError(
+            f"{folder}: {data.train_samples} samples to train and {data.eval_samples} to evaluate with",
+            f"the closed division trains and evaluates with {preset.samples} of them; use --division open",
+        )
     events.samples(train=data.train_samples, evaluation=data.eval_samples)
     events.setting(**hyper_parameters(preset))
     batches = data.batches
     if twin:
         objective, batches = broken(objective, batches, twin, seed)
     window = _Window(events, preset, data, outcome, started)
+    if not folder:
+        rehearse(task.key, preset, window, epoch_of=window.epoch, over=lambda: window.over)
+        return
     with tempfile.TemporaryDirectory(prefix="podium-bench-") as scratch:
         train(
             model,
@@ -210,6 +226,7 @@ class _Window:
     def __init__(self, events: RunEvents, preset: Preset, data: Data, outcome: Outcome, started: float) -> None:
         self.events, self.preset, self.data, self.outcome, self.started = events, preset, data, outcome, started
         self.values: dict[str, float] = {}
+        self.offset = 1 if preset.epoch == "from one" else 0
         self.over = False
 
     def start(self, key: str, value: Any = None, **metadata: Any) -> None:
@@ -217,7 +234,7 @@ class _Window:
             return
         step = metadata.get("step", 0)
         if key == "block_start":
-            self.events.block_start(int(self.epoch(step)) + 1, self.epoch(self.next_evaluation(step) - step))
+            self.events.block_start(int(self.passes(step)) + 1, self.passes(self.next_evaluation(step) - step))
         elif key == "eval_start":
             self.events.eval_start(self.epoch(step))
 
@@ -247,8 +264,15 @@ class _Window:
             outcome.status, self.over = "success", True
 
     def epoch(self, steps: int) -> float:
-        samples = steps * self.preset.batch * self.preset.train.accumulation
-        number = samples if self.preset.epoch == "samples" else samples / self.data.train_samples
+        """Passes over the data after so many steps, or samples, as the preset has it."""
+        return self.offset + self.passes(steps)
+
+    def passes(self, steps: int) -> float:
+        batches = steps * self.preset.train.accumulation
+        if self.preset.epoch == "samples":
+            return batches * self.preset.batch
+        # What does not fill a batch at the end of a pass is left out of it.
+        number = batches / (self.data.train_samples // self.preset.batch)
         return int(number) if number == int(number) else round(number, 4)
 
     def next_evaluation(self, step: int) -> int:
@@ -306,6 +330,38 @@ def run_entry(
         outcomes.append(outcome)
         report(launch.number, outcome)
     return outcomes
+
+
+def dry_entry(
+    task: Task,
+    size: Size,
+    out: Path,
+    *,
+    runs: int,
+    entrant: Entrant,
+    system: Mapping[str, Any],
+) -> list[Path]:
+    """Logs of `runs` runs that did not take place, in `out`/dry_run/<system>/<benchmark>: the events of a run of `size`.
+
+    No ledger knows of them, and no score counts them.
+
+    Raises:
+        InputError: a size that is made, not official: run it.
+    """
+    preset = pick_preset(task, size)
+    if not preset.official:
+        raise InputError(
+            f"{task.key} at size {size} has no dry run: it needs nothing but minutes", "run it, or use --size full"
+        )
+    name = _file_name(str(system.get("system_name") or entrant.platform))
+    folder = out / "dry_run" / name / task.key
+    with storage_errors(out, "making the folder of logs"):
+        folder.mkdir(parents=True, exist_ok=True)
+    free = (path for number in count() if not (path := folder / f"result_{number}.txt").exists())
+    logs = list(islice(free, runs))
+    for log in logs:
+        run_once(task, size, log, seed=secrets.randbelow(2**31), data=None, entrant=entrant)
+    return logs
 
 
 def _file_name(name: str) -> str:

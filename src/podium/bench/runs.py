@@ -15,14 +15,16 @@ from podium.bench.rules import BenchmarkRules, Condition, Ruleset
 from podium.errors import InputError
 
 NAME = re.compile(r"result_(\d+)\.txt")
+# Keys of logs that count for nothing, and what these are: a model broken on purpose, events without a training.
+NO_RESULT = {"negative_control": "a negative control", "dry_run": "a dry run"}
 
 
 @dataclass(slots=True)
 class Run:
     """One log. `minutes` is run_stop minus run_start, None when either is missing or the clock ran backwards.
 
-    `converged`: run_stop says success and, where the log or the rules name a target, some evaluation met it. A negative
-    control (a model broken on purpose, as its log says) never counts.
+    `converged`: run_stop says success and, where the log or the rules name a target, some evaluation met it. What is no
+    result by its own words (NO_RESULT) never counts.
     `epochs`: of the evaluation that the run ended with, in the unit of the benchmark; None without one.
     """
 
@@ -93,7 +95,7 @@ def read_run(path: Path, ruleset: Ruleset) -> Run:
         minutes=minutes,
         converged=status == "success"
         and minutes is not None
-        and log.first("negative_control") is None
+        and not any(log.first(key) for key in NO_RESULT)
         and reached_target(log, ruleset, benchmark, division),
         epochs=_epochs(log, last, rules),
         batch=_number(log.value("global_batch_size")),

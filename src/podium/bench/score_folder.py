@@ -5,13 +5,13 @@ With a ledger the declared runs are scored in launch order: a run that was launc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from podium.bench.ledger import declarations, ledger_of, read_ledger
 from podium.bench.rules import Ruleset, load_ruleset
-from podium.bench.runs import Run, read_runs
+from podium.bench.runs import NO_RESULT, Run, read_runs
 from podium.bench.score import CONFIDENCE, Score, score_runs
 from podium.errors import InputError
 
@@ -84,7 +84,9 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
         )
     first = runs[0]
     counting = rules.counting(first.benchmark, first.size)
+    marked = [f"{run.name} is {kind}" for run in runs for key, kind in NO_RESULT.items() if run.log.first(key)]
     minutes = tuple(run.minutes if run and run.converged else None for run in declared_runs(folder, runs))
+    found = score_runs(minutes, needed=counting.runs, drop=counting.drop, may_fail=counting.may_fail)
     return FolderScore(
         folder=folder,
         benchmark=first.benchmark,
@@ -93,7 +95,7 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
         size=first.size,
         ruleset=rules.version,
         minutes=minutes,
-        score=score_runs(minutes, needed=counting.runs, drop=counting.drop, may_fail=counting.may_fail),
+        score=replace(found, reasons=(*marked, *found.reasons)),
     )
 
 

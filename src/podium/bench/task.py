@@ -80,9 +80,11 @@ class Preset:
     """A task at one size.
 
     `train.steps` is the limit after which a run counts as not converged, `train.evaluate_every` the evaluation
-    points in steps. `epoch` says what the log's epoch_num counts: passes over the data, or trained samples (bert).
+    points in steps. `epoch` says what the log's epoch_num counts: passes over the data, the same from one on (dlrm), or
+    trained samples (bert).
     `settings` are further hyper-parameters by the keys that the rules pin (opt_momentum, max_samples …).
-    With `official`, the dataset is a folder that the user has, read as it is, instead of one made by `prepare`.
+    With `official`, the dataset is a folder that the user has, read as it is, instead of one made by `prepare`;
+    `samples` are those that it has to train and to evaluate with, `published` the MD5 sums that its makers give.
     """
 
     network: Any
@@ -91,9 +93,11 @@ class Preset:
     train: TrainConfig
     target: Target
     dataset: str
-    epoch: Literal["epochs", "samples"] = "epochs"
+    epoch: Literal["epochs", "from one", "samples"] = "epochs"
     settings: Mapping[str, Any] = field(default_factory=dict)
     official: bool = False
+    samples: tuple[int, int] | None = None
+    published: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ class DualConfig:
     width: int = 64
     blocks: int = 9
     hidden: int = 64  # of the value head
+    head_scales: bool = True  # whether the norms of the heads have a scale and a shift of their own
 
 
 class Block(nn.Module):
@@ -45,9 +46,15 @@ class DualNet(nn.Module):
             nn.BatchNorm2d(config.width),
         )
         self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.blocks)))
-        self.policy_conv, self.policy_norm = nn.Conv2d(config.width, 2, 1, bias=False), nn.BatchNorm2d(2)
+        self.policy_conv, self.policy_norm = (
+            nn.Conv2d(config.width, 2, 1, bias=False),
+            nn.BatchNorm2d(2, affine=config.head_scales),
+        )
         self.policy = nn.Linear(2 * points, points + 1)
-        self.value_conv, self.value_norm = nn.Conv2d(config.width, 1, 1, bias=False), nn.BatchNorm2d(1)
+        self.value_conv, self.value_norm = (
+            nn.Conv2d(config.width, 1, 1, bias=False),
+            nn.BatchNorm2d(1, affine=config.head_scales),
+        )
         self.value_hidden = nn.Linear(points, config.hidden)
         self.value = nn.Linear(config.hidden, 1)
 

@@ -28,6 +28,7 @@ class RNNTConfig:
     joint: int = 512
     joint_dropout: float = 0.3
     forget_bias: float = 1.0
+    scale: float = 1.0  # of the LSTMs' first weights
 
     @property
     def blank(self) -> int:
@@ -126,6 +127,7 @@ class RNNT(nn.Module):
                     _uniform(parameter, width**-0.5, generator)
                     if name.startswith("bias_ih"):
                         parameter[width : 2 * width] = self.config.forget_bias
+                    parameter.mul_(self.config.scale)
             elif isinstance(module, nn.Linear):
                 for parameter in module.parameters():
                     _uniform(parameter, module.in_features**-0.5, generator)

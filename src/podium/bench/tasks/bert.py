@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from podium.bench.shuffled import Shuffled
 from podium.bench.task import Data, Preset, Samples, Size, at_least
-from podium.models.bert import Bert, BertConfig
+from podium.bench.wikipedia import IGNORED, Wikipedia, open_wikipedia
+from podium.models.bert import BERT_LARGE, Bert, BertConfig
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
 from podium.train.schedule import ScheduleConfig
 from podium.train.trainer import TrainConfig
 
-IGNORED = -1
 SPECIALS = 3  # CLS, SEP and MASK, behind the vocabulary of the tokenizer
 
 
@@ -44,8 +44,8 @@ class MaskedWords:
     """Cross-entropy of the masked words, plus that of "does the second part follow" per row."""
 
     def __call__(self, model: Bert, batch: Samples) -> Loss:
-        (tokens, segments), (words, follows) = batch.inputs, batch.labels
-        hidden = model.hidden(tokens, segments)
+        (tokens, segments, *real), (words, follows) = batch.inputs, batch.labels
+        hidden = model.hidden(tokens, segments, *real)
         chosen = words != IGNORED
         cross = F.cross_entropy(model.words(hidden[chosen]).float(), words[chosen])
         next_part = F.cross_entropy(model.follows(hidden).float(), follows)
@@ -96,6 +96,42 @@ class BertTask:
             dataset="source text of the Python standard library",
             epoch="samples",
         ),
+        # Batch 448 of the reference convergence points of the round.
+        "full": Preset(
+            network=BERT_LARGE,
+            data=Wikipedia(train=156_725_653, evaluation=10_000),
+            batch=8,
+            train=TrainConfig(
+                steps=8103,
+                accumulation=56,
+                optimizer=OptimizerConfig(name="lamb", lr=4e-4, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-6),
+                schedule=ScheduleConfig(name="linear"),
+                clip=1.0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=334,  # at most 150,000 samples
+            ),
+            target=at_least("masked_lm_accuracy", 0.72),
+            dataset="Wikipedia 2020-01-01 as the reference prepares it",
+            epoch="samples",
+            settings={
+                "opt_epsilon": 1e-6,
+                "opt_learning_rate_training_steps": 8103,
+                "num_warmup_steps": 0,
+                "start_warmup_step": 0,
+                "opt_lamb_beta_1": 0.9,
+                "opt_lamb_beta_2": 0.999,
+                "opt_lamb_weight_decay_rate": 0.01,
+                "opt_lamb_learning_rate_decay_poly_power": 1.0,
+            },
+            official=True,
+            samples=(156_725_653, 10_000),
+            published={
+                "vocab.txt": "64800d5d8528ce344256daf115d4965e",
+                "model.ckpt-28252.index": "f97de3ae180eb8d479555c939d50d048",
+                "model.ckpt-28252.data-00000-of-00001": "50797acd537880bfb5a7ade80d976129",
+            },
+        ),
     }
 
     def prepare(self, preset: Preset, folder: Path) -> None:
@@ -124,6 +160,8 @@ class BertTask:
         return MaskedWords()
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
+        if preset.official:
+            return open_wikipedia(folder, model, preset.data, preset.batch, seed)
         text: LibraryText = preset.data
         train, held_out = _Parts(folder / "train.npz", text), _Parts(folder / "evaluation.npz", text)
         generator = torch.Generator().manual_seed(0)

@@ -139,6 +139,8 @@ class DLRMTask:
                 "sgd_opt_learning_rate_decay_steps": 26_553,
             },
             official=True,
+            samples=(4_195_197_692, 89_137_319),
+            epoch="from one",
         ),
     }
 

@@ -122,6 +122,7 @@ class MaskRCNNTask:
                 "max_image_size": 1333,
             },
             official=True,
+            samples=(117_266, 5000),
         ),
     }
 

@@ -86,14 +86,14 @@ class ResNetTask:
             data={"workers": 8},
             batch=256,
             train=TrainConfig(
-                steps=313 * 37,
+                steps=1251 * 9,
                 accumulation=16,
                 optimizer=OptimizerConfig(name="lars", lr=10.5, momentum=0.9, weight_decay=5e-5, trust=0.001),
-                schedule=ScheduleConfig(name="polynomial", warmup=313 * 2, final_ratio=1e-4 / 10.5),
+                schedule=ScheduleConfig(name="polynomial", warmup=626, final_ratio=1e-4 / 10.5),
                 clip=0,
                 guard_sigmas=0,
                 precision="bfloat16",
-                evaluate_every=313 * 4,
+                evaluate_every=1251,  # four passes of 5004 batches
             ),
             target=at_least("accuracy", 0.759),
             dataset="ImageNet (ILSVRC 2012)",
@@ -101,13 +101,14 @@ class ResNetTask:
                 "lars_opt_base_learning_rate": 10.5,
                 "lars_opt_end_learning_rate": 1e-4,
                 "lars_opt_learning_rate_decay_poly_power": 2,
-                "lars_opt_learning_rate_decay_steps": 313 * 35,
+                "lars_opt_learning_rate_decay_steps": 1251 * 9 - 626,
                 "lars_epsilon": 0.0,
                 "lars_opt_learning_rate_warmup_epochs": 2,
                 "lars_opt_momentum": 0.9,
                 "lars_opt_weight_decay": 5e-5,
             },
             official=True,
+            samples=(1_281_167, 50_000),
         ),
     }
 

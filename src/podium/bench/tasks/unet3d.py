@@ -116,6 +116,7 @@ class UNet3DTask:
                 "validation_overlap": KITS.overlap,
             },
             official=True,
+            samples=(168, 42),
         ),
     }
 
