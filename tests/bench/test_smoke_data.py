@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from podium.bench.filterbank import Filterbank
 from podium.bench.shapes import Shapes, fill, read_shapes, write_shapes
 from podium.bench.speech import ALPHABET, LEXICON, RATE, Speech, make_speech, speak
 from podium.bench.tasks.bert import IGNORED, LibraryText, _Parts
-from podium.bench.tasks.rnnt import Filterbank
 from podium.bench.tasks.unet3d import Volumes, draw_volumes
 
 
@@ -84,7 +84,7 @@ def test_no_two_utterances_sound_alike_and_all_words_are_of_the_lexicon():
 
 
 def test_a_tone_lights_up_its_mel_channel():
-    bank = Filterbank(mels=20, splice=1)
+    bank = Filterbank(mels=20, splice=1, rate=8000)
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 4000 / 700), 22) / 2595) - 1)
     rest = 1e-3 * torch.randn(2000)
     for channel in (4, 10, 16):

@@ -133,7 +133,7 @@ def open_coco(folder: Path, model: nn.Module, batch: int, seed: int, workers: in
             part = held_out[start : start + batch]
             whole = [(0.0, 0.0, picture.width, picture.height) for picture in part]
             jobs = zip(part, whole, strict=True)
-            images = torch.stack(list(pool.map(lambda job: normalised(stretched(reader, *job, side)), jobs)))
+            images = torch.stack(list(pool.map(lambda job: normalised(stretched(reader, job[0], job[1], side)), jobs)))
             for picture, (boxes, scores, kinds) in zip(
                 part, model.detect(images.to(model.defaults.device)), strict=True
             ):

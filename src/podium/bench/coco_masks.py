@@ -47,7 +47,7 @@ def open_coco_masks(
     def make(chosen: Tensor, generator: torch.Generator) -> Samples:
         mirrored = (torch.rand(len(chosen), generator=generator) < 0.5).tolist()
         jobs = zip([train[index] for index in chosen.tolist()], mirrored, strict=True)
-        return together(list(pool.map(lambda job: resized(reader, *job, shorter, longer), jobs)))
+        return together(list(pool.map(lambda job: resized(reader, job[0], job[1], shorter, longer), jobs)))
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, MaskRCNN)

@@ -175,11 +175,8 @@ def _run(
     events.run_start()
     started = time.perf_counter()
     data = task.open(preset, folder, model, seed) if folder else imagined_data(preset)
-    if events.division == "closed" and preset.samples != (data.train_samples, data.eval_samples):
-        raise InputError(
-            f"{folder}: {data.train_samples} samples to train and {data.eval_samples} to evaluate with",
-            f"the closed division trains and evaluates with {preset.samples} of them; use --division open",
-        )
+    if events.division == "closed":
+        _check_samples(preset, data, folder)
     events.samples(train=data.train_samples, evaluation=data.eval_samples)
     events.setting(**hyper_parameters(preset))
     batches = data.batches
@@ -204,6 +201,17 @@ def _run(
     if outcome.status != "success":
         outcome.why = f"target not reached in {outcome.steps} steps: {_show(outcome.quality)}, wanted {preset.target}"
         events.run_stop("aborted", reason=outcome.why)
+
+
+def _check_samples(preset: Preset, data: Data, folder: Path | None) -> None:
+    """Raises InputError: the data are not as many as those of the closed division, to within a batch."""
+    train, evaluation = preset.samples or (data.train_samples, data.eval_samples)
+    batch = preset.batch * preset.train.accumulation
+    if abs(data.train_samples - train) > batch or data.eval_samples != evaluation:
+        raise InputError(
+            f"{folder}: {data.train_samples} samples to train and {data.eval_samples} to evaluate with",
+            f"the closed division has {train} and {evaluation}; take the whole dataset, or --division open",
+        )
 
 
 def hyper_parameters(preset: Preset) -> dict[str, Any]:
@@ -341,7 +349,7 @@ def dry_entry(
     entrant: Entrant,
     system: Mapping[str, Any],
 ) -> list[Path]:
-    """Logs of `runs` runs that did not take place, in `out`/dry_run/<system>/<benchmark>: the events of a run of `size`.
+    """The events of `runs` runs of `size` that did not take place, in logs in `out`/dry_run/<system>/<benchmark>.
 
     No ledger knows of them, and no score counts them.
 

@@ -44,8 +44,8 @@ class Wikipedia:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """tokens, segments and real [T] (real: no padding), words [T] (what was masked, else -1), and whether the second part
-    does not follow the first."""
+    """tokens, segments and real [T] (real: no padding), words [T] (what was masked, else -1), and whether the second
+    part is a stray one that does not follow the first."""
 
     tokens: np.ndarray
     segments: np.ndarray
@@ -146,7 +146,7 @@ def find_shards(folder: Path) -> list[Path]:
     missing = [i for i in range(number) if i not in found]
     if missing:
         raise InputError(
-            f"{folder}: {len(missing)} of {number} shards are missing, the first is part-{missing[0]:05d}-of-{number:05d}",
+            f"{folder}: {len(missing)} of {number} shards are missing, first part-{missing[0]:05d}-of-{number:05d}",
             "make them with create_pretraining_data.py",
         )
     return [found[i][1] for i in range(number)]

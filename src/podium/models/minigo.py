@@ -20,6 +20,7 @@ class DualConfig:
     blocks: int = 9
     hidden: int = 64  # of the value head
     head_scales: bool = True  # whether the norms of the heads have a scale and a shift of their own
+    value_for_black: bool = False  # whose chances the value is: Black's, as in MLPerf's reference, or of who is to move
 
 
 class Block(nn.Module):
@@ -35,7 +36,7 @@ class Block(nn.Module):
 
 class DualNet(nn.Module):
     """Planes [B, P, S, S] -> logits of the moves [B, S² + 1], the pass last, and the value [B] in (-1, 1) for the
-    player to move."""
+    player to move, or for Black (DualConfig.value_for_black)."""
 
     def __init__(self, config: DualConfig = DualConfig()) -> None:
         super().__init__()
@@ -46,15 +47,11 @@ class DualNet(nn.Module):
             nn.BatchNorm2d(config.width),
         )
         self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.blocks)))
-        self.policy_conv, self.policy_norm = (
-            nn.Conv2d(config.width, 2, 1, bias=False),
-            nn.BatchNorm2d(2, affine=config.head_scales),
-        )
+        self.policy_conv = nn.Conv2d(config.width, 2, 1, bias=False)
+        self.policy_norm = nn.BatchNorm2d(2, affine=config.head_scales)
         self.policy = nn.Linear(2 * points, points + 1)
-        self.value_conv, self.value_norm = (
-            nn.Conv2d(config.width, 1, 1, bias=False),
-            nn.BatchNorm2d(1, affine=config.head_scales),
-        )
+        self.value_conv = nn.Conv2d(config.width, 1, 1, bias=False)
+        self.value_norm = nn.BatchNorm2d(1, affine=config.head_scales)
         self.value_hidden = nn.Linear(points, config.hidden)
         self.value = nn.Linear(config.hidden, 1)
 

@@ -1,4 +1,5 @@
-"""Games: the network against itself for training, and against the beginner to be judged. Many at a time."""
+"""Games: the network against itself for training, and against the beginner or another network to be judged. Many at a
+time."""
 
 from __future__ import annotations
 
@@ -84,6 +85,35 @@ def win_rate(rules: Rules, ask: Evaluator, games: int, seed: int) -> float:
             positions[game] = positions[game].play(node.moves[int(node.visits.argmax())])
         for game in set(going) - set(ours):
             positions[game] = positions[game].play(beginner(positions[game], draws[game]))
+        still = []
+        for game in going:
+            position = positions[game]
+            if position.over or position.moves >= rules.longest:
+                won += (position.score() > 0) == (game % 2 == BLACK)
+            else:
+                still.append(game)
+        going = still
+    return won / games
+
+
+def match(rules: Rules, ours: Evaluator, theirs: Evaluator, games: int, draw: np.random.Generator) -> float:
+    """Share of `games` games that `ours` wins against `theirs`, every second one as Black; both search alike, and draw
+    their first `rules.opening` moves by visits, so that no game is played twice."""
+    positions = [Position(rules.size, rules.komi) for _ in range(games)]
+    going = list(range(games))
+    won = 0
+    while going:
+        turns = [positions[game].turn == game % 2 for game in going]
+        for ask, mine in ((ours, True), (theirs, False)):
+            moving = [game for game, turn in zip(going, turns, strict=True) if turn == mine]
+            nodes = [Node(positions[game]) for game in moving]
+            if nodes:
+                search(nodes, ask, rules.rounds)
+            for game, node in zip(moving, nodes, strict=True):
+                opening = node.position.moves < rules.opening
+                shares = node.visits / node.visits.sum()
+                choice = int(draw.choice(len(shares), p=shares)) if opening else int(node.visits.argmax())
+                positions[game] = node.position.play(node.moves[choice])
         still = []
         for game in going:
             position = positions[game]

@@ -49,6 +49,8 @@ def _unpack(sets: Sequence[int], size: int) -> np.ndarray:
 
 def network(model: nn.Module) -> Evaluator:
     """Asks `model` (a DualNet, in eval mode while asked): move logits [N, S² + 1] and values [N] for who is to move."""
+    config = getattr(model, "config", None)
+    for_black = bool(config and config.value_for_black)
 
     def ask(positions: Sequence[Position]) -> tuple[np.ndarray, np.ndarray]:
         was_training = model.training
@@ -58,7 +60,10 @@ def network(model: nn.Module) -> Evaluator:
             batch = torch.from_numpy(np.stack([planes(position) for position in positions])).float()
             logits, values = model(batch.to(device))
         model.train(was_training)
-        return logits.float().cpu().numpy(), values.float().cpu().numpy()
+        said = values.float().cpu().numpy()
+        if for_black:
+            said = said * np.array([1.0 if position.turn == BLACK else -1.0 for position in positions], np.float32)
+        return logits.float().cpu().numpy(), said
 
     return ask
 

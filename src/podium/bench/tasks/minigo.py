@@ -1,13 +1,14 @@
 """Reinforcement learning: Go learnt by self-play, share of games won against a fixed opponent.
 
-There is no dataset: the batch source plays the network against itself with tree search, and trains on what search
-made of the positions and on who won. v1.1 measures against a fixed checkpoint on 19 x 19; smoke and small play on small
-boards against podium.bench.go.opponent's beginner, whom an untrained network with the same search hardly ever beats.
+The batch source plays the network against itself with tree search, and trains on what search made of the positions
+and on who won. full is v1.1's: 19 x 19, from the reference's checkpoint and its games, against the reference's target
+network. smoke and small need no files: small boards, from nothing, against podium.bench.go.opponent's beginner, whom an
+untrained network with the same search hardly ever beats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from podium.bench.go.games import Experience, Rules, self_play, win_rate
+from podium.bench.go.games import Experience, Rules, match, self_play, win_rate
+from podium.bench.go.official import BLACK_TO_MOVE, load_start, load_target, read_generations
 from podium.bench.go.search import network
 from podium.bench.task import Data, Preset, Samples, Size, at_least
 from podium.models.minigo import DualConfig, DualNet
@@ -29,7 +31,8 @@ from podium.train.trainer import TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """`games` are played anew after every `steps` training steps; the newest `keep` generations are trained on."""
+    """`games` are played anew after every `steps` training steps, at most `at_once` of them together; the newest `keep`
+    generations are trained on, and of the checkpoint's a `share` of the positions."""
 
     rules: Rules
     games: int
@@ -37,6 +40,8 @@ class Play:
     keep: int
     judged: int  # games per evaluation
     value_weight: float = 1.0
+    at_once: int = 256
+    share: float = 1.0
 
 
 class PolicyAndValue:
@@ -58,17 +63,16 @@ class PolicyAndValue:
 class SelfPlay:
     """Batches of positions from self-play of `model` as it is when a generation begins."""
 
-    def __init__(self, play: Play, model: nn.Module, batch: int, seed: int) -> None:
+    def __init__(self, play: Play, model: DualNet, batch: int, seed: int, before: Sequence[Experience] = ()) -> None:
         self.play, self.model, self.batch = play, model, batch
         self.draw = np.random.default_rng(seed)
-        self.pool: list[Experience] = []
+        self.pool: list[Experience] = list(before)
         self.taken = 0
 
     def next(self) -> Samples:
         play = self.play
         if self.taken % play.steps == 0:
-            fresh = self_play(play.rules, network(self.model), play.games, self.draw)
-            self.pool = [*self.pool, fresh][-play.keep :]
+            self.pool = [*self.pool, self.generation()][-play.keep :]
         self.taken += 1
         sizes = np.array([len(experience.value) for experience in self.pool])
         which = self.draw.choice(int(sizes.sum()), size=self.batch)
@@ -78,8 +82,23 @@ class SelfPlay:
         planes = torch.from_numpy(np.stack([self.pool[g].planes[i] for g, i in places])).float()
         policy = torch.from_numpy(np.stack([self.pool[g].policy[i] for g, i in places]))
         value = torch.from_numpy(np.array([self.pool[g].value[i] for g, i in places]))
+        if self.model.config.value_for_black:
+            value = value * (planes[:, BLACK_TO_MOVE, 0, 0] * 2 - 1)
         planes, policy = turned(planes, policy, int(self.draw.integers(8)))
         return Samples((planes,), (policy, value), "positions")
+
+    def generation(self) -> Experience:
+        play, left = self.play, self.play.games
+        parts = []
+        while left:
+            number = min(left, play.at_once)
+            parts.append(self_play(play.rules, network(self.model), number, self.draw))
+            left -= number
+        return Experience(
+            np.concatenate([part.planes for part in parts]),
+            np.concatenate([part.policy for part in parts]),
+            np.concatenate([part.value for part in parts]),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {"taken": self.taken}
@@ -134,6 +153,39 @@ class MinigoTask:
             target=at_least("win_rate", 0.8),
             dataset="self-play on 7 x 7",
         ),
+        # The reference trains once on three tenths of the positions of five generations: here a fixed number of steps.
+        "full": Preset(
+            network=DualConfig(size=19, width=64, blocks=6, hidden=64, head_scales=False, value_for_black=True),
+            data=Play(
+                Rules(size=19, komi=7.5, rounds=100, longest=722, opening=30),
+                games=8192,
+                steps=600,
+                keep=5,
+                judged=100,
+                value_weight=0.5,
+                share=0.3,
+            ),
+            batch=4096,
+            train=TrainConfig(
+                steps=600 * 100,
+                optimizer=OptimizerConfig(name="sgd", lr=0.16, momentum=0.9, weight_decay=1e-4),
+                schedule=ScheduleConfig(name="step", boundaries=(25_000, 37_500), gamma=0.1),
+                clip=0,
+                guard_sigmas=0,
+                evaluate_every=600,
+            ),
+            target=at_least("win_rate", 0.5),
+            dataset="self-play on 19 x 19 from the reference's checkpoint",
+            settings={
+                "train_batch_size": 4096,
+                "lr_boundaries": [25_000, 37_500],
+                "lr_rates": [0.16, 0.016, 0.0016],
+                "min_selfplay_games_per_generation": 8192,
+                "actual_selfplay_games_per_generation": 8192,
+            },
+            official=True,
+            samples=(600 * 4096, 100),
+        ),
     }
 
     def prepare(self, preset: Preset, folder: Path) -> None:
@@ -147,6 +199,9 @@ class MinigoTask:
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
         play: Play = preset.data
+        assert isinstance(model, DualNet)
+        if preset.official:
+            return _open_official(preset, folder, model, seed)
         source = SelfPlay(play, model, preset.batch, seed)
 
         def evaluate(model: nn.Module) -> dict[str, float]:
@@ -154,6 +209,19 @@ class MinigoTask:
 
         # An epoch is a generation of games.
         return Data(source, evaluate, play.steps * preset.batch, play.judged)
+
+
+def _open_official(preset: Preset, folder: Path, model: DualNet, seed: int) -> Data:
+    play: Play = preset.data
+    load_start(model, folder)
+    target = load_target(folder, preset.network).to(next(model.parameters()).device)
+    before = read_generations(folder, play.rules.size, play.keep, play.share, np.random.default_rng(seed))
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        draw = np.random.default_rng(seed)
+        return {"win_rate": match(play.rules, network(model), network(target), play.judged, draw)}
+
+    return Data(SelfPlay(play, model, preset.batch, seed, before), evaluate, play.steps * preset.batch, play.judged)
 
 
 TASK = MinigoTask()

@@ -1,19 +1,20 @@
 """Speech recognition: RNN-T, word error rate.
 
 smoke and small are spoken by the synthesiser of podium.bench.speech, every utterance in another voice; full reads
-LibriSpeech. Features are log-mel energies of 20 ms windows every 10 ms, normalised per utterance and channel.
+LibriSpeech.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from podium.bench.filterbank import Filterbank
+from podium.bench.librispeech import LibriSpeech, open_librispeech
 from podium.bench.quality.words import word_error_rate
 from podium.bench.shuffled import Shuffled
 from podium.bench.speech import ALPHABET, RATE, Speech, make_speech
@@ -24,6 +25,8 @@ from podium.train.optim import OptimizerConfig
 from podium.train.schedule import ScheduleConfig
 from podium.train.trainer import TrainConfig
 from podium.train.transducer import transducer_loss
+
+LIBRISPEECH = LibriSpeech()
 
 
 class Transduce:
@@ -37,36 +40,6 @@ class Transduce:
 
     def flops(self, model: RNNT, batch: Samples) -> float:
         return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Filterbank:
-    """Log-mel features: `mels` channels, `splice` frames put together into one."""
-
-    mels: int
-    splice: int
-    rate: int = RATE
-
-    def __call__(self, sound: Tensor) -> Tensor:
-        """Samples [N] -> [frames, mels * splice]."""
-        window = int(0.02 * self.rate)
-        size = 1 << (window - 1).bit_length()
-        spectrum = torch.stft(
-            sound, size, int(0.01 * self.rate), window, torch.hann_window(window), return_complex=True, center=True
-        )
-        energy = (self._triangles(size) @ spectrum.abs().square() + 1e-6).log()
-        energy = (energy - energy.mean(1, keepdim=True)) / (energy.std(1, keepdim=True) + 1e-3)
-        whole = energy.shape[1] // self.splice * self.splice
-        return energy[:, :whole].T.reshape(-1, self.mels * self.splice)
-
-    def _triangles(self, size: int) -> Tensor:
-        """[mels, size / 2 + 1]: triangles of equal width on the mel scale 2595 log10(1 + f / 700)."""
-        mel = lambda hertz: 2595 * np.log10(1 + hertz / 700)  # noqa: E731
-        edges = 700 * (10 ** (np.linspace(0, mel(self.rate / 2), self.mels + 2) / 2595) - 1)
-        hertz = np.linspace(0, self.rate / 2, size // 2 + 1)
-        left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-        rising, falling = (hertz - left) / (middle - left), (right - hertz) / (right - middle)
-        return torch.from_numpy(np.clip(np.minimum(rising, falling), 0, None)).float()
 
 
 class RNNTTask:
@@ -87,7 +60,7 @@ class RNNTTask:
                 prediction_dropout=0.0,
                 joint_dropout=0.0,
             ),
-            data={"speech": Speech(train=800, evaluation=100), "filterbank": Filterbank(mels=40, splice=2)},
+            data={"speech": Speech(train=800, evaluation=100), "filterbank": Filterbank(mels=40, splice=2, rate=RATE)},
             batch=32,
             train=TrainConfig(
                 steps=1000,
@@ -102,7 +75,10 @@ class RNNTTask:
         ),
         "small": Preset(
             network=RNNTConfig(symbols=len(ALPHABET) + 1),
-            data={"speech": Speech(train=8000, evaluation=500, most=5), "filterbank": Filterbank(mels=80, splice=3)},
+            data={
+                "speech": Speech(train=8000, evaluation=500, most=5),
+                "filterbank": Filterbank(mels=80, splice=3, rate=RATE),
+            },
             batch=64,
             train=TrainConfig(
                 steps=125 * 40,
@@ -114,6 +90,60 @@ class RNNTTask:
             ),
             target=at_most("wer", 0.05),
             dataset="synthesised speech, 20 words",
+        ),
+        # Batch 1024 of the reference convergence points of the round; 272 steps are a pass.
+        "full": Preset(
+            network=RNNTConfig(scale=0.5),
+            data=LIBRISPEECH,
+            batch=16,
+            train=TrainConfig(
+                steps=272 * 100,
+                accumulation=64,
+                optimizer=OptimizerConfig(name="lamb", lr=4e-3, weight_decay=1e-3, betas=(0.9, 0.999), eps=1e-9),
+                schedule=ScheduleConfig(
+                    name="exponential",
+                    warmup=272 * 6,
+                    decay_after=0.46,
+                    gamma=0.935,
+                    period=272,
+                    final_ratio=1e-5 / 4e-3,
+                ),
+                clip=1.0,
+                guard_sigmas=0,
+                precision="bfloat16",
+                evaluate_every=272,
+            ),
+            target=at_most("wer", 0.058),
+            dataset="LibriSpeech",
+            settings={
+                "model_weights_initialization_scale": 0.5,
+                "model_eval_ema_factor": LIBRISPEECH.averaging,
+                "opt_lamb_epsilon": 1e-9,
+                "opt_lamb_learning_rate_decay_poly_power": 0.935,
+                "opt_lamb_learning_rate_hold_epochs": 40,
+                "opt_lamb_learning_rate_min": 1e-5,
+                "opt_learning_rate_warmup_epochs": 6,
+                "opt_learning_rate_alt_decay_func": True,
+                "opt_learning_rate_alt_warmup_func": True,
+                "opt_weight_decay": 1e-3,
+                "opt_lamb_beta_1": 0.9,
+                "opt_lamb_beta_2": 0.999,
+                "opt_gradient_clip_norm": 1,
+                "data_train_max_duration": LIBRISPEECH.longest,
+                "data_train_num_buckets": 1,
+                # The misspelling is the official one.
+                "data_speed_perturbaton_min": LIBRISPEECH.speeds[0],
+                "data_speed_perturbaton_max": LIBRISPEECH.speeds[1],
+                "data_spec_augment_freq_n": LIBRISPEECH.augment.bands,
+                "data_spec_augment_freq_min": 0,
+                "data_spec_augment_freq_max": LIBRISPEECH.augment.widest,
+                "data_spec_augment_time_n": LIBRISPEECH.augment.gaps,
+                "data_spec_augment_time_min": 0,
+                "data_spec_augment_time_max": LIBRISPEECH.augment.longest,
+                "eval_max_prediction_symbols": LIBRISPEECH.symbols,
+            },
+            official=True,
+            samples=(278_528, 2703),
         ),
     }
 
@@ -130,6 +160,8 @@ class RNNTTask:
         return Transduce()
 
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
+        if preset.official:
+            return open_librispeech(folder, model, preset.data, preset.batch, preset.train.accumulation, seed)
         speech: Speech = preset.data["speech"]
         filterbank: Filterbank = preset.data["filterbank"]
         with np.load(folder / "speech.npz") as stored:
