@@ -14,10 +14,9 @@ import pytest
 import torch
 
 from podium.bench import dataset
-from podium.bench.events import RunEvents
 from podium.bench.go.games import Rules
 from podium.bench.ledger import declarations, read_ledger
-from podium.bench.run import Entrant, hyper_parameters, prepared, run_entry, run_once
+from podium.bench.run import Entrant, prepared, run_entry, run_once
 from podium.bench.shuffled import Shuffled
 from podium.bench.task import Condition, Target, at_least, at_most
 from podium.bench.tasks import KEYS, find_task
@@ -241,32 +240,6 @@ def test_there_are_eight_tasks_and_a_wrong_name_is_answered():
     with pytest.raises(InputError, match="resnt") as error:
         find_task("resnt")
     assert "resnet" in error.value.cure
-
-
-@pytest.mark.parametrize("key", ["resnet", "unet3d", "dlrm"])
-def test_full_presets_say_what_the_closed_rules_ask_for(tmp_path: Path, key: str):
-    """A dry run of the events: every key of the closed division is logged, with a value that the rules allow."""
-    preset = find_task(key).presets["full"]
-    samples = {"unet3d": (168, 42)}.get(key, (1000, 100))
-    with RunEvents(tmp_path / "r.txt", benchmark=key, division="closed", org="o", platform="p") as log:
-        log.seed(1)
-        log.cache_clear()
-        log.init_start()
-        log.tensor_initialised("weight")
-        log.init_stop()
-        log.run_start()
-        log.samples(train=samples[0], evaluation=samples[1])
-        log.setting(**hyper_parameters(preset))
-        log.block_start(1, 1)
-        log.block_stop()
-        log.eval_start(1)
-        assert log.eval_stop(preset.target.conditions[0].bound)
-        log.run_stop("success")  # refuses when a key is missing
-        rules = log.rules.key_rules(key, "closed", preset.train.optimizer.name)
-        for rule in rules:
-            for value in log.seen.get(rule.key, []):
-                if not rule.when:
-                    assert rule.value.fault(value) == "", (rule.key, value)
 
 
 FEW = {

@@ -169,9 +169,9 @@ class DLRMTask:
             )
 
         def take(chosen: np.ndarray | slice) -> Samples:
-            dense = torch.log1p(torch.from_numpy(counts[chosen]).float())
-            ids = torch.from_numpy(categories[chosen]).long()
-            return Samples((dense, ids), (torch.from_numpy(clicks[chosen]).float(),))
+            # Copied: what is mapped cannot be written to, and torch wants to be able to.
+            dense, ids, labels = (torch.from_numpy(np.array(rows[chosen])) for rows in (counts, categories, clicks))
+            return Samples((torch.log1p(dense.float()), ids.long()), (labels.float(),))
 
         def evaluate(model: nn.Module) -> dict[str, float]:
             device = next(model.parameters()).device
