@@ -44,7 +44,7 @@ class Pieces:
             best.append(chosen)
         if best[-1][0] == float("-inf"):
             strange = sorted(set(marked) - {letter for piece in self.numbers for letter in piece})
-            raise ValueError(f"no pieces for {''.join(strange) or text!r}")
+            raise ValueError(f"no pieces for {''.join(strange) or text}")
         found = []
         end = len(marked)
         while end:
