@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from runs_on_paper import SHARED, stretch, write_entry, write_run
 from typer.testing import CliRunner
 
+from podium.bench.board import build_board
+from podium.bench.board_text import print_board
 from podium.bench.published import Entry, load_round, own_entries, round_names, round_sources
 from podium.bench.scoreboard import (
     TASKS,
@@ -224,3 +229,28 @@ def test_misuse_of_the_board(options: list[str], words: str) -> None:
     said = CliRunner().invoke(app, ["bench", "board", *options])
     assert said.exit_code == 2
     assert words in said.stderr
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 130, 160])
+def test_no_name_is_broken_within_a_word(width: int, tmp_path: Path) -> None:
+    """Whatever the width: no line is longer, and every word of every name that is shown stands somewhere as a whole."""
+    folder = write_entry(tmp_path / "small")
+    board = build_board(NEW, OLD, own=own_entries(folder), definition=BY, tasks=TASKS, divisions=("closed", "open"))
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_board(board, console, 3)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    # A list of what stands between blanks; a joint belongs to what is before it.
+    words = {word for line in lines for word in line.split()}
+    pieces = {piece for word in words for piece in re.split(r"(?<=[-_+])", word)}
+    shown = [entry for one in board.divisions for rows in one.lists.values() for entry in rows[:3]]
+    shown += [improvement.new for one in board.divisions for improvement in one.same_system]
+    assert len({entry.system for entry in shown}) > 30
+    for entry in shown:
+        for piece in re.split(r"(?<=[-_+ ])", entry.system):
+            assert piece.strip() in pieces, (entry.system, piece)
+    for one in board.divisions:
+        for _, _, _, points in one.scaling:
+            for point in points:  # an item of a row is not torn apart
+                said = f"{point.entry.accelerators}: {point.entry.minutes:g} ({point.efficiency:.0%})"
+                assert any(said in line for line in lines)
