@@ -179,16 +179,19 @@ def test_closed_needs_the_full_size(tmp_path: Path):
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
-@pytest.mark.parametrize("damage", ["changed", "shorter", "gone"])
+@pytest.mark.parametrize("damage", ["changed", "shorter", "gone", "another"])
 def test_damaged_data_are_found_before_the_run(damage: str):
     folder = prepared(Quick(), "smoke")
     path = folder / "counts.npy"
     content = path.read_bytes()
     if damage == "gone":
         path.unlink()
+    elif damage == "another":
+        path.rename(folder / "counts2.npy")
+        path.write_bytes(content)
     else:
         path.write_bytes(content[:-8] + b"\1" * 8 if damage == "changed" else content[:-8])
-    with pytest.raises(InputError, match=r"counts\.npy"):
+    with pytest.raises(InputError, match=r"counts2?\.npy"):
         prepared(Quick(), "smoke")
 
 

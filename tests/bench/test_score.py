@@ -141,3 +141,21 @@ def test_a_folder_with_too_few_runs_has_a_figure_but_no_entry(tmp_path: Path) ->
 def test_small_sizes_have_counts_of_their_own() -> None:
     assert RULES.counting("unet3d", "full").runs == 40
     assert RULES.counting("unet3d", "smoke").runs == 5
+
+
+def test_logs_that_cannot_be_scored_are_told_as_such(tmp_path: Path) -> None:
+    """Two benchmarks in one log, and a log without any."""
+    folder = tmp_path / "results" / "box" / "ssd"
+    for number in range(5):
+        write_run(folder / f"result_{number}.txt", "ssd", division="closed", seed=number)
+    other = write_run(tmp_path / "other.txt", "bert", division="closed")
+    log = folder / "result_2.txt"
+    alone = log.read_text()
+    log.write_text(alone + other.read_text())
+    with pytest.raises(InputError, match="several benchmarks: 'bert', 'ssd'"):
+        score_folder(folder)
+    log.write_text("no log at all")
+    with pytest.raises(InputError, match=r"result_2\.txt: names no benchmark"):
+        score_folder(folder)
+    log.write_text(alone)
+    assert score_folder(folder).score.converged == 5

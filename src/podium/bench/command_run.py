@@ -44,7 +44,7 @@ def run_command(
     _check_device(device)
     preset = pick_preset(task, chosen_size)
     entrant, described = _entrant(chosen_division, system)
-    console.print(f"{task.area}: {preset.dataset}, target {preset.target}")
+    console.print(f"{task.area}: {preset.dataset}, target {preset.target}", soft_wrap=True)
 
     def report(number: int, outcome: Outcome) -> None:
         quality = "  ".join(f"{name} {value:.4f}" for name, value in outcome.quality.items())

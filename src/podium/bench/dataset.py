@@ -78,10 +78,11 @@ def compare(folder: Path, published: Mapping[str, str]) -> None:
 
 
 def verify(folder: Path, identity: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The manifest of `folder`, if every file agrees with it.
+    """The manifest of `folder`, if every file agrees with it; `identity` of data that were made here, None of others'.
 
     Raises:
-        InputError: naming the first file that does not, or that the data were made by another definition.
+        InputError: naming the first file that does not agree, or that the manifest does not know; or the data were made
+            by another definition.
     """
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
     if identity is not None and manifest.get("identity") != json.loads(json.dumps(identity)):
@@ -89,9 +90,17 @@ def verify(folder: Path, identity: dict[str, Any] | None = None) -> dict[str, An
             f"{folder / MANIFEST}: the data were prepared with other settings than this task has now",
             f"remove {folder}; it is made again at the next run",
         )
-    for name, seal_ in manifest.get("files", {}).items():
+    cure = (
+        f"restore the file, or remove {folder} to prepare the data again"
+        if identity is not None
+        else f"restore the file; if it is meant to have changed, remove {folder / MANIFEST}: a new one is made"
+    )
+    known = manifest.get("files", {})
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST and path.relative_to(folder).as_posix() not in known:
+            raise InputError(f"{path}: not in the manifest of the dataset", cure.replace("restore", "take away"))
+    for name, seal_ in known.items():
         path = folder / name
-        cure = f"restore the file, or remove {folder} to prepare the data again"
         if not path.is_file():
             raise InputError(f"{path}: named in the manifest and missing", cure)
         if path.stat().st_size != seal_["bytes"]:

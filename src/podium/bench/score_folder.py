@@ -76,7 +76,14 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
     """
     rules = ruleset or load_ruleset()
     runs = read_runs(folder, rules)
-    benchmarks = {run.benchmark for run in runs}
+    silent = [run for run in runs if not run.benchmark]
+    if silent:
+        raise InputError(
+            f"{silent[0].path}: names no benchmark (submission_benchmark)",
+            "podium bench check says what is wrong with it",
+        )
+    # Of all that a log says: two of them may have been written into one.
+    benchmarks = {str(event.value) for run in runs for event in run.log.of("submission_benchmark")}
     if len(benchmarks) > 1:
         named = ", ".join(sorted(map(repr, benchmarks)))
         raise InputError(
