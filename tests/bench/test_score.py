@@ -14,7 +14,9 @@ from runs_on_paper import LOGS, RULES, stretch, write_run
 from typer.testing import CliRunner
 
 from podium.bench.score import bootstrap_interval, median_window, olympic_mean, score_runs, window_scores
+from podium.bench.score_folder import score_folder
 from podium.cli import app
+from podium.errors import InputError
 
 # Minutes of the five runs of Graphcore's IPU-POD16 on ResNet, v1.1; the first was aborted.
 POD16 = [None, 28.33065, 28.332516666666667, 28.339233333333333, 28.33185]
