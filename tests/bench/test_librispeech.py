@@ -111,6 +111,19 @@ def test_the_mean_of_the_weights_is_judged_and_training_goes_on(folder: Path):
     assert torch.equal(seen[1][0], seen[0][0])  # a step counts once
 
 
+def test_lstms_begin_as_in_the_reference():
+    """Gates in torch's order: input, forget, cell, output."""
+    model = RNNT(replace(TINY, encoder=64, scale=0.5)).initialise(3)
+    for name, parameter in model.before.named_parameters():
+        values = parameter.detach()
+        apart = torch.cat([values[:64], values[128:]])
+        assert float(apart.abs().max()) <= 0.5 / 8
+        assert float(apart.std()) == pytest.approx(0.5 / 8 / 3**0.5, rel=0.15)
+        if name.startswith("bias"):
+            assert (values[64:128] == (0.5 if "ih" in name else 0.0)).all()
+    assert float(model.embedding.weight.detach().std()) > 0.7
+
+
 def test_flac_and_wav_sound_alike(folder: Path):
     soundfile = pytest.importorskip("soundfile")
     utterance = read_part(folder / "dev-clean", ThreadPoolExecutor(1))[0]

@@ -114,19 +114,17 @@ class RNNT(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> RNNT:
-        """Uniform in ± 1 / sqrt(width), embeddings normal, forget gates' input biases `forget_bias` and all
-        recurrent biases 0 as in the reference. Returns self."""
+        """Uniform in ± 1 / sqrt(width), embeddings normal; the forget gates' input biases are `forget_bias` and their
+        recurrent ones 0, and then all of the LSTMs' is multiplied by `scale`, as in the reference. Returns self."""
         generator = torch.Generator().manual_seed(seed)
         for module in self.modules():
             if isinstance(module, nn.LSTM):
                 width = module.hidden_size
                 for name, parameter in module.named_parameters():
-                    if name.startswith("bias_hh"):
-                        parameter.zero_()
-                        continue
                     _uniform(parameter, width**-0.5, generator)
-                    if name.startswith("bias_ih"):
-                        parameter[width : 2 * width] = self.config.forget_bias
+                    if name.startswith("bias"):
+                        forget = self.config.forget_bias if name.startswith("bias_ih") else 0.0
+                        parameter[width : 2 * width] = forget
                     parameter.mul_(self.config.scale)
             elif isinstance(module, nn.Linear):
                 for parameter in module.parameters():
