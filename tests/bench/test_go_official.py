@@ -14,7 +14,7 @@ from tensorflow_files import example, write_checkpoint, write_records
 
 from podium.bench.go.board import BLACK, Position
 from podium.bench.go.games import Rules, match
-from podium.bench.go.official import load_start, load_target, read_generations
+from podium.bench.go.official import CHECKPOINT, load_start, load_target, read_generations
 from podium.bench.go.search import network, planes
 from podium.bench.run import Entrant, prepared, run_once
 from podium.bench.tasks.minigo import TASK as MINIGO_TASK
@@ -23,6 +23,7 @@ from podium.errors import InputError
 from podium.models.minigo import DualConfig, DualNet
 
 SIZE = 5
+GAMES = CHECKPOINT / "data" / "selfplay"
 CONFIG = DualConfig(size=SIZE, width=4, blocks=1, hidden=6, head_scales=False, value_for_black=True)
 # The variables of the reference's graph with one block, in the order it makes them, and ours.
 CONVOLUTIONS = ("input", "blocks.0.conv1", "blocks.0.conv2", "policy_conv", "value_conv")
@@ -84,11 +85,11 @@ def record(position: Position, black_won: bool) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_checkpoint(tmp_path / "checkpoint" / "work_dir" / "model.ckpt-9", variables(some_net(1)))
-    write_checkpoint(tmp_path / "checkpoint" / "work_dir" / "model.ckpt-10", variables(some_net(2)))
+    write_checkpoint(tmp_path / CHECKPOINT / "work_dir" / "model.ckpt-9", variables(some_net(1)))
+    write_checkpoint(tmp_path / CHECKPOINT / "work_dir" / "model.ckpt-10", variables(some_net(2)))
     write_checkpoint(tmp_path / "target" / "target", variables(some_net(3)))
     for generation in range(3):
-        root = tmp_path / "checkpoint" / "data" / "selfplay" / f"00000{generation}" / "0"
+        root = tmp_path / CHECKPOINT / "data" / "selfplay" / f"00000{generation}" / "0"
         shown = positions(12, generation)
         for game in range(2):
             write_records(root / f"{game}.tfrecord.zz", [record(p, game == 0) for p in shown[6 * game : 6 * game + 6]])
@@ -185,11 +186,14 @@ def test_the_better_player_wins_the_match():
             lambda f: write_checkpoint(f / "target" / "target", {"conv2d/kernel": np.ones((3, 3, 13, 9))}),
             r"conv2d/kernel has the shape \(9, 13, 3, 3\), the model's is \(4, 13, 3, 3\)",
         ),
-        (lambda f: [p.unlink() for p in (f / "checkpoint" / "work_dir").iterdir()], "work_dir: no checkpoint"),
-        (lambda f: write_records(f / "checkpoint/data/selfplay/000002/0/1.tfrecord.zz", [example(x=b"1")]), "record 1"),
-        (lambda f: (f / "checkpoint/data/selfplay/000002/0/1.tfrecord.zz").write_bytes(b"x\x9c12"), "cannot be read"),
-        (lambda f: [p.unlink() for p in (f / "checkpoint/data/selfplay/000001/0").iterdir()], "000001: no games"),
-        (lambda f: (f / "checkpoint/data/selfplay").rename(f / "other"), "no generations"),
+        (lambda f: [p.unlink() for p in (f / CHECKPOINT / "work_dir").iterdir()], "work_dir: no checkpoint"),
+        (
+            lambda f: write_records(f / GAMES / "000002/0/1.tfrecord.zz", [example(x=b"1")]),
+            "record 1",
+        ),
+        (lambda f: (f / GAMES / "000002/0/1.tfrecord.zz").write_bytes(b"x\x9c12"), "cannot be read"),
+        (lambda f: [p.unlink() for p in (f / GAMES / "000001/0").iterdir()], "000001: no games"),
+        (lambda f: (f / GAMES).rename(f / "other"), "no generations"),
     ],
 )
 def test_other_files_are_refused(folder: Path, damage: Any, said: str):

@@ -1,13 +1,13 @@
 """Go as MLPerf's reference begins it: the network and the games of its checkpoint, and the network to be beaten.
 
-The folder holds what checkpoint.tar.gz and target.tar.gz unpack to:
+The folder holds what checkpoint.tar.gz unpacks to, and the files target.* in a folder of their own:
 
-    checkpoint/work_dir/model.ckpt-<step>.index …      the network that training begins with
-    checkpoint/data/selfplay/<generation>/**/*.tfrecord.zz   games of the generations before, one record per position
-    target/target.index …                              the network that is played against
+    checkpoints/mlperf07/work_dir/model.ckpt-<step>.index …      the network that training begins with
+    checkpoints/mlperf07/data/selfplay/<generation>/**/*.tfrecord.zz   games of the generations before
+    target/target.index …                                        the network that is played against
 
-A record is a tf.train.Example: x, 13 planes of bytes; pi, what search made of the position (float32); outcome, 1 where
-Black won. Of every position a share is kept (train_filter of the reference).
+A record is a position, a tf.train.Example: x, 13 planes of bytes; pi, what search made of the position (float32);
+outcome, 1 where Black won. Of the positions a share is kept (train_filter of the reference).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from podium.bench.official_weights import find_checkpoint, load_official
 from podium.errors import InputError
 from podium.models.minigo import DualConfig, DualNet
 
+CHECKPOINT = Path("checkpoints") / "mlperf07"
 BLACK_TO_MOVE = 8  # the plane that says so
 
 
@@ -40,7 +41,7 @@ def load_target(folder: Path, config: DualConfig) -> DualNet:
 
 def load_start(model: DualNet, folder: Path) -> None:
     """Give `model` the weights of the checkpoint. Raises InputError as `load_target` does."""
-    load_official(model, "minigo", find_checkpoint(folder / "checkpoint" / "work_dir"))
+    load_official(model, "minigo", find_checkpoint(folder / CHECKPOINT / "work_dir"))
 
 
 def read_generations(folder: Path, size: int, most: int, share: float, draw: np.random.Generator) -> list[Experience]:
@@ -49,7 +50,7 @@ def read_generations(folder: Path, size: int, most: int, share: float, draw: np.
     Raises:
         InputError: there are none, or a record is no position of a board of `size`.
     """
-    root = folder / "checkpoint" / "data" / "selfplay"
+    root = folder / CHECKPOINT / "data" / "selfplay"
     generations = sorted(path for path in root.glob("*") if path.is_dir())[-most:]
     if not generations:
         raise InputError(f"{root}: no generations of games", "unpack the reference's checkpoint.tar.gz")
