@@ -25,7 +25,7 @@ ORDERS = (2, 4, 6)
 """Lengths of n-grams."""
 
 LEAD = 7
-"""A lead of votes is counted up to here."""
+"""A lead of votes is counted up to here: three bits of a table's value."""
 
 SURENESS = 8
 """A head's probabilities are told apart in so many parts."""
@@ -109,7 +109,6 @@ class Guess(NamedTuple):
 
 _BITS = 20  # of a token id in a table's key; larger ids would only share entries
 _ID = (1 << _BITS) - 1
-_LEAD_BITS = 7
 
 
 class _Table:
@@ -137,12 +136,12 @@ class _Table:
             found = self.old.get(gram)
             if len(self.young) >= self.half:
                 self.old, self.young = self.young, {}
-        if found is None or (found >> 3 != token and found & _LEAD_BITS <= 1):
+        if found is None or (found >> 3 != token and found & LEAD <= 1):
             self.young[gram] = token << 3 | 1
         elif found >> 3 != token:
             self.young[gram] = found - 1
         else:
-            self.young[gram] = found + 1 if found & _LEAD_BITS < LEAD else found
+            self.young[gram] = found + 1 if found & LEAD < LEAD else found
 
 
 # -- draft heads -----------------------------------------------------------------------------------------------------
@@ -361,7 +360,7 @@ class Guesser:
             found = table.find((gram & table.mask) + salt) if order <= length else None
             if found is not None:
                 # A grade: which n-gram, and how far its candidate leads.
-                return Guess(found >> 3, (order, found & _LEAD_BITS))
+                return Guess(found >> 3, (order, found & LEAD))
         return None
 
     def _by_chance(
@@ -407,13 +406,18 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     return min(len(one), len(other))
 
 
-def guesser(head: DraftHead | None = None, **options: int | Sequence[int]) -> Guessing:
+def guesser(
+    head: DraftHead | None = None,
+    *,
+    depth: int = DEPTH,
+    orders: Sequence[int] = ORDERS,
+    siblings_only: bool = False,
+) -> Guessing:
     """The C guesser where there is one and the head, if any, is on the CPU; else the one in Python. Arguments as of
     Guesser."""
     from podium.generate.native.build import native_library
     from podium.generate.native.guess import NativeGuesser
 
     on_cpu = head is None or head.embeddings.device.type == "cpu"
-    if on_cpu and native_library().library is not None:
-        return NativeGuesser(head, **options)  # type: ignore[arg-type]
-    return Guesser(head, **options)  # type: ignore[arg-type]
+    kind = NativeGuesser if on_cpu and native_library().library is not None else Guesser
+    return kind(head, depth=depth, orders=orders, siblings_only=siblings_only)
