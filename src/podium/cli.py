@@ -312,6 +312,7 @@ def draft(
     code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python meanwhile.")] = True,
     vocabulary: Annotated[int, typer.Option(help="Ids that can be guessed: the most frequent ones.")] = 4096,
     depth: Annotated[int, typer.Option(help="Tokens guessed in a row.")] = 3,
+    taps: Annotated[int, typer.Option(help="Layers below the last that the head reads as well.")] = 3,
     epochs: Annotated[float, typer.Option(help="How often the answers are gone through.")] = 1.0,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(help="Rows per step.")] = 4,
@@ -336,6 +337,7 @@ def draft(
         settings={
             "vocabulary": vocabulary,
             "depth": depth,
+            "taps": taps,
             "epochs": epochs,
             "lr": lr,
             "rows_per_batch": batch,

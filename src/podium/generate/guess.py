@@ -52,7 +52,7 @@ class DraftRequest:
         tokens: its whole context; the last token is drawn but not computed yet. The list that grows with the
             completion, not a copy: it is kept.
         prompt: attempts with equal `prompt` are siblings.
-        row: of `states`, the target's state after its last norm at the place from which the last token was drawn; None
+        row: of `states`, the target's state (see Runner.step) at the place from which the last token was drawn; None
             where there is none (right after appended text).
         limit: guesses beyond this many could not be kept.
     """
@@ -69,12 +69,11 @@ class Guessing(Protocol):
 
     Attributes:
         depth: guesses in a row at most.
+        taps: layers whose outputs it reads behind the target's last state.
     """
 
     depth: int
-
-    @property
-    def needs_hidden(self) -> bool: ...
+    taps: tuple[int, ...]
 
     def guess(
         self,
@@ -91,7 +90,7 @@ class Guessing(Protocol):
         expected per second; none, unless that is `margin` times what it is without guesses.
 
         Args:
-            states: [N, D] fp32, which the requests' rows are of; None where nobody needs them.
+            states: [N, (1 + taps) * D] fp32, which the requests' rows are of; None where there are none.
         """
         ...
 
@@ -156,7 +155,7 @@ class _Head:
         self.head = head.eval()
 
     def chains(self, states: Tensor, last: Sequence[int]) -> list[list[Guess]]:
-        """For the states [N, D] from which the last tokens were drawn."""
+        """For the states [N, (1 + taps) * D] from which the last tokens were drawn."""
         weight = self.head.input.weight
         with torch.inference_mode():
             tokens = torch.tensor(last, device=weight.device)
@@ -212,6 +211,7 @@ class Guesser:
         max_texts: int = 1024,
     ) -> None:
         self.depth, self.siblings_only, self.max_texts = depth, siblings_only, max_texts
+        self.taps = () if head is None else head.config.taps
         self._head = None if head is None else _Head(head)
         self._orders = sorted(orders, reverse=True)
         self._tables = [_Table(order, max_entries // len(orders)) for order in self._orders]
@@ -222,10 +222,6 @@ class Guesser:
         self._texts: OrderedDict[Hashable, _Text] = OrderedDict()
         self._asked: dict[Hashable, _Text] = {}  # the last time
         self._shares: dict[Hashable, list[float]] = {}  # grade -> [share that was right, weight]
-
-    @property
-    def needs_hidden(self) -> bool:
-        return self._head is not None
 
     def __len__(self) -> int:
         """n-grams remembered."""

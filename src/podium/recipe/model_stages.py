@@ -253,6 +253,7 @@ class DraftParams(Params):
     code: bool = True
     depth: int = Field(3, ge=1, le=8)
     layers: int = Field(2, ge=0)
+    taps: int = Field(3, ge=0)
     vocabulary: int = Field(4096, ge=1)
     epochs: float = Field(1.0, gt=0)
     lr: float = Field(1e-3, gt=0)
@@ -281,7 +282,7 @@ def _estimate_draft(params: DraftParams, inputs: Mapping[str, Estimate]) -> Esti
     return Estimate(rows, flops, flops / FLOPS_PER_SECOND, f"{rows} answers at most")
 
 
-@stage("draft", version=1, estimate=_estimate_draft)
+@stage("draft", version=2, estimate=_estimate_draft)
 def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -> StageReport:
     """A draft head in `draft/`, trained on what the model itself writes.
 
