@@ -47,8 +47,8 @@ class Counting:
     open: list[tuple[Sequence[int], int, int]] = field(default_factory=list)  # text, its length, guesses
 
     @property
-    def needs_hidden(self) -> bool:
-        return self.proposer.needs_hidden
+    def taps(self) -> tuple[int, ...]:
+        return self.proposer.taps
 
     def rests(self, rows: int) -> bool:
         resting = self.proposer.rests(rows)

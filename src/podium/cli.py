@@ -7,6 +7,7 @@ its traceback.
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from podium import __version__
+from podium.cli_exam import exam_app
+from podium.cli_options import DataOption, DeviceOption, FormatOption, JsonOption, JudgeOption, ReplicasOption
 from podium.errors import PodiumError
 
 
@@ -36,15 +39,6 @@ class ErrorsInTwoLines(TyperGroup):
             raise typer.Exit(130) from stop
 
 
-class SitByDefault(TyperGroup):
-    """`podium exam MODEL …` sits an exam: what is no subcommand is an argument of `sit`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["sit", *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
     name="podium",
     cls=ErrorsInTwoLines,
@@ -56,50 +50,37 @@ app = typer.Typer(
 )
 
 
-class BenchCommands(TyperGroup):
-    """The commands of `podium bench`, which the room defines itself and nothing else needs to load."""
+def room(source: str) -> type[TyperGroup]:
+    """A group whose commands are those of the typer app at `module:name`, which is loaded when one is asked for."""
 
-    @property
-    def commands(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
-        from podium.bench.command import app as bench
+    class Room(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return self._group().list_commands(ctx)
 
-        return typer.main.get_command(bench).commands  # pyright: ignore[reportAttributeAccessIssue]
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            return self._group().get_command(ctx, cmd_name)
 
-    @commands.setter
-    def commands(self, value: Any) -> None:
-        """Typer sets the commands it knows of: none."""
+        def _group(self) -> TyperGroup:
+            module, _, name = source.partition(":")
+            return typer.main.get_group(getattr(importlib.import_module(module), name))
+
+    return Room
 
 
 bench_app = typer.Typer(
-    cls=BenchCommands, help="Time to quality under fixed rules: run, check, score, compare.", no_args_is_help=True
+    cls=room("podium.bench.command:app"),
+    help="Time to quality under fixed rules: run, check, score, compare.",
+    no_args_is_help=True,
 )
 app.add_typer(bench_app, name="bench")
 sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
-exam_app = typer.Typer(
-    cls=SitByDefault,
-    help="Sit exams against the clock, replay them under other policies, rehearse a contest.",
+app.add_typer(exam_app, name="exam")
+plan_app = typer.Typer(
+    cls=room("podium.plan.command:app"),
+    help="Plan a training: FLOPs, layouts, memory, days, cost.",
     no_args_is_help=True,
 )
-app.add_typer(exam_app, name="exam")
-
-
-class LazyPlan(TyperGroup):
-    """`podium plan`: its commands are looked up in podium.plan.command when one is asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return self._group().list_commands(ctx)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return self._group().get_command(ctx, cmd_name)
-
-    def _group(self) -> Any:
-        from podium.plan.command import PlanGroup
-
-        return PlanGroup()
-
-
-plan_app = typer.Typer(cls=LazyPlan, help="Plan a training: FLOPs, layouts, memory, days, cost.", no_args_is_help=True)
 app.add_typer(plan_app, name="plan")
 
 
@@ -115,37 +96,6 @@ def root(
     version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Build reasoning models, make them fast, and race them against the clock."""
-
-
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", help="Folder with exam files (default: $PODIUM_DATA).", envvar="PODIUM_DATA"),
-]
-ReplicasOption = Annotated[
-    int, typer.Option(min=1, help="Engines side by side, each in a process of its own; they share the processors.")
-]
-VoteOption = Annotated[
-    str | None,
-    typer.Option(help="An attempt's weight: uniform (or as recorded), length, logprob, entropy or verifier."),
-]
-VerifierOption = Annotated[
-    str | None, typer.Option(help="Model folder or URL#NAME that reads each attempt and scores it for the vote.")
-]
-ThinkingOption = Annotated[
-    int, typer.Option("--verifier-tokens", min=0, help="Tokens the verifier may think before its word.")
-]
-JudgeOption = Annotated[
-    str | None, typer.Option(help="Model folder or URL#NAME that decides what grading leaves undecided.")
-]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-FormatOption = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="Of weights. CPU: fp16 (default), fp32, bf16, int8, w8a16, w4a16, fp8; GPU: bf16 (default), fp16, fp8.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]
 
 
 @app.command()
@@ -168,206 +118,6 @@ def run(
     from podium.recipe.command import run_recipe_command
 
     run_recipe_command(recipe, set_ or [], until=until, fresh=fresh, dry_run=dry_run, runs=runs)
-
-
-@exam_app.command("sit")
-def exam(
-    model: Annotated[
-        str | None, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")
-    ] = None,
-    set_: Annotated[
-        str | None, typer.Option("--set", help="exam:NAME, gym:NAME or jsonl:PATH; a bare NAME is an exam.")
-    ] = None,
-    attempts: Annotated[
-        int | None, typer.Option("-n", "--n", "--attempts", min=1, help="Attempts per problem (default: the policy's).")
-    ] = None,
-    profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
-    policy: Annotated[
-        str, typer.Option(help="winner, runner-up, notebook, a policy file, or rules like first_k_agree:4+m_of_n:10.")
-    ] = "all",
-    vote: VoteOption = None,
-    verifier: VerifierOption = None,
-    thinking: ThinkingOption = 0,
-    judge: JudgeOption = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Time for the whole exam: 5h, 90m, 600; the policy's clock is scaled to it.")
-    ] = None,
-    code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python.")] = True,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens per attempt (default: the profile's).")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every attempt.")] = 0,
-    replicas: ReplicasOption = 1,
-    concurrency: Annotated[int, typer.Option(min=1, help="Problems at the same time; only without a budget.")] = 1,
-    fallback: Annotated[str | None, typer.Option(help="The answer where no attempt has boxed one.")] = None,
-    data: DataOption = None,
-    out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/exams/MODEL-SET).")] = None,
-    check: Annotated[
-        str | None, typer.Option("--check", metavar="URL", help="Only say what is wrong with a server, within 10 s.")
-    ] = None,
-    context: Annotated[int, typer.Option(help="With --check: tokens that prompt and answer will need.")] = 8192,
-    json_: JsonOption = False,
-) -> None:
-    """Let a model sit an exam against the clock, and write a report. (`podium exam MODEL` is short for this.)
-
-    Example: podium exam sit runs/demo/merge/model --set gsm8k --n 12 --policy winner --budget 5h
-    """
-    if check is not None:
-        from podium.recipe.contests import check_command
-
-        raise typer.Exit(check_command(check, context=context, json_=json_))
-    if model is None or set_ is None:
-        raise typer.BadParameter("give a model and --set NAME, or --check URL")
-    from podium.recipe.exams import exam_command
-
-    exam_command(
-        model,
-        set_,
-        attempts=attempts,
-        profile=profile,
-        policy=policy,
-        budget=budget,
-        code=code,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        limit=limit,
-        seed=seed,
-        data=data,
-        out=out,
-        replicas=replicas,
-        concurrency=concurrency,
-        fallback=fallback,
-        vote=vote,
-        verifier=verifier,
-        thinking=thinking,
-        judge=judge,
-    )
-
-
-@exam_app.command("revote")
-def exam_revote(
-    folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
-    vote: VoteOption = None,
-    verifier: VerifierOption = None,
-    thinking: ThinkingOption = 0,
-    judge: JudgeOption = None,
-    out: Annotated[Path | None, typer.Option(help="Write the exam as --vote decides it here (a new folder).")] = None,
-    json_: JsonOption = False,
-) -> None:
-    """Count the votes of an exam anew under every weight, without sitting it again.
-
-    Example: podium exam revote runs/exams/demo-aime24 --vote entropy --out runs/exams/demo-aime24-entropy
-    """
-    from podium.recipe.revoting import revote_command
-
-    revote_command(folder, vote=vote, verifier=verifier, thinking=thinking, judge=judge, out=out, json_=json_)
-
-
-@exam_app.command("replay")
-def exam_replay(
-    traces: Annotated[list[str], typer.Argument(help="Exam folders, traces.jsonl files, or simulated:500.")],
-    policy: Annotated[list[str] | None, typer.Option(help="As for an exam; the first one is compared with.")] = None,
-    attempts: Annotated[int | None, typer.Option("-n", "--n", min=1, help="Attempts (default: all recorded).")] = None,
-    budget: Annotated[str | None, typer.Option(help="Time per exam (default: what was recorded).")] = None,
-    problems: Annotated[int | None, typer.Option(min=1, help="Problems per exam (default: all recorded).")] = None,
-    exams: Annotated[int, typer.Option(min=1, help="Exams drawn per policy.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    plot: Annotated[Path | None, typer.Option(help="Write score against time as a page (.html).")] = None,
-    optimise: Annotated[bool, typer.Option("--optimise", help="Find better policies, judged on held-out problems.")] = (
-        False
-    ),
-    out: Annotated[Path | None, typer.Option(help="With --optimise: write the best policy here (.yaml).")] = None,
-    vote: VoteOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Ask what other policies would have made of a recorded exam.
-
-    Example: podium exam replay runs/exams/demo-aime24 --policy winner --policy runner-up --optimise --out mine.yaml
-    """
-    from podium.recipe.replaying import replay_command
-
-    replay_command(
-        traces,
-        policy or [],
-        attempts=attempts,
-        budget=budget,
-        problems=problems,
-        exams=exams,
-        seed=seed,
-        plot=plot,
-        optimised=optimise,
-        out=out,
-        json_=json_,
-        vote=vote,
-    )
-
-
-@exam_app.command("select")
-def exam_select(
-    folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
-    model: Annotated[str, typer.Argument(help="Who chooses: a model folder, or the URL of a server.")],
-    n: Annotated[
-        list[int] | None, typer.Option(min=1, help="Attempts per problem to choose among; may be given again.")
-    ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Choices per problem; the majority of the picks counts.")] = 8,
-    most: Annotated[int, typer.Option(min=2, help="Solutions shown at a time.")] = 16,
-    named: Annotated[
-        str, typer.Option(help="What names a pick: index (Judgment: IDX) or answer (in a box).")
-    ] = "index",
-    code: Annotated[bool, typer.Option(help="Run the code that the selector writes.")] = False,
-    characters: Annotated[
-        int, typer.Option(min=1, help="Longest prompt; fewer solutions are shown above it.")
-    ] = 100_000,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one choice.")] = 2048,
-    temperature: Annotated[float, typer.Option(min=0.0, help="Sampling temperature.")] = 0.7,
-    seed: Annotated[int, typer.Option(help="Seed of groups and choices.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the choices (default: genselect/MODEL in the exam's).")
-    ] = None,
-) -> None:
-    """GenSelect: let a model choose among the attempts of an exam, beside the vote.
-
-    Example: podium exam select runs/exams/demo-aime24 http://localhost:8000/v1#qwq --repeats 8
-    """
-    from podium.recipe.exams import select_command
-
-    select_command(
-        folder,
-        model,
-        n=n or [],
-        repeats=repeats,
-        named=named,
-        most=most,
-        code=code,
-        characters=characters,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-        out=out,
-    )
-
-
-@exam_app.command("rehearse")
-def exam_rehearse(
-    entry: Annotated[Path, typer.Argument(help="A contest entry: a script with predict(id_, question).")],
-    set_: Annotated[str, typer.Option("--set", help="Problems with integer answers: an exam or jsonl:PATH.")],
-    rules: Annotated[str, typer.Option(help="aimo2 or aimo3.")] = "aimo2",
-    budget: Annotated[
-        str | None, typer.Option(help="Time of one submission (default: 5h); other limits shrink with it.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="public, private or both.")] = "both",
-    seed: Annotated[int, typer.Option(help="Deals the problems and their order.")] = 0,
-    data: DataOption = None,
-    out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/rehearsals/ENTRY).")] = None,
-) -> None:
-    """Rehearse a contest: your entry is called as the organiser would, one problem at a time.
-
-    Example: podium exam rehearse entry.py --set aime_1983_2023 --rules aimo2 --budget 20m
-    """
-    from podium.recipe.contests import rehearse_command
-
-    code = rehearse_command(entry, set_, rules=rules, budget=budget, split=split, seed=seed, data=data, out=out)
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -562,6 +312,7 @@ def draft(
     code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python meanwhile.")] = True,
     vocabulary: Annotated[int, typer.Option(help="Ids that can be guessed: the most frequent ones.")] = 4096,
     depth: Annotated[int, typer.Option(help="Tokens guessed in a row.")] = 3,
+    taps: Annotated[int, typer.Option(help="Layers below the last that the head reads as well.")] = 3,
     epochs: Annotated[float, typer.Option(help="How often the answers are gone through.")] = 1.0,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
     batch: Annotated[int, typer.Option(help="Rows per step.")] = 4,
@@ -586,6 +337,7 @@ def draft(
         settings={
             "vocabulary": vocabulary,
             "depth": depth,
+            "taps": taps,
             "epochs": epochs,
             "lr": lr,
             "rows_per_batch": batch,

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from podium.compress import DraftConfig, DraftHead, DraftTraining, load_draft, save_draft, train_draft
+from podium.compress.draft import spread_taps
 from podium.compress.draft_training import Redraft, frequent_ids
 from podium.errors import InputError, TrainingError
 from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
@@ -49,12 +50,12 @@ def target():
 
 @torch.inference_mode()
 def greedy(model, prompt, number):
-    """Tokens one by one over the growing context, and the state from which each was chosen."""
+    """Tokens one by one over the growing context, and the state from which each was chosen, layer 0 behind it."""
     tokens, states = list(prompt), []
     for _ in range(number):
-        state = model.hidden(torch.tensor([tokens]))[0, -1]
+        state = model.hidden(torch.tensor([tokens]), taps=(0,))[0, -1]
         states.append(state)
-        tokens.append(int(model.head(state).argmax()))
+        tokens.append(int(model.head(state[:32]).argmax()))
     return tokens, states
 
 
@@ -147,14 +148,19 @@ def test_the_loss_is_that_of_every_place_by_hand(target):
     masks = ([0] * 3 + [1] * 5 + [0] * 2 + [1] * 5, [0] * 2 + [1] * 7)
     batch = make_batch([[Document(one, masks[0]), Document(two, masks[1])]], 32)
     vocabulary = tuple(sorted({*one, *two} - {one[6], two[5]}))
-    head = DraftHead(DraftConfig(32, VOCABULARY, vocabulary), target, seed=4)
+    head = DraftHead(DraftConfig(32, VOCABULARY, vocabulary, taps=(0,)), target, seed=4)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) * 0.1)
     loss = Redraft(target)(head, batch)
     total, weight = 0.0, 0
     for ids, mask in ((one, masks[0]), (two, masks[1])):
+        below = []
+        hook = target.layers[0].register_forward_hook(lambda _, inputs, output, below=below: below.append(output[0]))
         hidden = target.hidden(torch.tensor([ids]))[0]
+        hook.remove()
+        [below] = below
+        read = torch.cat([hidden, below / (below**2).mean(-1, keepdim=True).sqrt()], -1)
         for place in range(len(ids)):
             state = None
             for depth in range(3):
@@ -166,7 +172,7 @@ def test_the_loss_is_that_of_every_place_by_hand(target):
                 entry = target.embedding.weight[ids[goal - 1]]
                 carried = 0 if state is None else head.state.weight @ state
                 state = torch.nn.functional.silu(head.input.weight @ entry + head.input.bias + carried)
-                x = head.join_hidden.weight @ hidden[place] + head.join_hidden.bias + head.join_state.weight @ state
+                x = head.join_hidden.weight @ read[place] + head.join_hidden.bias + head.join_state.weight @ state
                 for block in head.blocks:
                     x = x + torch.nn.functional.silu(block.weight @ x + block.bias)
                 logprobs = torch.log_softmax(head.head.weight @ x, -1)
@@ -185,7 +191,7 @@ def test_c_and_torch_guess_the_same(target, trained):
     generator = torch.Generator().manual_seed(0)
     same = number = 0
     for rows in (1, 2, 7, 400):
-        hidden = torch.randn(rows, 32, generator=generator) * 3
+        hidden = torch.randn(rows, 64, generator=generator) * 3
         tokens = torch.randint(VOCABULARY, (rows,), generator=generator)
         ids, sure = trained.draft(hidden, tokens)
         native_ids, native_sure = NativeHead(trained).draft(hidden, tokens.tolist())
@@ -231,7 +237,7 @@ def test_a_head_and_n_grams_together_are_the_same_in_c_and_python(target, traine
 
 @pytest.mark.parametrize("make", [Guesser, guesser])
 def test_requests_without_state_or_room_get_no_guesses(target, trained, make):
-    states = torch.zeros(1, 32)
+    states = torch.zeros(1, 64)
     requests = [
         DraftRequest(0, [1, 2], "", None, 3),
         DraftRequest(1, [1, 2], "", 0, 2),
@@ -242,6 +248,14 @@ def test_requests_without_state_or_room_get_no_guesses(target, trained, make):
     assert [len(chain) for chain in head.guess(requests, states, 1)] == [0, 1, 0]
     assert head.guess(requests[:1], states, 9) == [[]]
     assert head.guess(requests[:2], None, 9) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("layers", "number", "expected"),
+    [(4, 3, (0, 1, 2)), (24, 3, (5, 11, 17)), (28, 1, (13,)), (2, 3, (0,)), (1, 3, ()), (24, 0, ()), (3, 9, (0, 1))],
+)
+def test_taps_are_spread_below_the_last_layer(layers, number, expected):
+    assert spread_taps(layers, number) == expected
 
 
 def test_the_vocabulary_is_what_the_model_writes_most():
@@ -281,6 +295,11 @@ def test_wrong_folders_are_told_apart(target, trained, tmp_path):
         ({"vocabulary": ["a"]}, "sizes or vocabulary"),
         ({"layers": 3}, "blocks.2.weight is missing"),
         ({"depth": 0}, "sizes or vocabulary"),
+        ({"taps": [0, 0]}, "sizes or vocabulary"),
+        ({"taps": [-1]}, "sizes or vocabulary"),
+        ({"taps": ["a"]}, "sizes or vocabulary"),
+        ({"taps": [1]}, "reads layer 1 of a model that has 2"),
+        ({"taps": []}, r"join_hidden.weight has shape \[32, 64\], config.json asks for \[32, 32\]"),
         ({"width": 3}, "not that of a draft head"),
     ):
         save_draft(folder, trained)

@@ -160,7 +160,7 @@ async def test_preempted(oracle, make_engine):
 class Prompter:
     """Knows the answers, and is wrong about some of them."""
 
-    needs_hidden = True
+    taps = (0,)
 
     def __init__(self, answers):
         self.answers = answers  # (prompt, answer)

@@ -73,10 +73,13 @@ class Checksums:
     block_size = SIZE
     block_bytes = 100
     invariant = True
-    vocab_size, hidden_size = VOCABULARY, 1
+    vocab_size, state_size = VOCABULARY, 1
     weight_bytes = 0
 
     choose = choose_with_torch
+
+    def tap(self, layers):
+        """It has none."""
 
     def allocate(self, blocks):
         self.blocks = [bytearray(SIZE) for _ in range(blocks)]
@@ -106,7 +109,7 @@ class Checksums:
 
 
 class Guesser:
-    needs_hidden = False
+    taps = ()
 
     def __init__(self, rng):
         self.rng = rng

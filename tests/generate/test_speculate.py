@@ -405,13 +405,16 @@ class Trigrams:
     probabilities that can be worked out."""
 
     block_size, block_bytes, invariant, weight_bytes = SIZE, 100, True, 0
-    vocab_size, hidden_size = VOCABULARY, 1
+    vocab_size, state_size = VOCABULARY, 1
     choose = choose_with_torch
 
     def __init__(self, seed=0, spread=1.5):
         self.table = torch.randn(VOCABULARY, VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(seed))
         self.table *= spread
         self.rows = 0
+
+    def tap(self, layers):
+        """It has none."""
 
     def allocate(self, blocks):
         self.blocks = [[0] * SIZE for _ in range(blocks)]
@@ -498,7 +501,7 @@ def test_what_is_said_is_the_same_with_guesses_and_without(settings, make):
 class Likeliest:
     """Guesses the likeliest chain, or the least likely one."""
 
-    needs_hidden = False
+    taps = ()
 
     def __init__(self, table, worst=False):
         self.table, self.worst, self.last = table, worst, []
@@ -600,7 +603,7 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
 @NATIVE.marks[0]
 async def test_an_engine_uses_the_draft_head_in_its_models_folder(tokenizer, tmp_path):
     model = random_model(tokenizer)
-    config = DraftConfig(64, model.config.vocab_size, tuple(range(200)))
+    config = DraftConfig(64, model.config.vocab_size, tuple(range(200)), taps=(0,))
     save_model(tmp_path / "model", model, tokenizer)
     save_draft(tmp_path / "model" / "draft", DraftHead(config, model))
     said = []
@@ -608,7 +611,7 @@ async def test_an_engine_uses_the_draft_head_in_its_models_folder(tokenizer, tmp
         engine = Engine.load(tmp_path / "model", speculate=wanted, format="fp32", memory_bytes=1 << 22)
         try:
             proposer = engine._core.proposer
-            assert (proposer is not None and proposer.needs_hidden) == wanted
+            assert (proposer is not None and proposer.taps == (0,)) == wanted
             completion = await engine.start("What is 12 + 31?", Sampling(max_tokens=60, ignore_eos=True))
             said.append([token async for piece in completion for token in piece.tokens])
             assert len(said[-1]) == 60

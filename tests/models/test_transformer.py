@@ -215,6 +215,18 @@ def test_attention_is_handed_in(kind):
         model(tokens, attend=naive, attention_mask=torch.ones_like(tokens))
 
 
+def test_tapped_layers_stand_behind_the_state():
+    model = Transformer(TransformerConfig(**SIZES, head_dim=16)).initialise(0)
+    tokens = random_tokens()
+    outputs = []
+    for block in model.layers:
+        block.register_forward_hook(lambda _, inputs, output: outputs.append(output))
+    state, second, first = model.hidden(tokens, taps=(1, 0)).split(64, -1)
+    assert torch.equal(state, model.norm(outputs[-1]))
+    assert torch.equal(second, outputs[1])
+    assert torch.equal(first, outputs[0])
+
+
 def test_head_and_hidden_make_the_logits():
     model = Transformer(TransformerConfig(**SIZES, head_dim=16, tie_word_embeddings=True)).initialise(0)
     tokens = random_tokens()

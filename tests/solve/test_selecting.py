@@ -155,3 +155,17 @@ async def test_what_cannot_be_chosen_from_is_told(tmp_path):
         await choose_all(exam(6, 4), judge, SelectConfig(seed=1), tmp_path / "c")
     with pytest.raises(InputError, match=r"other choices \(exam differs\)"):
         await choose_all(exam(6, 4, seed=1), judge, SelectConfig(), tmp_path / "c")
+
+
+async def test_a_number_given_twice_is_chosen_from_once(tmp_path):
+    asked = 0
+
+    def counting(prompt, sampling):
+        nonlocal asked
+        asked += 1
+        yield from knower(prompt, sampling)
+
+    once = await choose_all(exam(6, 4), ScriptedCompleter("k", knower), SelectConfig(n=(4,), repeats=2), tmp_path / "a")
+    twice = SelectConfig(n=(4, 4), repeats=2)
+    assert await choose_all(exam(6, 4), ScriptedCompleter("k", counting), twice, tmp_path / "b") == once
+    assert asked == once[0].asked

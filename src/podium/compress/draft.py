@@ -6,6 +6,9 @@ embeddings, and [h_t, s_i] goes through a projection, residual SiLU blocks and a
 is reduced to the ids that are frequent in the data: a full one would cost a small target's draft as much as the target.
 The guess is a chain (one beam): what verification of a tree gains at batch 1 on a GPU it loses on a CPU.
 
+Beside h_t the head reads what layers further down gave there (EAGLE-3, arXiv:2503.01840, section 3.1): h_t is made to
+tell the next token, and what the one after it depends on (which number of the problem comes next) is clearer below.
+
 Knows the target's hidden states and embeddings, not how they come about; training is in draft_training.
 """
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "podium_redrafter"
 
+EPSILON = 1e-6
+"""Below the root where a tapped state is brought to size 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class DraftConfig:
@@ -39,6 +45,12 @@ class DraftConfig:
     vocabulary: tuple[int, ...]
     layers: int = 2
     depth: int = 3  # tokens guessed in a row
+    taps: tuple[int, ...] = ()  # layers of the target whose outputs are read beside its last state
+
+
+def spread_taps(layers: int, number: int) -> tuple[int, ...]:
+    """So many layers at equal distances below the last of `layers`; fewer where there are not as many."""
+    return tuple(sorted({(i + 1) * layers // (number + 1) - 1 for i in range(number)} - {-1, layers - 1}))
 
 
 class DraftHead(nn.Module):
@@ -55,7 +67,7 @@ class DraftHead(nn.Module):
         size = config.hidden_size
         self.input = nn.Linear(size, size)
         self.state = nn.Linear(size, size, bias=False)
-        self.join_hidden = nn.Linear(size, size)
+        self.join_hidden = nn.Linear(size * (1 + len(config.taps)), size)
         self.join_state = nn.Linear(size, size, bias=False)
         self.blocks = nn.ModuleList(nn.Linear(size, size) for _ in range(config.layers))
         self.head = nn.Linear(size, len(config.vocabulary), bias=False)
@@ -68,23 +80,31 @@ class DraftHead(nn.Module):
                 parameter.zero_()
             for layer in (self.input, self.state):
                 layer.weight.copy_(torch.empty(size, size).normal_(0.0, size**-0.5, generator=generator))
-            self.join_hidden.weight.fill_diagonal_(1.0)
+            self.join_hidden.weight[:, :size].fill_diagonal_(1.0)
             self.head.weight.copy_(unembedding.weight[self.ids])
 
     def advance(self, state: Tensor | None, tokens: Tensor) -> Tensor:
         """The next state [N, D] from the one before (None: the first) and tokens [N]."""
         return F.silu(self.input(self.embeddings[tokens]) + (0 if state is None else self.state(state)))
 
+    def join(self, states: Tensor) -> Tensor:
+        """What the features begin with [N, D], from the target's states [N, (1 + taps) * D]."""
+        last, *tapped = states.split(self.config.hidden_size, -1)
+        # Sizes differ by orders of magnitude from layer to layer; the last state has had its norm.
+        scaled = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON) for x in tapped)
+        return self.join_hidden(torch.cat([last, *scaled], -1))
+
     def features(self, joined: Tensor, state: Tensor) -> Tensor:
-        """What the head's vocabulary is applied to [N, D], from join_hidden(hidden) and the state."""
+        """What the head's vocabulary is applied to [N, D], from join(states) and the state of the head."""
         x = joined + self.join_state(state)
         for block in self.blocks:
             x = x + F.silu(block(x))
         return x
 
-    def forward(self, hidden: Tensor, tokens: Tensor) -> list[Tensor]:
-        """Logits [N, vocabulary] at each depth, for hidden [N, D] and the true tokens [N, depth] before each guess."""
-        joined, state = self.join_hidden(hidden), None
+    def forward(self, states: Tensor, tokens: Tensor) -> list[Tensor]:
+        """Logits [N, vocabulary] at each depth, for the target's states [N, (1 + taps) * D] and the true tokens
+        [N, depth] before each guess."""
+        joined, state = self.join(states), None
         logits = []
         for depth in range(tokens.shape[1]):
             state = self.advance(state, tokens[:, depth])
@@ -92,10 +112,10 @@ class DraftHead(nn.Module):
         return logits
 
     @torch.inference_mode()
-    def draft(self, hidden: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The likeliest chain: token ids [N, depth] and the probability of each [N, depth], for hidden [N, D] and the
-        last tokens [N]."""
-        joined, state = self.join_hidden(hidden), None
+    def draft(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest chain: token ids [N, depth] and the probability of each [N, depth], for the target's states
+        [N, (1 + taps) * D] and the last tokens [N]."""
+        joined, state = self.join(states), None
         chain, sure = [], []
         for _ in range(self.config.depth):
             state = self.advance(state, tokens)
@@ -140,6 +160,11 @@ def load_draft(folder: Path | str, target: Transformer) -> DraftHead:
                 f"{folder}: drafts for a model of {name} {found}, this one has {wanted}",
                 "train a draft head for this model: podium draft MODEL --data ROWS.jsonl",
             )
+    if any(tap >= target.config.num_hidden_layers - 1 for tap in config.taps):
+        raise InputError(
+            f"{folder}: reads layer {max(config.taps)} of a model that has {target.config.num_hidden_layers}",
+            "train a draft head for this model: podium draft MODEL --data ROWS.jsonl",
+        )
     head = DraftHead(config, target)
     state = head.state_dict()
     weights = Weights(folder)
@@ -156,10 +181,13 @@ def _read_config(folder: Path) -> DraftConfig:
             f"{folder}: config.json is of a {kind!r}, not of a draft head", "give the folder that podium draft wrote"
         )
     try:
-        config = DraftConfig(**{**values, "vocabulary": tuple(values["vocabulary"])})
-        sizes = (config.hidden_size, config.target_vocab_size, config.layers, config.depth, *config.vocabulary)
-        whole = all(type(size) is int for size in sizes) and bool(config.vocabulary) and config.depth > 0
+        lists = {name: tuple(values[name]) for name in ("vocabulary", "taps")}
+        config = DraftConfig(**{**values, **lists})
+        sizes = (config.hidden_size, config.target_vocab_size, config.layers, config.depth)
+        whole = all(type(size) is int for size in (*sizes, *config.vocabulary, *config.taps))
+        whole = whole and bool(config.vocabulary) and config.depth > 0
         fits = whole and min(config.vocabulary) >= 0 and max(config.vocabulary) < config.target_vocab_size
+        fits = fits and list(config.taps) == sorted({*config.taps}) and min(config.taps, default=0) >= 0
     except (TypeError, KeyError) as error:
         raise InputError(
             f"{folder}/config.json: not that of a draft head ({error})", "copy the folder again"

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 
-from podium.compress.draft import DraftConfig, DraftHead
+from podium.compress.draft import DraftConfig, DraftHead, spread_taps
 from podium.errors import TrainingError
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
@@ -38,6 +38,7 @@ class DraftTraining(BaseModel):
 
     depth: int = Field(3, ge=1, le=8, description="tokens guessed in a row")
     layers: int = Field(2, ge=0, description="residual blocks")
+    taps: int = Field(3, ge=0, description="layers below the last that are read as well, at equal distances")
     vocabulary: int = Field(4096, ge=1, description="ids that can be guessed: the most frequent ones")
     epochs: float = Field(1.0, gt=0)
     lr: float = Field(1e-3, gt=0)
@@ -67,7 +68,7 @@ class Redraft:
         config = model.config
         _check_ids(batch.largest_id, config.target_vocab_size)
         with torch.no_grad():
-            hidden = self.target.hidden(batch.tokens, positions=batch.positions, attend=batch.attend)
+            hidden = self.target.hidden(batch.tokens, positions=batch.positions, attend=batch.attend, taps=config.taps)
         tokens = batch.tokens.flatten()
         written = torch.zeros(tokens.numel() + config.depth + 1, dtype=torch.bool, device=tokens.device)
         written[batch.predicting + 1] = True
@@ -155,7 +156,8 @@ def train_draft(
     size, vocab_size = target.config.hidden_size, target.config.vocab_size
     vocabulary = frequent_ids(kept, settings.vocabulary)
     _check_ids(vocabulary[-1], vocab_size)
-    config = DraftConfig(size, vocab_size, vocabulary, settings.layers, settings.depth)
+    taps = spread_taps(target.config.num_hidden_layers, settings.taps)
+    config = DraftConfig(size, vocab_size, vocabulary, settings.layers, settings.depth, taps)
     head = DraftHead(config, target, seed)
     objective = Redraft(target)
 

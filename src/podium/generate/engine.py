@@ -77,7 +77,7 @@ class EngineStats:
 
 def said_bytes(runner: Runner) -> int:
     """Of what the model said at the end of a prompt: see scheduler.Said."""
-    return 4 * (runner.vocab_size + runner.hidden_size)
+    return 4 * (runner.vocab_size + runner.state_size)
 
 
 def shares(runner: Runner, memory_bytes: int) -> tuple[int, int]:
@@ -101,6 +101,8 @@ class Core:
         step_tokens: int,
         proposer: Proposer | None,
     ) -> None:
+        if proposer is not None:
+            runner.tap(proposer.taps)
         blocks, endings = shares(runner, memory_bytes)
         if blocks < 1:
             raise CompleterError(
@@ -127,7 +129,7 @@ class Core:
         self._drawn: list[Sequence] = []
         self._samplings: list[Sampling] = []
         self._resting = False
-        self._states = torch.empty(0, runner.hidden_size)  # from which the last step's tokens were drawn
+        self._states = torch.empty(0, runner.state_size)  # from which the last step's tokens were drawn
         self._ended = False  # somebody must be told now
         self._since = time.perf_counter()  # the last step ended, or something to do came
 
@@ -286,7 +288,7 @@ class Core:
             return
         counts.steps += 1
         generated, computed, single = counts.generated_tokens, counts.computed_tokens, True
-        logits, hidden = self.runner.step(spans) if spans else (torch.empty(0), torch.empty(0))
+        logits, states = self.runner.step(spans) if spans else (torch.empty(0), torch.empty(0))
 
         rows: list[int] = []  # of the logits that are drawn from
         drawing: list[tuple[Sequence, list[int]]] = []
@@ -304,22 +306,22 @@ class Core:
                 self._score(sequence, sequence.scoring, logits[first:row], span.start)
             elif span.wanted:
                 if sequence.fresh:
-                    scheduler.remember(sequence, Said(logits[first].clone(), hidden[first].clone()))
+                    scheduler.remember(sequence, Said(logits[first].clone(), states[first].clone()))
                     learnt = True
                 drawing.append((sequence, work.guesses))
                 rows += range(first, row)
         forked = plan.forked + scheduler.fork() if learnt else plan.forked
         if len(rows) < len(logits):
             at = torch.tensor(rows, dtype=torch.long, device=logits.device)
-            logits, hidden = logits[at], hidden[at]
+            logits, states = logits[at], states[at]
         if forked:
             drawing += [(sequence, []) for sequence, _ in forked]
             said = torch.stack([said.logits for _, said in forked])
-            states = torch.stack([said.hidden for _, said in forked])
+            said_states = torch.stack([said.state for _, said in forked])
             logits = torch.cat([logits, said]) if rows else said
-            hidden = torch.cat([hidden, states]) if rows else states
+            states = torch.cat([states, said_states]) if rows else said_states
         if drawing:
-            self._draw(drawing, logits, hidden)
+            self._draw(drawing, logits, states)
         if self.proposer is not None:
             began, self._since = self._since, time.perf_counter()
             # While it rests, a look now and then is enough.
@@ -358,11 +360,11 @@ class Core:
                 work.guesses = guesses[:room]
                 budget -= room
 
-    def _draw(self, drawing: list[tuple[Sequence, list[int]]], logits: Tensor, hidden: Tensor) -> None:
+    def _draw(self, drawing: list[tuple[Sequence, list[int]]], logits: Tensor, states: Tensor) -> None:
         """Draw the token after the last one of each sequence, and after each of its guesses. A guess is kept if it is
         the very token that is drawn in its place: what is said does not depend on what was guessed."""
         counts, tokenizer, context = self._counts, self.tokenizer, self.context
-        self._states = hidden
+        self._states = states
         owners = [sequence for sequence, _ in drawing]
         lengths = [1 + len(guesses) for _, guesses in drawing]
         counters: list[int] = []

@@ -25,7 +25,7 @@ ORDERS = (2, 4, 6)
 """Lengths of n-grams."""
 
 LEAD = 7
-"""A lead of votes is counted up to here."""
+"""A lead of votes is counted up to here: three bits of a table's value."""
 
 SURENESS = 8
 """A head's probabilities are told apart in so many parts."""
@@ -52,7 +52,7 @@ class DraftRequest:
         tokens: its whole context; the last token is drawn but not computed yet. The list that grows with the
             completion, not a copy: it is kept.
         prompt: attempts with equal `prompt` are siblings.
-        row: of `states`, the target's state after its last norm at the place from which the last token was drawn; None
+        row: of `states`, the target's state (see Runner.step) at the place from which the last token was drawn; None
             where there is none (right after appended text).
         limit: guesses beyond this many could not be kept.
     """
@@ -69,12 +69,11 @@ class Guessing(Protocol):
 
     Attributes:
         depth: guesses in a row at most.
+        taps: layers whose outputs it reads behind the target's last state.
     """
 
     depth: int
-
-    @property
-    def needs_hidden(self) -> bool: ...
+    taps: tuple[int, ...]
 
     def guess(
         self,
@@ -91,7 +90,7 @@ class Guessing(Protocol):
         expected per second; none, unless that is `margin` times what it is without guesses.
 
         Args:
-            states: [N, D] fp32, which the requests' rows are of; None where nobody needs them.
+            states: [N, (1 + taps) * D] fp32, which the requests' rows are of; None where there are none.
         """
         ...
 
@@ -110,7 +109,6 @@ class Guess(NamedTuple):
 
 _BITS = 20  # of a token id in a table's key; larger ids would only share entries
 _ID = (1 << _BITS) - 1
-_LEAD_BITS = 7
 
 
 class _Table:
@@ -138,12 +136,12 @@ class _Table:
             found = self.old.get(gram)
             if len(self.young) >= self.half:
                 self.old, self.young = self.young, {}
-        if found is None or (found >> 3 != token and found & _LEAD_BITS <= 1):
+        if found is None or (found >> 3 != token and found & LEAD <= 1):
             self.young[gram] = token << 3 | 1
         elif found >> 3 != token:
             self.young[gram] = found - 1
         else:
-            self.young[gram] = found + 1 if found & _LEAD_BITS < LEAD else found
+            self.young[gram] = found + 1 if found & LEAD < LEAD else found
 
 
 # -- draft heads -----------------------------------------------------------------------------------------------------
@@ -156,7 +154,7 @@ class _Head:
         self.head = head.eval()
 
     def chains(self, states: Tensor, last: Sequence[int]) -> list[list[Guess]]:
-        """For the states [N, D] from which the last tokens were drawn."""
+        """For the states [N, (1 + taps) * D] from which the last tokens were drawn."""
         weight = self.head.input.weight
         with torch.inference_mode():
             tokens = torch.tensor(last, device=weight.device)
@@ -212,6 +210,7 @@ class Guesser:
         max_texts: int = 1024,
     ) -> None:
         self.depth, self.siblings_only, self.max_texts = depth, siblings_only, max_texts
+        self.taps = () if head is None else head.config.taps
         self._head = None if head is None else _Head(head)
         self._orders = sorted(orders, reverse=True)
         self._tables = [_Table(order, max_entries // len(orders)) for order in self._orders]
@@ -222,10 +221,6 @@ class Guesser:
         self._texts: OrderedDict[Hashable, _Text] = OrderedDict()
         self._asked: dict[Hashable, _Text] = {}  # the last time
         self._shares: dict[Hashable, list[float]] = {}  # grade -> [share that was right, weight]
-
-    @property
-    def needs_hidden(self) -> bool:
-        return self._head is not None
 
     def __len__(self) -> int:
         """n-grams remembered."""
@@ -365,7 +360,7 @@ class Guesser:
             found = table.find((gram & table.mask) + salt) if order <= length else None
             if found is not None:
                 # A grade: which n-gram, and how far its candidate leads.
-                return Guess(found >> 3, (order, found & _LEAD_BITS))
+                return Guess(found >> 3, (order, found & LEAD))
         return None
 
     def _by_chance(
@@ -411,13 +406,18 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
     return min(len(one), len(other))
 
 
-def guesser(head: DraftHead | None = None, **options: int | Sequence[int]) -> Guessing:
+def guesser(
+    head: DraftHead | None = None,
+    *,
+    depth: int = DEPTH,
+    orders: Sequence[int] = ORDERS,
+    siblings_only: bool = False,
+) -> Guessing:
     """The C guesser where there is one and the head, if any, is on the CPU; else the one in Python. Arguments as of
     Guesser."""
     from podium.generate.native.build import native_library
     from podium.generate.native.guess import NativeGuesser
 
     on_cpu = head is None or head.embeddings.device.type == "cpu"
-    if on_cpu and native_library().library is not None:
-        return NativeGuesser(head, **options)  # type: ignore[arg-type]
-    return Guesser(head, **options)  # type: ignore[arg-type]
+    kind = NativeGuesser if on_cpu and native_library().library is not None else Guesser
+    return kind(head, depth=depth, orders=orders, siblings_only=siblings_only)

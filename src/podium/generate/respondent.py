@@ -7,6 +7,7 @@ completer is taken for dead and left alone for a while, so that a server that is
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,14 @@ from podium.generate.protocol import Completer, Completion, Piece, Prompt, Sampl
 
 FAILURES = 3  # in a row, after which it is taken for dead …
 REST = 60.0  # … for so many seconds
+
+
+def quoted(text: str, *marks: str) -> str:
+    """`text` to be shown between <mark> and </mark>: it can neither open nor close one of these itself.
+
+    A tag is replaced and not taken away: what is left on both sides of it might be a tag again.
+    """
+    return re.sub(rf"<\s*/?\s*(?:{'|'.join(marks)})\s*>", "…", text)
 
 
 class Respondent:

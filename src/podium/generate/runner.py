@@ -44,6 +44,7 @@ class Runner(Protocol):
     block_bytes: of the keys and values of one block, over all layers.
     invariant: a token's logits depend on its own sequence alone, to the last bit: not on what else is in the step,
         nor on how the sequence was cut into spans.
+    state_size: of a state, in numbers.
     weight_bytes: of the weights held.
     """
 
@@ -51,8 +52,12 @@ class Runner(Protocol):
     block_bytes: int
     invariant: bool
     vocab_size: int
-    hidden_size: int
+    state_size: int
     weight_bytes: int
+
+    def tap(self, layers: tuple[int, ...]) -> None:
+        """States hold the outputs of these layers, too, from now on; called before `allocate`."""
+        ...
 
     def allocate(self, blocks: int) -> None:
         """Make the pool. Its memory is touched only as blocks are used."""
@@ -67,8 +72,8 @@ class Runner(Protocol):
         up to its own. Two spans may share blocks as long as neither writes to them.
 
         Returns:
-            Logits [W, V] and states after the last norm [W, D], both fp32; W is the sum of `wanted`, in order. The
-            next step may write over both.
+            Logits [W, V] and states [W, state_size], both fp32; W is the sum of `wanted`, in order. A state is that
+            after the last norm, and behind it the output of each tapped layer. The next step may write over both.
         """
         ...
 
@@ -121,7 +126,8 @@ class TorchRunner:
         weight = model.embedding.weight
         self.model = model
         self.block_size = block_size
-        self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
+        self.vocab_size, self.state_size = config.vocab_size, config.hidden_size
+        self.taps: tuple[int, ...] = ()
         self.device, self.dtype = weight.device, weight.dtype
         self.layers, self.kv_heads, self.head_dim = (
             config.num_hidden_layers,
@@ -135,6 +141,10 @@ class TorchRunner:
         self._samplings: Sequence[Sampling] = ()
         self._counts: Sequence[int] = ()
         self._settings = Settings((), self.device)
+
+    def tap(self, layers: tuple[int, ...]) -> None:
+        self.taps = layers
+        self.state_size = self.model.config.hidden_size * (1 + len(layers))
 
     def allocate(self, blocks: int) -> None:
         shape = (self.layers, 2, self.kv_heads, blocks, self.block_size, self.head_dim)
@@ -182,16 +192,17 @@ class TorchRunner:
                 mixed.index_copy_(0, group.where, found.reshape(-1, heads, self.head_dim))
             return mixed[None]
 
-        hidden = self.model.hidden(
+        states = self.model.hidden(
             self._on_device(np.concatenate([np.asarray(span.tokens) for span in spans]))[None],
             positions=self._on_device(np.concatenate(positions))[None],
             attend=attend,
+            taps=self.taps,
         )[0]
         wanted = np.concatenate(
             [np.arange(end - span.wanted, end) for span, end in zip(spans, ends, strict=True)], dtype=np.int64
         )
-        hidden = hidden.index_select(0, self._on_device(wanted))
-        return self.model.head(hidden).float(), hidden.float()
+        states = states.index_select(0, self._on_device(wanted))
+        return self.model.head(states[:, : self.model.config.hidden_size]).float(), states.float()
 
     def choose(
         self,

@@ -27,7 +27,7 @@ class Said(NamedTuple):
     """What the model said at the end of a prompt."""
 
     logits: Tensor  # [V]
-    hidden: Tensor  # [D]
+    state: Tensor  # [state_size]
 
 
 @dataclass(slots=True)

@@ -28,8 +28,8 @@ class Proposer(Protocol):
     """Who guesses, and when. Called on the engine's thread only."""
 
     @property
-    def needs_hidden(self) -> bool:
-        """Whether requests must have rows of states."""
+    def taps(self) -> tuple[int, ...]:
+        """Layers whose outputs stand behind the target's last state in `states`."""
         ...
 
     def rests(self, rows: int) -> bool:
@@ -56,7 +56,7 @@ class Fixed:
 
     def __init__(self, guesser: Guessing) -> None:
         self.guesser = guesser
-        self.needs_hidden = guesser.needs_hidden
+        self.taps = guesser.taps
 
     def rests(self, rows: int) -> bool:
         return False
@@ -205,7 +205,7 @@ class Adaptive:
 
     def __init__(self, guesser: Guessing, *, most_rows: int = 96) -> None:
         self.guesser = guesser
-        self.needs_hidden = guesser.needs_hidden
+        self.taps = guesser.taps
         self.most_rows = most_rows
         self.times = StepTimes(most_rows)
         self._regimes = [_Regime(self.CREDIT) for _ in range(most_rows.bit_length() + 1)]

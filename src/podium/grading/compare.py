@@ -15,6 +15,7 @@ from enum import StrEnum
 from podium.grading import exact
 from podium.grading.notation import tidy
 from podium.grading.pool import pool
+from podium.grading.regions import set_as_intervals
 from podium.grading.rules import DEFAULT, Rules
 from podium.grading.sizes import fit_for_algebra
 
@@ -79,7 +80,7 @@ def _compare(gold: str, answer: str, rules: Rules) -> tuple[Sameness, str]:
         return (Sameness.EQUAL if decided else Sameness.DIFFERENT), "rules"
     if max(len(gold), len(answer)) > exact.MAX_LENGTH:
         return Sameness.PARSE, "rules"
-    gold, answer = tidy(gold), tidy(answer)
+    gold, answer = set_as_intervals(tidy(gold)), set_as_intervals(tidy(answer))
     if not fit_for_algebra(gold) or not fit_for_algebra(answer):
         return Sameness.PARSE, "rules"
     reply = pool("math").ask({"gold": gold, "answer": answer}, SECONDS)

@@ -14,6 +14,7 @@ from functools import partial
 
 from podium.grading import arithmetic, formula, structure, values
 from podium.grading.notation import plain, squeeze, strip_brackets, tidy, words
+from podium.grading.regions import set_as_intervals
 from podium.grading.rules import DEFAULT, Rules
 
 MAX_LENGTH = 20_000  # characters; nothing longer is an answer
@@ -109,6 +110,7 @@ def _compare(first: str, second: str, rules: Rules, depth: int) -> bool | None:
         first, second = (
             text[match.end() :] if match else text for text, match in zip((first, second), named, strict=True)
         )
+    first, second = set_as_intervals(first), set_as_intervals(second)
     by_words = _same_words(plain(first), plain(second), rules)
     if by_words is not None:
         return by_words

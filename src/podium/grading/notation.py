@@ -33,7 +33,7 @@ _THIN = re.compile(r"(?<=\d)\\[,;:!](?=\s*\d{3}(?!\d))\s*")  # 1\,000
 _COMMA_SPACE = re.compile(r",\s*\\!\s*|\{,\}\s*")  # 1,\!000 and 1{,}000
 _DROP = re.compile(
     r"\\(?:left|right)\s*\.(?![\d])|"
-    r"\\(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![a-zA-Z])|"
+    r"\\(?:left|right|middle|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![a-zA-Z])|"
     r"(?<!\\)\\[,;:!\s]|\\q?quad(?![a-zA-Z])|~|\\\$|\$|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]"
 )
 _TEXT_COMMAND = re.compile(

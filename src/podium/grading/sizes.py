@@ -1,7 +1,8 @@
 r"""What is not handed to computer algebra, because reading it fails or computing it never ends.
 
 Judges the text alone, in linear time: brackets that do not match, characters that are no mathematics, words, towers of
-powers, chains of factorials, binomials of powers, large powers of sums. What is refused is undecided, not different.
+powers, chains of factorials, binomials of powers, large powers of sums, sets given by
+a condition. What is refused is undecided, not different.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 
 from podium.grading.notation import words
+from podium.grading.regions import is_conditional
 
 MAX_LENGTH = 2_000  # characters
 _MAX_EXPONENT = 2_500  # of a number
@@ -32,7 +34,7 @@ def fit_for_algebra(text: str) -> bool:
     """Whether a tidied answer may be handed to computer algebra (whose deadline may still pass)."""
     if len(text) > MAX_LENGTH or not _ALLOWED.fullmatch(text) or not any(map(str.isalnum, text)):
         return False
-    if not _is_balanced(text) or is_prose(text):
+    if not _is_balanced(text) or is_prose(text) or is_conditional(text):
         return False
     if any(pattern.search(text) for pattern in _ENDLESS):
         return False

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from podium.grading.notation import partners, plain, split_top
+from podium.grading.notation import partners, split_top
+from podium.grading.regions import condition_as_intervals, is_conditional
 from podium.grading.sizes import is_prose
 
 Same = Callable[[str, str], bool | None]
@@ -22,11 +23,7 @@ _OR = re.compile(r"\s*(?:\\text\{\s*(?:or|and)\s*\}|(?<![a-zA-Z\\])(?:or|and)(?!
 _PLUS_MINUS = re.compile(r"\\pm(?![a-z])")
 _MEMBER = re.compile(r"[a-zA-Z](?:_\w)?\s*\\in(?![a-z])\s*")
 _NAMED = re.compile(r"\s*([a-zA-Z](?:_\w)?)\s*=\s*(?=[^=])")
-_BOUND = r"([^<>=,;]+?)"
-_LESS, _MORE = r"(<=|\\le(?![a-z])|<)", r"(>=|\\ge(?![a-z])|>)"
-_BELOW = re.compile(rf"[a-zA-Z]\s*{_LESS}\s*{_BOUND}$")
-_ABOVE = re.compile(rf"[a-zA-Z]\s*{_MORE}\s*{_BOUND}$")
-_BETWEEN = re.compile(rf"{_BOUND}\s*{_LESS}\s*[a-zA-Z]\s*{_LESS}\s*{_BOUND}$")
+_REGIONS = frozenset({"tuple", "union"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def shape_of(text: str) -> Shape | None:
         parts = _split_word(text, "\\cup")
         return Shape("union", tuple(parts)) if len(parts) > 1 else None
     if match := _SET.fullmatch(text):
-        if "\\{" not in match[1] and "\\mid" not in match[1] and "|" not in match[1]:
+        if "\\{" not in match[1] and not is_conditional(text):
             return Shape("set", _spread(split_top(match[1])))
         return None
     if len(text) > 2 and text[0] in "([" and text[-1] in ")]" and partners(text).get(0) == len(text) - 1:
@@ -82,30 +79,27 @@ def _spread(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(spread)
 
 
-def as_interval(text: str) -> Shape | None:
-    r"""x \le 2 as (-\infty, 2]; None when it is no inequality of one variable."""
-    if match := _BETWEEN.fullmatch(text):
-        low, left, right, high = match[1], match[2], match[3], match[4]
-        return Shape("tuple", (low, high), ("(" if left == "<" else "[") + (")" if right == "<" else "]"))
-    if match := _BELOW.fullmatch(text):
-        return Shape("tuple", ("-\\infty", match[2]), "(" + (")" if match[1] == "<" else "]"))
-    if match := _ABOVE.fullmatch(text):
-        return Shape("tuple", (match[2], "\\infty"), ("(" if match[1] == ">" else "[") + ")")
-    return None
-
-
 def same_shape(first: str, second: str, same: Same) -> bool | None:
     """Compare two tidied answers of which at least one has parts; None also where neither has."""
     left, right = shape_of(first), shape_of(second)
-    if left is not None and right is None:
-        right = as_interval(plain(second)) if left.kind == "tuple" else None
-        return _same_parts(left, right, same) if right is not None else _against_one(left, second)
-    if right is not None and left is None:
-        left = as_interval(plain(first)) if right.kind == "tuple" else None
-        return _same_parts(left, right, same) if left is not None else _against_one(right, first)
-    if left is None or right is None:
-        left, right = as_interval(plain(first)), as_interval(plain(second))
-    return _same_parts(left, right, same) if left is not None and right is not None else None
+    bare = left is None and right is None
+    if bare or (left is not None and left.kind in _REGIONS):
+        right = _region(second, right)
+    if bare or (right is not None and right.kind in _REGIONS):
+        left = _region(first, left)
+    if left is None:
+        return None if right is None or bare else _against_one(right, first)
+    if right is None:
+        return None if bare else _against_one(left, second)
+    return _same_parts(left, right, same)
+
+
+def _region(text: str, shape: Shape | None) -> Shape | None:
+    """A condition as the intervals on which it holds; the shape as it is where the text is none."""
+    if shape is not None and shape.kind != "list":
+        return shape
+    written = condition_as_intervals(text)
+    return shape if written is None else shape_of(written)
 
 
 def _against_one(shape: Shape, single: str) -> bool | None:

@@ -7,7 +7,7 @@ Hugging Face folders keep both apart; podium.models.checkpoint translates.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -148,8 +148,13 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         attend: Attend | None = None,
         attention_mask: Tensor | None = None,
+        taps: Sequence[int] = (),
     ) -> Tensor:
-        """States [B, T, D] after the last norm, before the head. Arguments as in `forward`."""
+        """States [B, T, D] after the last norm, before the head. Arguments as in `forward`.
+
+        Args:
+            taps: layers whose outputs stand behind the state, [B, T, (1 + len(taps)) * D], as the next layer gets them.
+        """
         if attend is None:
             attend = causal_attention if attention_mask is None else padded_attention(attention_mask)
         elif attention_mask is not None:
@@ -162,9 +167,13 @@ class Transformer(nn.Module):
             )
         x = self.embedding(tokens)
         turns = self.rope.turns(positions)
+        tapped: dict[int, Tensor] = {}
         for layer, block in enumerate(self.layers):
             x = block(x, layer, turns, attend)
-        return self.norm(x)
+            if layer in taps:
+                tapped[layer] = x
+        state = self.norm(x)
+        return torch.cat([state, *(tapped[layer] for layer in taps)], -1) if taps else state
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of states [..., D]."""

@@ -40,3 +40,6 @@ class PlanGroup(TyperGroup):
         single = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
         single.command(name=cmd_name)(getattr(importlib.import_module(module), function))
         return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=PlanGroup, add_completion=False)

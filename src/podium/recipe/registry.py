@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict
 
-from podium.errors import InputError, nearest
+from podium.errors import InputError, PodiumError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,12 +22,26 @@ if TYPE_CHECKING:
     from podium.runlog import RunLog
 
 RESERVED = frozenset({"kind", "inputs"})
+TOKENS_PER_SOLUTION = 100  # roughly, for estimates
 
 
 class Params(BaseModel):
     """Base of every stage's parameter model: unknown keys are errors, defaults are checked like given values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def checked(value: str, check: Callable[[], object]) -> str:
+    """`value`, once `check` accepts it: a wrong name is told of before the first stage runs, not in the last one.
+
+    Raises:
+        ValueError: what `check` had against it, for pydantic to report with the field's place.
+    """
+    try:
+        check()
+    except PodiumError as error:
+        raise ValueError(f"{error.message}; {error.cure}") from error
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ async def choose_all(
     folder = Path(folder)
     if not results:
         raise InputError("the exam has no results", "sit it first")
-    sizes = config.n or (max(1, *(len(result.attempts) for result in results)),)
+    sizes = tuple(dict.fromkeys(config.n)) or (max(1, *(len(result.attempts) for result in results)),)
     least = min(len(result.attempts) for result in results)
     if config.n and max(config.n) > least:
         raise InputError(

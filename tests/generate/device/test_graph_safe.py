@@ -105,10 +105,10 @@ def decode_step(model, device, dtype):
     config = model.config
     shape = (config.num_hidden_layers, 2, config.num_key_value_heads, BLOCKS, 32, config.head_dim)
     step = DecodeStep.__new__(DecodeStep)
-    step.model, step.kernel = model, gathered
+    step.model, step.kernel, step.taps = model, gathered, (0,)
     step.pool = torch.zeros(shape, dtype=dtype, device=device)
     step.logits = torch.zeros(ROWS, config.vocab_size, device=device)
-    step.hidden = torch.zeros(ROWS, config.hidden_size, device=device)
+    step.states = torch.zeros(ROWS, 2 * config.hidden_size, device=device)
     step.inputs = Inputs(device)
     return step
 

@@ -120,13 +120,27 @@ def test_logits_are_the_models(name: str) -> None:
     torch.testing.assert_close(whole(runner_of(model), tokens), expected(model, tokens), atol=1e-4, rtol=0)
 
 
-def test_hidden_states_are_those_after_the_last_norm() -> None:
-    model = tiny()
-    tokens = words(70)
-    _, hidden = runner_of(model).step([Span(tokens, 0, table_for(70), 5)])
+@pytest.mark.parametrize("taps", [(), (1,), (0, 1, 2)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_states_are_those_after_the_last_norm_and_of_the_tapped_layers(taps: tuple[int, ...], threads: int) -> None:
+    model = tiny(num_hidden_layers=4)
+    runner = runner_of(model, threads=threads)
+    runner.tap(taps)
+    one, other = words(70), words(40)
+    blocks = table_for(6 * BLOCK_SIZE)
+    spans = [Span(one, 0, blocks[:3], 5), Span(other, 0, blocks[3:5], 0), Span(other[:9], 0, blocks[5:], 9)]
+    logits, states = runner.step(spans)
     with torch.no_grad():
-        states = model.hidden(torch.tensor([tokens]))[0, -5:]
-    torch.testing.assert_close(hidden, states, atol=1e-4, rtol=0)
+        wanted = [(one, 5), (other[:9], 9)]
+        expected = torch.cat([model.hidden(torch.tensor([text]), taps=taps)[0, -last:] for text, last in wanted])
+    assert states.shape == (14, 64 * (1 + len(taps)))
+    torch.testing.assert_close(states, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits, model.head(expected[:, :64]).detach(), atol=1e-4, rtol=0)
+
+
+def test_only_layers_below_the_last_can_be_tapped() -> None:
+    with pytest.raises(InputError, match="taps"):
+        runner_of(tiny(num_hidden_layers=2)).tap((1,))
 
 
 def test_long_prompts_are_the_models() -> None:

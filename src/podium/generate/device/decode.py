@@ -22,14 +22,21 @@ class DecodeStep:
         inputs: [R, 2 + W] int64: token, position, and the blocks of the table. Rows that nobody needs are padding:
             token 0 at position 0 of a block that belongs to nobody.
         logits: [R, V] and
-        hidden: [R, D], fp32, what `run` writes.
+        states: [R, (1 + taps) * D], fp32, what `run` writes.
     """
 
     def __init__(
-        self, model: Transformer, pool: Tensor, kernel: Kernel, width: int, logits: Tensor, hidden: Tensor
+        self,
+        model: Transformer,
+        pool: Tensor,
+        kernel: Kernel,
+        width: int,
+        logits: Tensor,
+        states: Tensor,
+        taps: tuple[int, ...],
     ) -> None:
-        self.model, self.pool, self.kernel = model, pool, kernel
-        self.logits, self.hidden = logits, hidden
+        self.model, self.pool, self.kernel, self.taps = model, pool, kernel, taps
+        self.logits, self.states = logits, states
         self.inputs = Mailbox((len(logits), 2 + width), torch.int64, pool.device)
 
     def run(self) -> None:
@@ -46,6 +53,6 @@ class DecodeStep:
             values.index_copy_(1, slots, v[0].transpose(0, 1))
             return attend_rows(layer, q[0])[None]
 
-        hidden = self.model.hidden(tokens[None], positions=positions[None], attend=attend)[0]
-        self.hidden.copy_(hidden)
-        self.logits.copy_(self.model.head(hidden))
+        states = self.model.hidden(tokens[None], positions=positions[None], attend=attend, taps=self.taps)[0]
+        self.states.copy_(states)
+        self.logits.copy_(self.model.head(states[:, : self.model.config.hidden_size]))

@@ -51,7 +51,7 @@ class GraphRunner(TorchRunner):
         self._steps: dict[tuple[int, int], tuple[DecodeStep, Callable[[], None]]] = {}
         self._widths: tuple[int, ...] = ()
         self._spare = 0
-        self._logits = self._hidden = torch.empty(0)
+        self._logits = self._states = torch.empty(0)
         self._draws: dict[tuple[int, Kinds], DrawStep] = {}
         self._drawing: DrawStep | None = None
         self._rows: list[Sampling] = []
@@ -65,7 +65,7 @@ class GraphRunner(TorchRunner):
         self._draws.clear()
         self._samplings = ()
         self._logits = torch.zeros(ROWS[-1], self.vocab_size, device=self.device)
-        self._hidden = torch.zeros(ROWS[-1], self.hidden_size, device=self.device)
+        self._states = torch.zeros(ROWS[-1], self.state_size, device=self.device)
 
     @torch.inference_mode()
     def step(self, spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
@@ -78,13 +78,13 @@ class GraphRunner(TorchRunner):
         self._fill(step, spans)
         replay()
         if all(span.wanted == len(span.tokens) for span in spans):
-            return step.logits[:rows], step.hidden[:rows]
+            return step.logits[:rows], step.states[:rows]
         ends = np.cumsum([len(span.tokens) for span in spans])
         wanted = np.concatenate(
             [np.arange(end - span.wanted, end) for span, end in zip(spans, ends, strict=True)], dtype=np.int64
         )
         where = self._on_device(wanted)
-        return step.logits.index_select(0, where), step.hidden.index_select(0, where)
+        return step.logits.index_select(0, where), step.states.index_select(0, where)
 
     @torch.inference_mode()
     def choose(
@@ -140,7 +140,8 @@ class GraphRunner(TorchRunner):
     def _step_for(self, rows: int, width: int) -> tuple[DecodeStep, Callable[[], None]]:
         found = self._steps.get((rows, width))
         if found is None:
-            step = DecodeStep(self.model, self._pool, self._kernel, width, self._logits[:rows], self._hidden[:rows])
+            logits, states = self._logits[:rows], self._states[:rows]
+            step = DecodeStep(self.model, self._pool, self._kernel, width, logits, states, self.taps)
             self._pad(step.inputs.open().numpy(), 0)
             step.inputs.send()
             found = self._steps[rows, width] = step, self.recorder.record(step.run)

@@ -232,7 +232,7 @@ static int make_room(Guesser *g, int64_t asks) {
     g->rows = malloc(room * sizeof *g->rows);
     g->last = malloc(room * sizeof *g->last);
     g->chain = malloc(room * depth * sizeof *g->chain);
-    g->states = malloc(room * (size_t)g->head->size * sizeof *g->states);
+    g->states = malloc(room * (size_t)(1 + g->head->taps) * (size_t)g->head->size * sizeof *g->states);
     g->sure = malloc(room * depth * sizeof *g->sure);
     int failed = !g->rows || !g->last || !g->chain || !g->states || !g->sure;
     g->room = failed ? 0 : (int)room;
@@ -242,7 +242,7 @@ static int make_room(Guesser *g, int64_t asks) {
 /* The guesses of the head: rows[i] is the place of ask i in its chains, or -1. */
 static int ask_head(Guesser *g, const GuessRound *r) {
     int count = 0;
-    size_t size = g->head ? (size_t)g->head->size : 0;
+    size_t size = g->head ? (size_t)(1 + g->head->taps) * (size_t)g->head->size : 0;
     if (make_room(g, r->guessing)) return -1;
     for (int64_t i = 0; g->head && i < r->guessing; i++) {
         const GuessAsk *ask = &r->ask[i];

@@ -32,7 +32,7 @@ typedef struct {
     int64_t guessing;
     const GuessAsk *ask;   /* [asks] */
     const int32_t *tokens; /* the new ones of each, one after the other */
-    const float *states;   /* [., size of the head] */
+    const float *states;   /* [., (1 + taps) * size of the head] */
     int64_t room;          /* guesses in all */
     const double *times;   /* [most + 1] or NULL: see Guessing.guess */
     int64_t most;

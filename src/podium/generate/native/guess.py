@@ -72,7 +72,7 @@ class NativeGuesser:
         if not 0 < depth <= _DEEPEST:
             raise InputError(f"depth is {depth}", f"it must be 1 to {_DEEPEST}")
         self.depth, self.siblings_only, self.max_texts = depth, siblings_only, max_texts
-        self.needs_hidden = head is not None
+        self.taps = () if head is None else head.config.taps
         self._shortest = min(orders, default=0)
         self._head = None if head is None else NativeHead(head)
         if self._head is not None and self._head.depth > _DEEPEST:

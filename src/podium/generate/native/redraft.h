@@ -9,8 +9,8 @@
 #include "linear.h"
 
 typedef struct {
-    int size, vocabulary, depth, blocks;
-    const Linear *join;   /* hidden -> what the features begin with */
+    int size, taps, vocabulary, depth, blocks;
+    const Linear *join;   /* [last state, tapped ones brought to size 1] -> what the features begin with */
     const Linear *input;  /* embedding -> state */
     const Linear *both;   /* state -> [what it adds to the features, what it adds to the next state] */
     const Linear *block;  /* [blocks] residual: x += SiLU(block(x)) */
@@ -19,8 +19,8 @@ typedef struct {
     const int32_t *ids;   /* [vocabulary] the target's id of each */
 } Redraft;
 
-/* chain and sure [rows, depth]: ids, and the probability of each, for the target's last states hidden [rows, size] and
- * the last tokens [rows]. Returns -1 when memory is short. */
-int redraft(const Redraft *head, int rows, const float *hidden, const int32_t *tokens, int32_t *chain, float *sure);
+/* chain and sure [rows, depth]: ids, and the probability of each, for the target's states [rows, (1 + taps) * size]
+ * and the last tokens [rows]. Returns -1 when memory is short. */
+int redraft(const Redraft *head, int rows, const float *states, const int32_t *tokens, int32_t *chain, float *sure);
 
 #endif

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class _Redraft(ctypes.Structure):
     _fields_ = (
         ("size", ctypes.c_int),
+        ("taps", ctypes.c_int),
         ("vocabulary", ctypes.c_int),
         ("depth", ctypes.c_int),
         ("blocks", ctypes.c_int),
@@ -55,6 +56,7 @@ class NativeHead:
         self._blocks = (CLinear * max(1, len(blocks)))(*(packed.layer for packed in self._kept[4:]))
         self.shape = _Redraft(
             self.size,
+            len(config.taps),
             len(self._ids),
             self.depth,
             len(blocks),
@@ -70,12 +72,13 @@ class NativeHead:
         pointer = ctypes.c_void_p
         self._call.argtypes = [pointer, ctypes.c_int, pointer, pointer, pointer, pointer]
 
-    def draft(self, hidden: Tensor, tokens: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids [N, depth] and the probability of each, for hidden [N, D] fp32 and the last tokens [N]."""
-        hidden, last = hidden.contiguous(), np.array(tokens, np.int32)
+    def draft(self, states: Tensor, tokens: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids [N, depth] and the probability of each, for states [N, (1 + taps) * D] fp32 and the
+        last tokens [N]."""
+        states, last = states.contiguous(), np.array(tokens, np.int32)
         chain = np.empty((len(tokens), self.depth), np.int32)
         sure = np.empty((len(tokens), self.depth), np.float32)
         pointers = last.ctypes.data, chain.ctypes.data, sure.ctypes.data
-        if self._call(ctypes.byref(self.shape), len(tokens), hidden.data_ptr(), *pointers):
+        if self._call(ctypes.byref(self.shape), len(tokens), states.data_ptr(), *pointers):
             raise CompleterError("no memory to guess", "free some, or do without guesses")
         return chain, sure

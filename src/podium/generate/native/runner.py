@@ -173,7 +173,7 @@ class NativeRunner:
         config = model.config
         if reason := missing(model):
             raise CompleterError(f"the native engine cannot be had: {reason}", "use the torch engine")
-        self.vocab_size, self.hidden_size = config.vocab_size, config.hidden_size
+        self.vocab_size, self.state_size = config.vocab_size, config.hidden_size
         self.threads = threads
         library = native_library().library
         assert library is not None
@@ -209,15 +209,27 @@ class NativeRunner:
         self._positions = 0
         self._angles: tuple[np.ndarray, ...] = ()
         self._pool = np.zeros(0, np.uint8)
-        self._logits, self._hidden = torch.empty(0, self.vocab_size), torch.empty(0, self.hidden_size)
-        self._logits_at = self._hidden_at = 0
-        self._told, self._rows = (self._logits, self._hidden), 0
+        self._logits, self._states = torch.empty(0, self.vocab_size), torch.empty(0, self.state_size)
+        self._logits_at = self._states_at = 0
+        self._told, self._rows = (self._logits, self._states), 0
         self._step = _Step()
         self._step_pointer = ctypes.byref(self._step)
         self._drawn = _Drawn(64)
         self._samplings: Sequence[Sampling] = ()
         self._asks = _Asks(())
         self._start_threads()
+
+    def tap(self, layers: tuple[int, ...]) -> None:
+        """See Runner. The last layer cannot be tapped: its output has its norm in a state.
+
+        Raises:
+            InputError: a layer that is not below the last.
+        """
+        if any(not 0 <= layer < self._config.num_hidden_layers - 1 for layer in layers):
+            raise InputError(f"taps {layers}", f"layers from 0 to {self._config.num_hidden_layers - 2}")
+        self._library.stack_set_taps(self._stack, len(layers), (ctypes.c_int * max(1, len(layers)))(*layers))
+        self.state_size = self._config.hidden_size * (1 + len(layers))
+        self._states, self._rows = torch.empty(0, self.state_size), -1
 
     def allocate(self, blocks: int) -> None:
         """A pool of `blocks` blocks, empty. Pages are taken from the system when they are first written."""
@@ -235,7 +247,7 @@ class NativeRunner:
         self._library.stack_copy_block(self._stack, source, target)
 
     def step(self, spans: Sequence[Span]) -> tuple[Tensor, Tensor]:
-        """Write keys and values of all tokens of the spans; logits [W, V] and last hidden states [W, D] in fp32 of the
+        """Write keys and values of all tokens of the spans; logits [W, V] and states [W, state_size] in fp32 of the
         wanted ones, in order of spans; they hold until the next step.
 
         Raises:
@@ -265,7 +277,7 @@ class NativeRunner:
         step.tokens, step.blocks = tokens.buffer_info()[0], tables.buffer_info()[0]
         step.starts, step.counts = starts.buffer_info()[0], counts.buffer_info()[0]
         step.wanted, step.lengths = wanted.buffer_info()[0], lengths.buffer_info()[0]
-        result = self._library.stack_step(self._stack, self._step_pointer, self._logits_at, self._hidden_at)
+        result = self._library.stack_step(self._stack, self._step_pointer, self._logits_at, self._states_at)
         if result == -1:
             raise CompleterError("no memory for a step of the native engine", "lower its token budget")
         if result:
@@ -279,11 +291,11 @@ class NativeRunner:
     def _make_room(self, rows: int) -> None:
         """What the next step says of `rows` places is kept from step to step: the system would have to find and clear
         these pages anew each time."""
-        if rows > len(self._logits):
+        if rows > len(self._states):
             self._logits = torch.empty(rows, self.vocab_size)
-            self._hidden = torch.empty(rows, self.hidden_size)
-            self._logits_at, self._hidden_at = self._logits.data_ptr(), self._hidden.data_ptr()
-        self._told = self._logits[:rows], self._hidden[:rows]
+            self._states = torch.empty(rows, self.state_size)
+            self._logits_at, self._states_at = self._logits.data_ptr(), self._states.data_ptr()
+        self._told = self._logits[:rows], self._states[:rows]
         self._rows = rows
 
     def choose(
@@ -498,6 +510,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("stack_linear", (pointer, whole, whole), ctypes.POINTER(CLinear)),
         ("stack_set_norm", (pointer, whole, whole, pointer), None),
         ("stack_set_embedding", (pointer, pointer), None),
+        ("stack_set_taps", (pointer, whole, pointer), None),
         ("stack_set_angles", (pointer, pointer, pointer, whole), None),
         ("stack_set_pool", (pointer, pointer, whole), None),
         ("stack_packed", (), None),

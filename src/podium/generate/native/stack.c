@@ -218,9 +218,13 @@ void stack_gate(const float *gate, const float *up, int n, float *out) {
 /* ---- the stack ---- */
 
 struct layer {
+    int tap; /* place of its output in a state; 0: none */
     Linear qkv, output, gate_up, down;
     const float *attention_norm, *mlp_norm, *query_norm, *key_norm;
 };
+
+/* Phases that a step goes through at most. */
+static int step_phases(const StackShape *shape) { return shape->layers * 13 + 9; }
 
 /* One phase of a step: tickets for its pieces of work, and how many are done. A cache line pair each. */
 struct phase {
@@ -271,7 +275,8 @@ struct Stack {
 
     /* the step */
     const StackStep *step;
-    float *logits, *hidden;
+    float *logits, *states;
+    int taps;
     int rows, wanted;
     const int32_t **tables;        /* [spans] */
     int32_t *rank, *offset;        /* [spans] place in the order of the tables; first row */
@@ -313,7 +318,7 @@ Stack *stack_new(const StackShape *shape) {
     s->key_bytes = (size_t)shape->head_dim * BLOCK * width;
     s->value_bytes = (size_t)s->padded * BLOCK * width;
     s->layer = calloc((size_t)shape->layers, sizeof *s->layer);
-    size_t phases = (size_t)shape->layers * 12 + 8;
+    size_t phases = (size_t)step_phases(shape);
     if (!s->layer || posix_memalign((void **)&s->phase, 128, phases * sizeof *s->phase)) {
         free(s->layer);
         free(s);
@@ -343,6 +348,12 @@ void stack_set_norm(Stack *s, StackNorm norm, int layer, const float *weight) {
 }
 
 void stack_set_embedding(Stack *s, const void *table) { s->embedding = table; }
+
+void stack_set_taps(Stack *s, int count, const int *layers) {
+    s->taps = count;
+    for (int layer = 0; layer < s->shape.layers; layer++) s->layer[layer].tap = 0;
+    for (int i = 0; i < count; i++) s->layer[layers[i]].tap = 1 + i;
+}
 
 void stack_set_angles(Stack *s, const float *cosine, const float *sine, int positions) {
     s->cosine = cosine;
@@ -785,6 +796,20 @@ static void embed(Stack *s, int row) {
     else memcpy(x, (const float *)s->embedding + at, hidden * sizeof(float));
 }
 
+/* Part `place` of the states: rows `row` of x, or the first ones where that is NULL. */
+static void lay_state(struct worker *w, int place, const float *x, const int32_t *row, int rows) {
+    Stack *s = w->stack;
+    size_t hidden = (size_t)s->shape.hidden, stride = hidden * (size_t)(1 + s->taps);
+    struct turn turn = begin(w, 1);
+    while (grab(&turn) >= 0) {
+        float *state = s->states + (size_t)place * hidden;
+        for (int i = 0; i < rows; i++, state += stride)
+            memcpy(state, x + (size_t)(row ? row[i] : i) * hidden, hidden * sizeof(float));
+        finish(&turn);
+    }
+    settle(&turn);
+}
+
 static void program(struct worker *w) {
     Stack *s = w->stack;
     const StackShape *c = &s->shape;
@@ -847,17 +872,19 @@ static void program(struct worker *w) {
         in = prepare(w, &l->down, NULL, s->inner, c->inner, rows, NULL);
         spent(w, TIME_REST);
         multiply_onto(w, &l->down, in, rows, x);
+        if (l->tap) lay_state(w, l->tap, x, s->wanted_row, s->wanted);
     }
 
     pieces = row_pieces(s, rows);
     turn = begin(w, pieces);
     while ((piece = grab(&turn)) >= 0) {
         for (int i = row_begin(piece, pieces, rows); i < row_begin(piece + 1, pieces, rows); i++)
-            s->lanes->rms_norm(x + (size_t)i * hidden, s->last_norm, c->eps, hidden, s->hidden + (size_t)i * hidden);
+            s->lanes->rms_norm(x + (size_t)i * hidden, s->last_norm, c->eps, hidden, s->normed + (size_t)i * hidden);
         finish(&turn);
     }
     settle(&turn);
-    struct input in = prepare(w, &s->head, NULL, s->hidden, hidden, rows, NULL);
+    lay_state(w, 0, s->normed, NULL, rows);
+    struct input in = prepare(w, &s->head, NULL, s->normed, hidden, rows, NULL);
     spent(w, TIME_REST);
     multiply_into(w, &s->head, in, rows, s->logits);
 }
@@ -957,7 +984,7 @@ static void run_job(Stack *s, void (*job)(struct worker *), int phases) {
     atomic_store(&s->open, 0);
 }
 
-int stack_step(Stack *s, const StackStep *step, float *logits, float *hidden) {
+int stack_step(Stack *s, const StackStep *step, float *logits, float *states) {
     size_t rows;
     int result = check(s, step, &rows);
     if (result == STACK_DONE) {
@@ -968,9 +995,9 @@ int stack_step(Stack *s, const StackStep *step, float *logits, float *hidden) {
     s->mark = now();
     s->step = step;
     s->logits = logits;
-    s->hidden = hidden;
+    s->states = states;
     lay_out(s);
-    run_job(s, program, s->shape.layers * 12 + 8);
+    run_job(s, program, step_phases(&s->shape));
     return STACK_DONE;
 }
 

@@ -52,6 +52,8 @@ Linear *stack_linear(Stack *, StackPart part, int layer);
 /* What is below stays the caller's memory and must outlive the stack. Norms are fp32. */
 void stack_set_norm(Stack *, StackNorm norm, int layer, const float *weight);
 void stack_set_embedding(Stack *, const void *table); /* [vocabulary, hidden], fp16 or fp32 */
+/* Layers below the last whose outputs stand behind the last state, in this order. */
+void stack_set_taps(Stack *, int count, const int *layers);
 void stack_set_angles(Stack *, const float *cosine, const float *sine, int positions); /* [positions, head_dim / 2] */
 /* Gives memory that held unpacked weights back to the system, which the C library may keep otherwise. */
 void stack_packed(void);
@@ -72,9 +74,10 @@ typedef struct {
     const int32_t *blocks;  /* tables, one after the other */
 } StackStep;
 
-/* Fills logits [W, vocabulary] and hidden [W, hidden] (after the last norm). Returns a StackResult; nothing was
+/* Fills logits [W, vocabulary] and states [W, (1 + taps) * hidden] (after the last norm; outputs of the tapped layers).
+ * Returns a StackResult; nothing was
  * computed unless it is STACK_DONE. */
-int stack_step(Stack *, const StackStep *step, float *logits, float *hidden);
+int stack_step(Stack *, const StackStep *step, float *logits, float *states);
 
 typedef struct {
     int rows, parts;

@@ -1,0 +1,40 @@
+"""Options that several commands take, written once. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder with exam files (default: $PODIUM_DATA).", envvar="PODIUM_DATA"),
+]
+ReplicasOption = Annotated[
+    int, typer.Option(min=1, help="Engines side by side, each in a process of its own; they share the processors.")
+]
+VoteOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What a vote weighs by: uniform, length, logprob, entropy or verifier (default: uniform, or as recorded)."
+    ),
+]
+VerifierOption = Annotated[
+    str | None, typer.Option(help="Model folder or URL#NAME that reads each attempt and scores it for the vote.")
+]
+ThinkingOption = Annotated[
+    int, typer.Option("--verifier-tokens", min=0, help="Tokens the verifier may think before its word.")
+]
+JudgeOption = Annotated[
+    str | None, typer.Option(help="Model folder or URL#NAME that decides what grading leaves undecided.")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of weights. CPU: fp16 (default), fp32, bf16, int8, w8a16, w4a16, fp8; GPU: bf16 (default), fp16, fp8.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]

@@ -1,0 +1,200 @@
+r"""Sets of real numbers given by a condition on one variable, written as intervals: {x : x > 5} is (5, \infty).
+
+Knows inequalities that have the variable alone on one side (or between two ends), x \ne a, x = a, and these joined by
+"and" and "or". Ends may be closed forms; a condition that must be solved first is not read. A text is written out
+only where the set is certain: {n : n > 5} and {x \in \mathbb{Z} : x > 5} are no intervals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from podium.grading import formula, values
+from podium.grading.notation import plain, split_top, squeeze
+
+_NAME = r"(\\[a-z]+|[a-zA-Z])(?:_\w)?"
+_REALS = r"\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?|\(\s*-\s*\\infty\s*,\s*\\infty\s*\))"
+_SET = re.compile(rf"\\\{{\s*({_NAME})\s*(?P<real>{_REALS})?\s*(?::|\\colon|\\mid(?![a-z])|\|)(?P<condition>.*)\\\}}")
+_CONDITIONAL = re.compile(r":|\\colon|\\mid(?![a-z])|^\s*[a-zA-Z]\s*(?:\\in[^|]*)?\|")
+_OR = re.compile(r"(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])")
+_AND = re.compile(r"(?<![a-zA-Z\\])and(?![a-zA-Z])|\\(?:land|wedge)(?![a-z])")
+_RELATION = re.compile(r"(<=|>=|!=|\\(?:le|ge|ne)(?![a-z])|<|>|=)")
+_SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
+_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+_LESS, _MORE = ("<", "\\le"), (">", "\\ge")
+_WHOLE = frozenset("kmn")  # by convention whole numbers, unless \mathbb{R} is said
+_MAX_LENGTH = 500  # characters
+_MAX_PIECES = 16
+_APART = 1e-40  # ends that are nearer are one
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """An end of an interval. `value` is None where it holds other letters."""
+
+    text: str
+    value: Any
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    low: _End
+    high: _End
+
+    def __str__(self) -> str:
+        if self.low.text == self.high.text:
+            return rf"\{{{self.low.text}\}}"
+        return f"{'[' if self.low.closed else '('}{self.low.text},{self.high.text}{']' if self.high.closed else ')'}"
+
+
+_LEFT = _End("-\\infty", float("-inf"), closed=False)
+_RIGHT = _End("\\infty", float("inf"), closed=False)
+
+
+class _Unread(Exception):
+    """The condition is none that this file knows."""
+
+
+def is_conditional(text: str) -> bool:
+    """Whether a tidied answer holds a set given by a condition, read here or not."""
+    return _CONDITIONAL.search(text.partition("\\{")[2]) is not None
+
+
+def set_as_intervals(text: str) -> str:
+    r"""A tidied answer; if it is a set given by a condition on one real variable, as intervals joined by \cup."""
+    if "\\{" not in text or len(text) > _MAX_LENGTH or (match := _SET.fullmatch(text)) is None:
+        return text
+    if not match["real"] and match[1][0] in _WHOLE:
+        return text
+    written = _written(plain(match["condition"]), match[1], commas=True)
+    return text if written is None else written
+
+
+def condition_as_intervals(text: str) -> str | None:
+    r"""x \le 2, or x < 1 or x > 3, as intervals joined by \cup; None when it is no inequality of one variable.
+
+    An empty set is not meant: who writes x < 1 and x > 3 lists two.
+    """
+    if len(text) > _MAX_LENGTH or not re.search(r"[<>]|\\[lgn]e(?![a-z])", text):
+        return None
+    bare = plain(text)
+    for side in _RELATION.split(bare)[:4:2]:  # the variable is the first side, or the one after it
+        if match := re.search(rf"(?:^|\s)({_NAME})\s*$", side):
+            written = _written(bare, match[1], commas=False)
+            if written is not None:
+                return None if written == "\\emptyset" else written
+    return None
+
+
+def _written(condition: str, variable: str, *, commas: bool) -> str | None:
+    try:
+        pieces: list[_Interval] = []
+        for case in _OR.split(condition):
+            atoms = [atom for part in _AND.split(case) for atom in (split_top(part) if commas else [part])]
+            met = [_Interval(_LEFT, _RIGHT)]
+            for atom in atoms:
+                met = _intersection(met, _solutions(atom, variable))
+            pieces += met
+        return " \\cup ".join(map(str, _joined(pieces))) or "\\emptyset"
+    except _Unread:
+        return None
+
+
+def _solutions(atom: str, variable: str) -> list[_Interval]:
+    """The intervals on which one relation, or a chain a < x < b, holds. Raises _Unread."""
+    sides = [side.strip() for side in _RELATION.split(atom)]
+    sides[1::2] = [_SPELLING.get(sign, sign) for sign in sides[1::2]]
+    name = squeeze(variable)
+    if len(sides) == 5 and squeeze(sides[2]) == name:
+        if sides[1] in _MORE:
+            sides = [sides[4], _TURNED[sides[3]], sides[2], _TURNED[sides[1]], sides[0]]
+        if sides[1] not in _LESS or sides[3] not in _LESS:
+            raise _Unread
+        low, high = (_end(sides[place], variable, closed=sides[sign] == "\\le") for place, sign in ((0, 1), (4, 3)))
+        if low.value is None or high.value is None:
+            return [_Interval(low, high)]
+        return _intersection([_Interval(low, _RIGHT)], [_Interval(_LEFT, high)])
+    if len(sides) != 3:
+        raise _Unread
+    left, sign, right = sides
+    if squeeze(right) == name:
+        left, sign, right = right, _TURNED[sign], left
+    if squeeze(left) != name:
+        raise _Unread
+    end = _end(right, variable, closed=sign in ("\\le", "\\ge", "="))
+    pieces = {"=": [_Interval(end, end)], "\\ne": [_Interval(_LEFT, end), _Interval(end, _RIGHT)]}.get(sign)
+    pieces = pieces or [_Interval(_LEFT, end) if sign in _LESS else _Interval(end, _RIGHT)]
+    if any(piece.low.text == piece.high.text and not piece.low.closed for piece in pieces):
+        raise _Unread  # x = \infty
+    return pieces
+
+
+def _end(text: str, variable: str, *, closed: bool) -> _End:
+    bare = squeeze(text).removeprefix("+")
+    if bare in ("\\infty", "-\\infty"):
+        return _End(bare, float(bare.replace("\\infty", "inf")), closed=False)
+    tree = formula.parse(text)
+    if tree is None or variable.removeprefix("\\") in formula.variables(tree):
+        raise _Unread
+    if formula.variables(tree):
+        return _End(text, None, closed)
+    value = values.constant(tree)
+    if value is None or value != value.real:
+        raise _Unread
+    return _End(text, value, closed)
+
+
+def _order(one: _End, other: _End) -> int:
+    """-1, 0 or 1. Raises _Unread where an end holds letters."""
+    if one.value is None or other.value is None:
+        raise _Unread
+    if one.value == other.value or abs(one.value - other.value) <= _APART:
+        return 0
+    return -1 if one.value < other.value else 1
+
+
+def _intersection(first: Sequence[_Interval], second: Sequence[_Interval]) -> list[_Interval]:
+    if len(first) * len(second) > _MAX_PIECES:
+        raise _Unread
+    met: list[_Interval] = []
+    for one in first:
+        for other in second:
+            if one == _Interval(_LEFT, _RIGHT):  # nothing was asked yet: letters are no obstacle
+                met.append(other)
+                continue
+            low, high = _inner(one.low, other.low, 1), _inner(one.high, other.high, -1)
+            order = _order(low, high)
+            if order < 0 or (order == 0 and low.closed and high.closed):
+                met.append(_Interval(low, low if order == 0 else high))
+    return met
+
+
+def _inner(one: _End, other: _End, sign: int) -> _End:
+    """The end that is further inside; the open one of two that are equal."""
+    order = _order(one, other) * sign
+    if order == 0:
+        return other if one.closed else one
+    return one if order > 0 else other
+
+
+def _joined(pieces: Sequence[_Interval]) -> list[_Interval]:
+    """The pieces from left to right, those that touch made one. Letters are in order if they stand alone."""
+    if len(pieces) < 2 or (len(pieces) == 2 and pieces[0].high == pieces[1].low and not pieces[0].high.closed):
+        return list(pieces)
+    if len(pieces) > _MAX_PIECES or any(end.value is None for piece in pieces for end in (piece.low, piece.high)):
+        raise _Unread
+    joined: list[_Interval] = []
+    for piece in sorted(pieces, key=lambda each: (each.low.value, not each.low.closed)):
+        order = 1 if not joined else _order(piece.low, joined[-1].high)
+        if order > 0 or (order == 0 and not piece.low.closed and not joined[-1].high.closed):
+            joined.append(piece)
+            continue
+        last = joined[-1]
+        further = _order(piece.high, last.high)
+        high = piece.high if further > 0 or (further == 0 and piece.high.closed) else last.high
+        joined[-1] = _Interval(last.low, high)
+    return joined

@@ -1,0 +1,137 @@
+"""The stage exam: a model sits problems against the clock. A thin wrapper of podium.solve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from podium.recipe.inputs import MODEL, file_of, model_of
+from podium.recipe.registry import (
+    TOKENS_PER_SOLUTION,
+    Estimate,
+    Params,
+    StageContext,
+    StageReport,
+    checked,
+    stage,
+)
+from podium.records import Problem, read_rows
+
+if TYPE_CHECKING:
+    from podium.records import ExamResult
+
+GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a dozen rows; for the dry run's estimate
+
+
+class ExamParams(Params):
+    """How an exam is sat; see podium.solve.ExamConfig."""
+
+    attempts: int = Field(12, ge=1)
+    policy: str = "all"
+    profile: str = "kaggle"
+    code: bool = True
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    budget_seconds: float | Literal["paper"] | None = "paper"
+    take: int | None = Field(None, ge=1)
+    memory_gb: float = Field(1.0, gt=0, description="for keys and values")
+    threads: int | None = Field(None, ge=1)
+
+    @field_validator("profile")
+    @classmethod
+    def _known_profile(cls, value: str) -> str:
+        from podium.solve import get_profile
+
+        return checked(value, lambda: get_profile(value))
+
+    @field_validator("policy")
+    @classmethod
+    def _fitting_policy(cls, value: str, info: ValidationInfo) -> str:
+        from podium.solve import parse_policy
+
+        return checked(value, lambda: parse_policy(value).check(info.data.get("attempts", 1)))
+
+    def overrides(self) -> dict[str, Any]:
+        """Fields of the profile that are replaced."""
+        given = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
+        if not self.code:
+            given["code_calls"] = 0
+        return {key: value for key, value in given.items() if value is not None}
+
+
+def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estimate:
+    problems = int(inputs["problems"].sizes.get("exam", 0))
+    rows = min(params.take or problems, problems) or None
+    clock = f"{params.budget_seconds:g} s" if isinstance(params.budget_seconds, float) else str(params.budget_seconds)
+    note = f"{params.attempts} attempts each, clock: {clock}"
+    parameters = inputs[MODEL].sizes.get("parameters")
+    if rows is None or parameters is None:
+        return Estimate(rows=rows, note=note)
+    tokens = rows * params.attempts * TOKENS_PER_SOLUTION
+    return Estimate(rows, 2.0 * parameters * tokens, tokens / GENERATED_PER_SECOND, note)
+
+
+@stage("exam", version=2, inputs=(MODEL, "problems"), estimate=_estimate_exam)
+def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> StageReport:
+    """An exam sat by a model: results.jsonl, attempts.jsonl, summary.json."""
+    from podium.generate.engine import Engine
+    from podium.solve import ExamConfig
+
+    rows = read_rows(file_of(inputs["problems"], "exam.jsonl"), Problem)[: params.take]
+    config = ExamConfig.model_validate(
+        {
+            "attempts": params.attempts,
+            "policy": params.policy,
+            "profile": params.profile,
+            "overrides": params.overrides(),
+            "budget_seconds": params.budget_seconds,
+            "seed": context.seed,
+        }
+    )
+    engine = Engine.load(
+        model_of(inputs[MODEL]),
+        max_rows=params.attempts,
+        memory_bytes=int(params.memory_gb * 2**30),
+        threads=params.threads,
+        name=inputs[MODEL].name,
+    )
+    # The journal lives in the folder itself: a resumed exam goes on after the last finished problem.
+    summary = asyncio.run(_sit(rows, engine, params.code, config, context))
+    scores = summary.scores
+    return StageReport(
+        {
+            f"maj@{params.attempts}": scores.majority_n.value,
+            "pass@1": scores.pass_1.value,
+            f"pass@{params.attempts}": scores.pass_n.value,
+            "problems": scores.problems,
+            "tokens": scores.mean_tokens,
+            "code_calls": scores.mean_code_calls,
+        }
+    )
+
+
+async def _sit(rows: list[Problem], engine: Any, code: bool, config: Any, context: StageContext) -> Any:
+    from contextlib import AsyncExitStack
+
+    from podium.solve import sit_exam
+
+    right = 0
+
+    def told(result: ExamResult, finished: int, total: int) -> None:
+        nonlocal right
+        right += result.verdict == "correct"
+        context.progress(finished, total, correct=f"{right}/{finished}")
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.close)
+        sandbox = None
+        if code:
+            from podium.sandbox import Sandbox
+
+            sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
+        return await sit_exam(rows, engine, sandbox, config, context.folder, runlog=context.runlog, progress=told)
