@@ -162,7 +162,7 @@ def test_coco_crops_keep_boxes_on_their_objects(tmp_path: Path):
     marked = {**weights, "conv1.weight": torch.full_like(weights["conv1.weight"], 0.25), "fc.bias": torch.zeros(1000)}
     torch.save(marked, tmp_path / "backbone.pth")
     data = open_coco(tmp_path, model, 2, 0, 2)
-    assert float(model.backbone.conv1.weight[0, 0, 0, 0]) == 0.25
+    assert model.backbone.conv1.weight[0, 0, 0, 0].item() == 0.25
     assert (data.train_samples, data.eval_samples) == (2, 1)
     cropped = 0
     for _ in range(12):

@@ -202,6 +202,7 @@ def test_the_command_says_what_it_is(tmp_path: Path):
     again = ask("minigo", "--size", "full", "--division", "closed", "--dry-run")
     assert again.exit_code == 0
     assert len(list(tmp_path.glob("dry_run/*/minigo/*"))) == 3  # nothing is written over
+    assert isinstance(ask("dlrm", "--size", "full", "--dry-run", "--data", str(tmp_path)).exception, InputError)
     with pytest.raises(InputError, match="no dry run"):
         dry_entry(find_task("dlrm"), "smoke", tmp_path, runs=1, entrant=Entrant(), system={})
 

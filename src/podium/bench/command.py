@@ -128,7 +128,7 @@ def run(
     from podium.bench.command_run import dry_run_command, run_command
 
     if dry_run:
-        kept = dry_run_command(task, size=size, runs=runs, division=division, system=system, out=out)
+        kept = dry_run_command(task, size=size, runs=runs, division=division, system=system, out=out, data=data)
         raise typer.Exit(0 if kept else 1)
     reached = run_command(
         task, size=size, runs=runs, division=division, system=system, out=out, data=data, device=device

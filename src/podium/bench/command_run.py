@@ -66,12 +66,16 @@ def run_command(
     return all(outcome.status == "success" for outcome in outcomes)
 
 
-def dry_run_command(key: str, *, size: str, runs: int, division: str, system: Path | None, out: Path) -> bool:
+def dry_run_command(
+    key: str, *, size: str, runs: int, division: str, system: Path | None, out: Path, data: Path | None
+) -> bool:
     """Log runs that do not take place and judge each log by the rules; True when none is broken.
 
     Raises:
-        InputError: unknown task, size or division; a size without dry run; unusable system file.
+        InputError: unknown task, size or division; a size without dry run; unusable system file; data are named.
     """
+    if data is not None:
+        raise InputError("a dry run reads no data", "leave --data out, or --dry-run")
     console = Console()
     task = find_task(key)
     chosen_division = _one_of(division, get_args(Division), "division")

@@ -280,7 +280,7 @@ class _Window:
         if self.preset.epoch == "samples":
             return batches * self.preset.batch
         # What does not fill a batch at the end of a pass is left out of it.
-        number = batches / (self.data.train_samples // self.preset.batch)
+        number = batches / max(1, self.data.train_samples // self.preset.batch)
         return int(number) if number == int(number) else round(number, 4)
 
     def next_evaluation(self, step: int) -> int:
