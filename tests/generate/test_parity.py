@@ -172,6 +172,7 @@ class Prompter:
         for request in requests:
             assert request.row is not None
             assert states[request.row].isfinite().all()
+            assert states.shape[1] == 2 * 64  # the tapped layer stands behind the last state
             answer = next(a for p, a in self.answers if request.tokens[: len(p)] == p and len(p) <= len(request.tokens))
             at = len(request.tokens) - next(len(p) for p, a in self.answers if a is answer)
             draft = answer[at : at + self.rng.randrange(6)]

@@ -4,6 +4,7 @@ time."""
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,15 +86,16 @@ def win_rate(rules: Rules, ask: Evaluator, games: int, seed: int) -> float:
             positions[game] = positions[game].play(node.moves[int(node.visits.argmax())])
         for game in set(going) - set(ours):
             positions[game] = positions[game].play(beginner(positions[game], draws[game]))
-        still = []
-        for game in going:
-            position = positions[game]
-            if position.over or position.moves >= rules.longest:
-                won += (position.score() > 0) == (game % 2 == BLACK)
-            else:
-                still.append(game)
-        going = still
+        going, more = _settled(rules, positions, going)
+        won += more
     return won / games
+
+
+def _settled(rules: Rules, positions: Sequence[Position], going: Sequence[int]) -> tuple[list[int], int]:
+    """The games that still go on, and how many of those that ended were won by who is Black in every second one."""
+    ended = [game for game in going if positions[game].over or positions[game].moves >= rules.longest]
+    won = sum((positions[game].score() > 0) == (game % 2 == BLACK) for game in ended)
+    return [game for game in going if game not in ended], won
 
 
 def match(rules: Rules, ours: Evaluator, theirs: Evaluator, games: int, draw: np.random.Generator) -> float:
@@ -114,12 +116,6 @@ def match(rules: Rules, ours: Evaluator, theirs: Evaluator, games: int, draw: np
                 shares = node.visits / node.visits.sum()
                 choice = int(draw.choice(len(shares), p=shares)) if opening else int(node.visits.argmax())
                 positions[game] = node.position.play(node.moves[choice])
-        still = []
-        for game in going:
-            position = positions[game]
-            if position.over or position.moves >= rules.longest:
-                won += (position.score() > 0) == (game % 2 == BLACK)
-            else:
-                still.append(game)
-        going = still
+        going, more = _settled(rules, positions, going)
+        won += more
     return won / games
