@@ -13,6 +13,7 @@ import os
 import random
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -190,6 +191,31 @@ async def test_orphan_of_a_zygote_that_died_right_after_the_fork(tier, mark):
             for session in sessions:
                 await session.close()
     assert alive(mark) == {}
+
+
+async def test_zygote_whose_socket_outlives_it(mark, monkeypatch):
+    """A session that says that its zygote is gone is believed, whoever else still holds the zygote's socket."""
+    held: list[socket.socket] = []
+    real = socket.socketpair
+
+    def held_open(*kind: int) -> tuple[socket.socket, socket.socket]:
+        ours, theirs = real(*kind)
+        held.append(theirs.dup())
+        return ours, theirs
+
+    monkeypatch.setattr(launch.socket, "socketpair", held_open)
+    async with Sandbox(WIDE, warm=(), tier="B", ready=0) as sandbox:
+        for step in range(24):
+            tasks = [asyncio.create_task(sandbox.open()) for _ in range(6)]
+            await asyncio.sleep(0.0005 * step)
+            os.kill(inner_zygote(sandbox), signal.SIGKILL)
+            asyncio.get_running_loop().call_later(0.1, held.pop().close)
+            sessions = await settled(tasks)
+            assert [session for session in sessions if isinstance(session, Exception)] == []
+            for session in sessions:
+                await session.close()
+    for end in held:
+        end.close()
 
 
 async def test_cancelled_while_the_zygote_is_started_again(tier):

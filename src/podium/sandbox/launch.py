@@ -284,6 +284,11 @@ class ZygoteLauncher:
         if outcome.code != protocol.READY:
             process.end(_UNWANTED)
             step, _, reason = outcome.text.partition(": ")
+            if step == "parent":
+                # The zygote is dead, although its socket may be held open a moment longer by another session that it
+                # had just forked.
+                self._lose()
+                raise LaunchFailed("zygote", f"a session found it gone: {reason}")
             raise LaunchFailed(step, reason)
         return process
 
@@ -357,7 +362,10 @@ class ZygoteLauncher:
         return Process(socket.socket(fileno=control), output, handle, self._processes, count_threads=self.tier != "A")
 
     def check(self) -> bool:
-        """Whether the zygote lives, asked of its socket now: the kernel closes that before it ends the sessions."""
+        """Whether the zygote lives, asked of its socket now: the kernel closes that before it ends the sessions.
+
+        A session that was forked a moment ago may hold the socket open for longer than the zygote lives.
+        """
         while self.alive and self._on_message():
             pass
         return self.alive
