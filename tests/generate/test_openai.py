@@ -184,12 +184,14 @@ async def test_cancelling_closes_the_stream():
     with serving(lambda request: endless()) as server:
         completer = OpenAICompleter(server.url, model="m")
         completion = await completer.start("x", Sampling(max_tokens=10**6))
+        piece = await anext(aiter(completion))
         reader = asyncio.create_task(collect(completion))
         await asyncio.sleep(0.1)
         usage = await completion.cancel()
         text, last = await reader
         assert last.finish == "cancelled"
         assert usage.completion_tokens >= 1
+        text = piece.text + text
         assert text.startswith("again ")
         assert await asyncio.to_thread(server.closed_early.wait, 5)
         await completer.close()
@@ -321,15 +323,18 @@ async def test_no_more_requests_than_allowed_are_under_way():
 @pytest.mark.parametrize(("pause_at", "said"), [(0, "to the first token"), (2, "from one token to the next")])
 async def test_a_server_that_falls_silent_is_given_up(pause_at, said):
     silence = threading.Event()
+    # The other one is long: a busy machine must not be taken for a silent server.
+    timeouts = {"first_timeout": 60.0, "between_timeout": 60.0}
+    timeouts["between_timeout" if pause_at else "first_timeout"] = 0.3
 
     def answer(request):
         for place in range(4):
             if place == pause_at:
-                silence.wait(5)
+                silence.wait(60)
             yield "x"
 
     with serving(answer) as server:
-        completer = OpenAICompleter(server.url, model="m", first_timeout=0.3, between_timeout=0.3)
+        completer = OpenAICompleter(server.url, model="m", **timeouts)
         with pytest.raises(CompleterError, match=said):
             await complete(completer, "x", Sampling())
         silence.set()

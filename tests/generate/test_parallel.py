@@ -110,7 +110,7 @@ def open_descriptors():
     return {target for target in found if target.startswith(("socket:", "pipe:", "anon_inode:"))}
 
 
-async def until(happened, seconds=8.0):
+async def until(happened, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
@@ -246,7 +246,7 @@ async def test_cancelling_or_dropping_frees_in_the_replica(twins):
 
     dropped = await twins.start("x", LONG)
     del dropped
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(await open_counts(twins)):
         assert time.monotonic() < deadline
 
@@ -258,7 +258,7 @@ async def test_a_start_that_is_given_up_leaves_nothing_behind(twins):
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         del starting
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(await open_counts(twins)):
         assert time.monotonic() < deadline
 
@@ -305,7 +305,7 @@ async def test_a_killed_replica_fails_its_own_completions_and_comes_back(open_tw
     _, tokens, last = await read(other)
     assert last.finish == "length"
     assert tokens == expected[1][-len(tokens) :]
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 60
     while not all("process" in figures for figures in await twins.stats()):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
@@ -336,7 +336,7 @@ async def test_closing_tells_readers_and_leaves_no_process_thread_or_descriptor(
     running = crowd[-1]
     reading = [asyncio.create_task(read(each)) for each in crowd]
     begun = time.monotonic()
-    await asyncio.wait_for(twins.close(), 5)
+    await asyncio.wait_for(twins.close(), 60)
     assert not any(alive(child) for child in children), f"after {time.monotonic() - begun:.2f} s"
     ends = await asyncio.gather(*reading, return_exceptions=True)
     cut = [end for end in ends if isinstance(end, BaseException)]

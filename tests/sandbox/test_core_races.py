@@ -72,7 +72,7 @@ def opened_since(before: dict[str, str]) -> dict[str, str]:
     return dict(descriptors().items() - before.items())
 
 
-async def until(condition, seconds: float = 10.0) -> bool:
+async def until(condition, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         await asyncio.sleep(0.01)
@@ -87,7 +87,7 @@ def inner_zygote(sandbox: Sandbox) -> int:
 
 
 async def settled(tasks):
-    return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 30.0)
+    return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60.0)
 
 
 async def idle(sandbox: Sandbox) -> None:
@@ -236,7 +236,7 @@ async def test_cancelled_while_the_zygote_is_started_again(tier):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        session = await asyncio.wait_for(sandbox.open(), 20.0)
+        session = await asyncio.wait_for(sandbox.open(), 60.0)
         assert (await session.run("3")).output == "3\n"
 
 
@@ -289,7 +289,7 @@ async def test_session_closed_while_its_block_runs(tier, mark):
         await asyncio.sleep(0.2)
         await session.close()
         with pytest.raises(InputError, match="session is closed"):
-            await asyncio.wait_for(block, 10.0)
+            await asyncio.wait_for(block, 60.0)
         # Not run again in another process, and no process for a session that is closed.
         assert await until(lambda: set(alive(mark)) == family), alive(mark)
 
@@ -307,7 +307,7 @@ async def test_session_closed_while_it_gets_a_new_process(tier, mark):
         await session.close()
         os.kill(zygote, signal.SIGCONT)
         with pytest.raises(InputError, match="session is closed"):
-            await asyncio.wait_for(block, 10.0)
+            await asyncio.wait_for(block, 60.0)
         assert await until(lambda: set(alive(mark)) == family), alive(mark)
 
 

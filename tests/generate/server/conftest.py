@@ -15,7 +15,7 @@ from podium.generate.server import Served, bind, create_app
 from podium.generate.server.run import _Server
 
 
-def wait_for(condition, seconds=10.0):
+def wait_for(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -56,7 +56,7 @@ class Running:
 
     def stop(self):
         self.server.should_exit = True
-        self.thread.join(timeout=20)
+        self.thread.join(timeout=60)
         assert not self.thread.is_alive()
 
 
