@@ -191,8 +191,7 @@ async def test_cancelling_closes_the_stream():
         text, last = await reader
         assert last.finish == "cancelled"
         assert usage.completion_tokens >= 1
-        text = piece.text + text
-        assert text.startswith("again ")
+        assert (piece.text + text).startswith("again ")
         assert await asyncio.to_thread(server.closed_early.wait, 5)
         await completer.close()
 
