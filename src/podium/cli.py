@@ -121,6 +121,24 @@ def run(
 
 
 @app.command()
+def stages(
+    kind: Annotated[str | None, typer.Argument(help="A stage kind, to see its fields.")] = None,
+    markdown: Annotated[bool, typer.Option(help="Print the whole reference, as docs/stages.md holds it.")] = False,
+) -> None:
+    """Show what a recipe may say: the kinds of stages, their inputs, fields and defaults.
+
+    Example: podium stages train
+    """
+    importlib.import_module("podium.recipe.stages")  # registers the stage kinds
+    from podium.recipe import reference, registry
+
+    if markdown:
+        typer.echo(reference.markdown(registry.kinds()), nl=False)
+    else:
+        reference.print_stages(kind)
+
+
+@app.command()
 def solve(
     model: Annotated[str, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")],
     problem: Annotated[str, typer.Argument(help="The problem, or - to read it from standard input.")],

@@ -3,7 +3,7 @@
 Knows the Completer protocol, not how a model is trained or served.
 """
 
-from podium.curate.dataset import DocumentReport, build_documents
+from podium.curate.dataset import DocumentReport, encode_solutions
 from podium.curate.mixture import DEMO_TASKS, demo_mixture
 from podium.curate.prompts import PROMPTS, make_prompt
 from podium.curate.solutions import SolutionReport, make_solutions, solve_with_teacher
@@ -14,8 +14,8 @@ __all__ = [
     "PROMPTS",
     "DocumentReport",
     "SolutionReport",
-    "build_documents",
     "demo_mixture",
+    "encode_solutions",
     "make_prompt",
     "make_solutions",
     "programmatic_teacher",

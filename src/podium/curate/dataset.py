@@ -5,13 +5,12 @@ Knows the tokenizer's interface, nothing of packing or training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podium.errors import InputError
-from podium.records import Solution, iterate_rows
+from podium.records import Solution
 
 if TYPE_CHECKING:
     from podium.text import Tokenizer
@@ -29,22 +28,14 @@ class DocumentReport:
     longest: int
 
 
-def build_documents(
-    paths: Sequence[Path | str] | Path | str, tokenizer: Tokenizer, *, max_tokens: int
-) -> tuple[list[tuple[list[int], list[bool]]], DocumentReport]:
-    """(ids, loss mask) of every solution of the files, in order; the mask is True on what the model is to write.
-
-    Raises:
-        InputError: missing or damaged file, no solution, or none that fits `max_tokens`.
-    """
-    files = [paths] if isinstance(paths, str | Path) else list(paths)
-    return encode_solutions((row for path in files for row in iterate_rows(path, Solution)), tokenizer, max_tokens)
-
-
 def encode_solutions(
     solutions: Iterable[Solution], tokenizer: Tokenizer, max_tokens: int
 ) -> tuple[list[tuple[list[int], list[bool]]], DocumentReport]:
-    """As build_documents, from rows in memory."""
+    """(ids, loss mask) of every solution, in order; the mask is True on what the model is to write.
+
+    Raises:
+        InputError: no solution, or none that fits `max_tokens`.
+    """
     rows = [(solution.prompt, solution.parts) for solution in solutions]
     if not rows:
         raise InputError("no solutions to train on", "make some first, or check the drop counts of the teacher")

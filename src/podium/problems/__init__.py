@@ -5,6 +5,7 @@ Knows no model. Importing it is cheap; reasoning-gym is imported when a `gym:` s
 
 from podium.problems.disjoint import DisjointReport, check_disjoint, drop_shared, normalise_text, split_problems
 from podium.problems.gym import GymTask, MixtureReport, gym_mixture
+from podium.problems.rows import iterate_solutions, read_problems
 from podium.problems.sources import load_problems
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "check_disjoint",
     "drop_shared",
     "gym_mixture",
+    "iterate_solutions",
     "load_problems",
     "normalise_text",
+    "read_problems",
     "split_problems",
 ]

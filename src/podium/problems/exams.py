@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError, nearest
+from podium.problems.rows import ANSWER_FIELDS, ID_FIELDS, problem_of
 from podium.records import Problem, iterate_objects
 
 
@@ -49,9 +50,6 @@ EXAMS: dict[str, Exam] = {
     "aimo2_reference": Exam(("aimo2_reference",), "integer", rules={"modulo": 1000}),
 }
 _ENDINGS = (".jsonl", ".jsonl.zst", ".parquet")
-_TEXT_FIELDS = ("problem", "question", "text")
-_ANSWER_FIELDS = ("expected_answer", "answer")
-_ID_FIELDS = ("id", "unique_id")
 
 
 def load_exam(name: str, data: Path | None) -> list[Problem]:
@@ -115,40 +113,23 @@ def _problems(name: str, exam: Exam, rows: Iterable[tuple[str, Any]], prefix: st
 def exam_problem(
     name: str, number: int, where: str, row: dict[str, Any], verifier: str, rules: dict[str, Any] | None = None
 ) -> Problem:
-    """One row of an exam file, whichever of the known field names it uses.
+    """One row of an exam file, in any form that `podium.problems.rows` reads.
 
     Raises:
         InputError: no problem text or no answer in the row.
     """
-    text = _first(row, _TEXT_FIELDS)
-    if text is None or not str(text).strip():
-        raise InputError(f"{where}: no problem text", f"one of the fields {', '.join(_TEXT_FIELDS)} must hold it")
-    gold = _first(row, _ANSWER_FIELDS)
-    if gold is None:
-        raise InputError(f"{where}: no answer", f"one of the fields {', '.join(_ANSWER_FIELDS)} must hold it")
-    answer = read_gold(gold) or None  # MATH's training part holds an empty one: its verdict stays undecided
-    original = _first(row, _ID_FIELDS)
-    identifier = f"{name}-{number}" if original is None or isinstance(original, int) else str(original)
-    kept = ("subset_for_metrics", "source", "domain", "level", "subject", "type", "year", "difficulty", "url")
-    return Problem(
-        id=identifier,
-        text=str(text).strip(),
-        answer=answer,
-        source=f"exam:{name}",
-        verifier=verifier,
-        meta={key: row[key] for key in kept if row.get(key) is not None} | ({"rules": rules} if rules else {}),
+    default = f"{name}-{number}"
+    problem = problem_of(row, where, default)
+    # An empty answer stays (MATH's training part holds one): its verdict is undecided.
+    if problem.answer is None and all(row.get(field) is None for field in ANSWER_FIELDS):
+        raise InputError(f"{where}: no answer", f"one of the fields {', '.join(ANSWER_FIELDS)} must hold it")
+    return problem.model_copy(
+        update={
+            "id": default if any(type(row.get(field)) is int for field in ID_FIELDS) else problem.id,
+            "source": f"exam:{name}",
+            "verifier": verifier,
+            "meta": problem.meta
+            | ({"source": row["source"]} if row.get("source") is not None else {})
+            | ({"rules": rules} if rules else {}),
+        }
     )
-
-
-def read_gold(value: Any) -> str:
-    """The answer itself: what follows `####` in GSM8K's solutions; 27.0 is the integer 27."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    text = str(value)
-    if "####" in text:
-        text = text.rsplit("####", 1)[1]
-    return text.strip()
-
-
-def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:
-    return next((row[name] for name in names if row.get(name) is not None), None)

@@ -8,7 +8,8 @@ from typing import Any
 from podium.errors import InputError
 from podium.problems.exams import load_exam
 from podium.problems.gym import load_gym
-from podium.records import Problem, find_repeated, read_rows
+from podium.problems.rows import read_problems
+from podium.records import Problem, find_repeated
 
 _FORMS = "use gym:NAME, exam:NAME or jsonl:PATH"
 
@@ -42,7 +43,7 @@ def load_problems(
     elif kind == "exam":
         problems = load_exam(name, data)[:size]
     else:
-        problems = read_rows(Path(name), Problem)[:size]
+        problems = read_problems(Path(name))[:size]
     if not problems:
         raise InputError(f"{spec}: no problem in it", "check the source")
     repeated = find_repeated(problems)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from podium.errors import InputError
 from podium.recipe.inputs import SOLUTIONS, file_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
-from podium.records import Problem, read_rows, write_json, write_rows
+from podium.records import Problem, write_json, write_rows
 
 SOLUTIONS_PER_SECOND = {"cot": 1500.0, "tir": 250.0}  # of the programmatic teacher, for the dry run's estimate
 
@@ -21,16 +21,16 @@ class Task(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, gt=0, description="share of the task among all")
     options: dict[str, Any] = Field({}, description="fields of the task's config; none: those of the demo mixture")
 
 
 class ProblemsParams(Params):
     """Train and exam problems that share none. `tasks` empty: the demo mixture."""
 
-    tasks: dict[str, Task] = Field(default_factory=dict)
-    train: int = Field(1000, ge=1)
-    exam: int = Field(50, ge=1)
+    tasks: dict[str, Task] = Field(default_factory=dict, description="reasoning-gym tasks by name")
+    train: int = Field(1000, ge=1, description="training problems")
+    exam: int = Field(50, ge=1, description="exam problems")
 
 
 def _estimate_problems(params: ProblemsParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -45,7 +45,7 @@ def problems(context: StageContext, params: ProblemsParams, inputs: dict[str, Pa
     Input `apart`: problems of an earlier stage, or a file of them, none of which may be drawn again.
     """
     from podium.curate import DEMO_TASKS
-    from podium.problems import GymTask, gym_mixture
+    from podium.problems import GymTask, gym_mixture, read_problems
 
     known = {task.name: task for task in DEMO_TASKS}
     tasks = [
@@ -56,7 +56,7 @@ def problems(context: StageContext, params: ProblemsParams, inputs: dict[str, Pa
     if "apart" in inputs:
         folder = inputs["apart"]
         files = [folder / "train.jsonl", folder / "exam.jsonl"] if folder.is_dir() else [folder]
-        apart = [problem for file in files for problem in read_rows(file, Problem)]
+        apart = [problem for file in files for problem in read_problems(file)]
     train, exam, report = gym_mixture(tasks, params.train, params.exam, context.seed, apart)
     write_rows(context.folder / "train.jsonl", train)
     write_rows(context.folder / "exam.jsonl", exam)
@@ -73,15 +73,15 @@ def problems(context: StageContext, params: ProblemsParams, inputs: dict[str, Pa
 class TeachParams(Params):
     """Who solves the training problems, and how."""
 
-    style: Literal["cot", "tir"]
+    style: Literal["cot", "tir"] = Field(description="in words, or with calls of Python")
     teacher: str = Field("programmatic", description="programmatic, or the URL of an OpenAI-compatible server")
     teacher_model: str = Field("", description="as the server names it")
     prompt: str = Field("plain", description="plain, cot or tir: what is said besides the problem")
     take: int | None = Field(None, ge=1, description="only the first so many problems")
     n: int = Field(1, ge=1, description="tries per problem")
-    temperature: float = Field(0.7, ge=0)
-    max_tokens: int = Field(16_384, ge=1)
-    concurrency: int = Field(64, ge=1)
+    temperature: float = Field(0.7, ge=0, description="of a server's sampling")
+    max_tokens: int = Field(16_384, ge=1, description="longest solution of a server")
+    concurrency: int = Field(64, ge=1, description="requests in flight")
 
 
 def _estimate_teach(params: TeachParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -99,9 +99,10 @@ def teach(context: StageContext, params: TeachParams, inputs: dict[str, Path]) -
     from podium.curate import make_solutions
     from podium.generate import Sampling
     from podium.generate.openai import OpenAICompleter
+    from podium.problems import read_problems
 
     file = file_of(inputs["problems"], "train.jsonl")
-    rows = read_rows(file, Problem)[: params.take]
+    rows = read_problems(file)[: params.take]
     if not rows:
         raise InputError(f"{file}: no problems in this file", "a teacher needs at least one")
     teacher = None
@@ -138,7 +139,9 @@ def teach(context: StageContext, params: TeachParams, inputs: dict[str, Path]) -
 
 
 class TokenizerParams(Params):
-    vocab_size: int = Field(640, ge=261)
+    """How large the vocabulary is, and how much text it is made from."""
+
+    vocab_size: int = Field(640, ge=261, description="entries, special tokens included")
     rows: int = Field(4000, ge=1, description="solutions read per input")
 
 
@@ -151,12 +154,12 @@ def tokenizer(context: StageContext, params: TokenizerParams, inputs: dict[str, 
     """A byte-level BPE tokenizer trained on questions and solutions of every input."""
     from itertools import islice
 
-    from podium.records import Solution, iterate_rows
+    from podium.problems import iterate_solutions
     from podium.text import train_tokenizer
 
     def texts() -> Any:
         for path in inputs.values():
-            for row in islice(iterate_rows(file_of(path, SOLUTIONS), Solution), params.rows):
+            for row in islice(iterate_solutions(file_of(path, SOLUTIONS)), params.rows):
                 yield "".join(message.content for message in row.prompt)
                 yield row.text
 

@@ -19,7 +19,7 @@ from podium.recipe.registry import (
     checked,
     stage,
 )
-from podium.records import Problem, read_rows
+from podium.records import Problem
 
 if TYPE_CHECKING:
     from podium.records import ExamResult
@@ -80,9 +80,10 @@ def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estima
 def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> StageReport:
     """An exam sat by a model: results.jsonl, attempts.jsonl, summary.json."""
     from podium.generate.engine import Engine
+    from podium.problems import read_problems
     from podium.solve import ExamConfig
 
-    rows = read_rows(file_of(inputs["problems"], "exam.jsonl"), Problem)[: params.take]
+    rows = read_problems(file_of(inputs["problems"], "exam.jsonl"))[: params.take]
     config = ExamConfig.model_validate(
         {
             "attempts": params.attempts,

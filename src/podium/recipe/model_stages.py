@@ -21,7 +21,7 @@ from podium.recipe.registry import (
     checked,
     stage,
 )
-from podium.records import Problem, read_rows
+from podium.records import Verdict
 
 FLOPS_PER_SECOND = 1.0e11  # of two laptop-class cores, for the dry run's estimate
 
@@ -31,14 +31,14 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    layers: int = Field(4, ge=1)
-    hidden: int = Field(160, ge=8)
-    intermediate: int = Field(0, ge=0, description="0: 8/3 of hidden, in multiples of 16")
-    heads: int = Field(5, ge=1)
-    kv_heads: int = Field(0, ge=0, description="0: as many as heads")
-    head_dim: int = Field(32, ge=2)
-    context: int = Field(1024, ge=16)
-    tied: bool = True
+    layers: int = Field(4, ge=1, description="transformer blocks")
+    hidden: int = Field(160, ge=8, description="width of the residual stream")
+    intermediate: int = Field(0, ge=0, description="width between; 0: 8/3 of hidden, in multiples of 16")
+    heads: int = Field(5, ge=1, description="query heads")
+    kv_heads: int = Field(0, ge=0, description="heads of keys and values; 0: as many as heads")
+    head_dim: int = Field(32, ge=2, description="width of one head")
+    context: int = Field(1024, ge=16, description="longest text, in tokens")
+    tied: bool = Field(True, description="the output layer shares the weights of the embedding")
 
     def parameters(self, vocabulary: int) -> int:
         """Weights of the matrices; norms are left out."""
@@ -55,10 +55,10 @@ class OptimizerParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["adamw", "muon", "sgd"] = "muon"
-    lr: float = Field(default=3e-3, gt=0)
-    muon_lr: float = Field(default=0.02, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
+    name: Literal["adamw", "muon", "sgd"] = Field("muon", description="the update rule")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate; with muon, of what is no matrix")
+    muon_lr: float = Field(0.02, gt=0, description="peak learning rate of the matrices with muon")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled decay of the weights")
 
 
 class ScheduleParams(BaseModel):
@@ -66,30 +66,30 @@ class ScheduleParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["cosine", "linear", "constant"] = "linear"
-    warmup: float = Field(default=0.02, ge=0)
-    decay_after: float = Field(default=0.4, ge=0, lt=1)
-    final_ratio: float = Field(default=0.0, ge=0, le=1)
+    name: Literal["cosine", "linear", "constant"] = Field("linear", description="how the learning rate falls")
+    warmup: float = Field(0.02, ge=0, description="share of the steps with a rising rate; a number of steps from 1 on")
+    decay_after: float = Field(0.4, ge=0, lt=1, description="share of the steps after which a linear rate falls")
+    final_ratio: float = Field(0.0, ge=0, le=1, description="last rate over peak rate")
 
 
 class TrainParams(Params):
     """Supervised fine-tuning, of a model given as input or of a new one of `shape`."""
 
-    steps: int = Field(200, ge=1)
-    rows_per_batch: int = Field(32, ge=1)
-    row_length: int = Field(256, ge=16, description="tokens")
-    accumulation: int = Field(1, ge=1)
-    shape: Shape | None = None
+    steps: int = Field(200, ge=1, description="updates of the weights")
+    rows_per_batch: int = Field(32, ge=1, description="packed rows of one forward pass")
+    row_length: int = Field(256, ge=16, description="tokens of a packed row; longer solutions are dropped and counted")
+    accumulation: int = Field(1, ge=1, description="batches whose gradients are summed for one step")
+    shape: Shape | None = Field(None, description="size of a new model; none where the input `model` is given")
     optimizer: OptimizerParams = OptimizerParams()
     schedule: ScheduleParams = ScheduleParams()
-    clip: float = Field(1.0, ge=0)
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: not clipped")
     average: int = Field(0, ge=0, description="mean of this many equally spaced states; 0: the last")
     validation: int = Field(128, ge=0, description="solutions kept out of training to measure the loss on")
-    evaluate_every: int = Field(100, ge=0)
-    checkpoint_every: int = Field(25, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
-    device: str = "cpu"
-    threads: int | None = Field(None, ge=1)
+    evaluate_every: int = Field(100, ge=0, description="steps between two of these measurements; 0: at the end only")
+    checkpoint_every: int = Field(25, ge=0, description="steps between two checkpoints; 0: none")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the products; weights stay float32")
+    device: str = Field("cpu", description="cpu, or cuda")
+    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
 
 
 def _estimate_train(params: TrainParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -114,10 +114,11 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
     """
     import torch
 
-    from podium.curate import build_documents
+    from podium.curate import encode_solutions
     from podium.models import load_model, save_model
     from podium.models.config import TransformerConfig
     from podium.models.transformer import Transformer
+    from podium.problems import iterate_solutions
     from podium.text import Tokenizer
     from podium.train import NextToken, OptimizerConfig, PackedSource, ScheduleConfig, TrainConfig
     from podium.train import train as run_training
@@ -126,6 +127,16 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
         raise InputError(
             f"stage {context.name!r}: give either the input 'model' or the parameter 'shape'",
             "a shape makes a new model, the input goes on with one",
+        )
+    files = [file_of(path, SOLUTIONS) for role, path in inputs.items() if role not in ("tokenizer", MODEL)]
+    if not files:
+        raise InputError(f"stage {context.name!r}: no solutions to train on", "name a teach stage in `inputs`")
+    # All rows are read first, so that a bad one is reported before a model is loaded.
+    given = list(iterate_solutions(files))
+    solutions = [row for row in given if row.verdict in (None, Verdict.CORRECT)]
+    if not solutions and given:
+        raise InputError(
+            f"stage {context.name!r}: none of {len(given)} solutions is graded correct", "train on right solutions"
         )
     if MODEL in inputs:
         model, text = load_model(model_of(inputs[MODEL]))
@@ -155,10 +166,7 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
     if params.row_length > model.config.max_position_embeddings and model.config.rope.kind == "default":
         # Trained on such rows the model knows these positions, and whoever loads it must be told.
         model.config = replace(model.config, max_position_embeddings=params.row_length)
-    solutions = [file_of(path, SOLUTIONS) for role, path in inputs.items() if role not in ("tokenizer", MODEL)]
-    if not solutions:
-        raise InputError(f"stage {context.name!r}: no solutions to train on", "name a teach stage in `inputs`")
-    documents, counts = build_documents(solutions, text, max_tokens=params.row_length)
+    documents, counts = encode_solutions(solutions, text, params.row_length)
     # Held out evenly, since each file is of one style.
     every = len(documents) // params.validation if params.validation else 0
     places = set(range(0, len(documents), every)[: params.validation]) if every > 1 else set()
@@ -212,6 +220,7 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
         "parameters": model.num_parameters(),
         "skipped": result.skipped + result.not_finite,
         "too_long": counts.dropped,
+        "not_correct": len(given) - len(solutions) or None,
     }
     return StageReport({key: value for key, value in figures.items() if value is not None})
 
@@ -219,7 +228,7 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
 class MergeParams(Params):
     """Weights by input role; they are normalised to a sum of 1."""
 
-    weights: dict[str, float]
+    weights: dict[str, float] = Field(description="a weight for every input")
 
 
 def _estimate_merge(params: MergeParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -250,19 +259,19 @@ class DraftParams(Params):
 
     generate: int = Field(0, ge=0, description="answers by the model itself, to the first so many training problems")
     profile: str = Field("kaggle", description="limits of these answers")
-    code: bool = True
-    depth: int = Field(3, ge=1, le=8)
-    layers: int = Field(2, ge=0)
-    taps: int = Field(3, ge=0)
-    vocabulary: int = Field(4096, ge=1)
-    epochs: float = Field(1.0, gt=0)
-    lr: float = Field(1e-3, gt=0)
-    rows_per_batch: int = Field(4, ge=1)
-    row_length: int = Field(2048, ge=16)
-    validation: int = Field(64, ge=0)
-    checkpoint_every: int = Field(25, ge=0)
-    device: str = "cpu"
-    threads: int | None = Field(None, ge=1)
+    code: bool = Field(True, description="the model may run code in these answers")
+    depth: int = Field(3, ge=1, le=8, description="tokens guessed at a time")
+    layers: int = Field(2, ge=0, description="residual blocks of the head")
+    taps: int = Field(3, ge=0, description="layers of the model below the last that the head reads as well")
+    vocabulary: int = Field(4096, ge=1, description="the most frequent tokens, which alone are guessed")
+    epochs: float = Field(1.0, gt=0, description="passes over the answers")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    rows_per_batch: int = Field(4, ge=1, description="packed rows of one step")
+    row_length: int = Field(2048, ge=16, description="tokens of a packed row")
+    validation: int = Field(64, ge=0, description="answers kept out of training to measure the guesses on")
+    checkpoint_every: int = Field(25, ge=0, description="steps between two checkpoints; 0: none")
+    device: str = Field("cpu", description="cpu, or cuda")
+    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
 
     @field_validator("profile")
     @classmethod
@@ -290,6 +299,7 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
     """
     from podium.compress import DraftTraining, save_draft, train_draft
     from podium.models import load_model
+    from podium.problems import read_problems
     from podium.recipe.single import draft_documents, own_answers
 
     if MODEL not in inputs:
@@ -305,7 +315,7 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
         raise InputError(f"{inputs[MODEL]}: no tokenizer in this folder", "save the model with its tokenizer")
     files = [answers_of(path) for role, path in inputs.items() if role not in (MODEL, "problems")]
     if params.generate:
-        rows = read_rows(file_of(inputs["problems"], "train.jsonl"), Problem)[: params.generate]
+        rows = read_problems(file_of(inputs["problems"], "train.jsonl"))[: params.generate]
         files.append(context.folder / "attempts.jsonl")
         asyncio.run(
             own_answers(str(folder), rows, files[-1], profile=params.profile, code=params.code, seed=context.seed)

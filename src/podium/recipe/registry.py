@@ -155,6 +155,11 @@ def stage(
     return register
 
 
+def kinds() -> list[StageKind]:
+    """Every stage kind that a recipe can name, in the order in which they were registered."""
+    return list(_kinds.values())
+
+
 def find_kind(kind: str, where: str) -> StageKind:
     """The stage kind of that name.
 

@@ -24,7 +24,9 @@ ROWS_AT_ONCE = 32  # choices in flight
 class GroupsParams(Params):
     """What a selector is to write of a group; see podium.solve.selector."""
 
-    target: Literal["pick", "quote", "check", "work"] = "quote"
+    target: Literal["pick", "quote", "check", "work"] = Field(
+        "quote", description="name the right solution; quote it; say which is right; work the problem out"
+    )
     characters: int = Field(100_000, ge=1, description="groups with a longer prompt are left out")
 
 
@@ -82,16 +84,16 @@ class SelectParams(Params):
     n: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (), description="attempts per problem to choose among; none: all there are"
     )
-    repeats: int = Field(8, ge=1)
+    repeats: int = Field(8, ge=1, description="choices per problem, which then vote")
     named: Literal["index", "answer"] = Field("index", description="how a pick is named")
     most: int = Field(16, ge=2, description="solutions shown at a time")
     characters: int = Field(100_000, ge=1, description="longest prompt; fewer solutions are shown above it")
-    max_tokens: int = Field(2048, ge=1)
-    temperature: float = Field(0.7, ge=0)
-    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(2048, ge=1, description="longest choice")
+    temperature: float = Field(0.7, ge=0, description="of the sampling")
+    top_p: float = Field(0.95, gt=0, le=1, description="share of the probability that is drawn from")
     code: bool = Field(False, description="run the code that the selector writes")
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
 
     def config(self, seed: int) -> dict[str, Any]:
         """The fields of a SelectConfig."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,17 +239,10 @@ def draft_documents(files: Sequence[Path], tokenizer: Any, most_tokens: int) -> 
     Raises:
         InputError: a file that is missing, damaged or without answers, or none that fits `most_tokens`.
     """
-    from itertools import chain
+    from podium.curate import encode_solutions
+    from podium.problems import iterate_solutions
 
-    from podium.curate.dataset import encode_solutions
-    from podium.records import Attempt, Solution, iterate_objects, iterate_rows
-
-    def rows_of(file: Path) -> Iterator[Solution]:
-        _, first = next(iter(iterate_objects(file)), (0, {}))
-        yield from iterate_rows(file, Attempt if "stop_reason" in first else Solution)
-
-    rows = chain.from_iterable(map(rows_of, files))
-    documents, _ = encode_solutions(rows, tokenizer, most_tokens)
+    documents, _ = encode_solutions(iterate_solutions(files), tokenizer, most_tokens)
     return documents
 
 
@@ -271,7 +264,7 @@ def draft_command(
 
     from podium.compress import DraftTraining, save_draft, train_draft
     from podium.models import load_model
-    from podium.records import read_rows
+    from podium.problems import read_problems
     from podium.runlog import RunLog
 
     folder = model / "model" if (model / "model" / "config.json").exists() else model
@@ -281,7 +274,7 @@ def draft_command(
     out = out or folder / "draft"
     state = out / ".training"
     if generate:
-        problems = [row for file in data for row in read_rows(file, Problem)][:generate]
+        problems = [row for file in data for row in read_problems(file)][:generate]
         answers = state / "answers.jsonl"
         asyncio.run(own_answers(str(folder), problems, answers, profile=profile, code=code, seed=seed))
         data = [answers]
