@@ -76,7 +76,7 @@ def as_undisturbed(folder: Path, finished) -> None:
 
 def test_missing_recipe(tmp_path, podium) -> None:
     said = podium("run", tmp_path / "nowhere.yaml", "--runs", tmp_path / "runs")
-    refused(said, f"{tmp_path / 'nowhere.yaml'}: no such file")
+    refused(said, f"{tmp_path / 'nowhere.yaml'}: no such recipe")
     assert not (tmp_path / "runs").exists()
 
 

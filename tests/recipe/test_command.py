@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from podium.errors import InputError
+from podium.recipe.command import run_recipe_command
 from tests.recipe.conftest import podium
 
 CHAIN = "name: run\nstages:\n  sums: {kind: numbers, rows: 3}\n  train: {kind: fold, inputs: {data: sums}}\n"
@@ -50,3 +54,21 @@ def test_a_folder_that_is_no_run_is_explained(tmp_path: Path) -> None:
     code, text = said("run", tmp_path)
     assert code == 2
     assert "no recipe.yaml in this folder" in text
+
+
+def test_a_missing_recipe_names_the_one_that_was_meant(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+    def cure(recipe: Path) -> str:
+        with pytest.raises(InputError, match="no such recipe") as caught:
+            run_recipe_command(recipe, runs=tmp_path / "runs")
+        return caught.value.cure
+
+    recipe = write(CHAIN, "sums.yaml")
+    assert cure(tmp_path / "sumss.yaml") == f"did you mean {recipe}?"
+    assert cure(tmp_path / "other.yaml") == f"recipes here: {recipe}"
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "recipe.yaml").write_text(CHAIN)
+    assert cure(Path("frist")) == f"did you mean {tmp_path / 'runs/first'}?"
+    assert "`podium stages` lists them" in cure(Path("other"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +36,8 @@ def run_recipe_command(
     earlier = recipe.is_dir()
     if earlier and not (recipe / "recipe.yaml").is_file():
         raise InputError(f"{recipe}: no recipe.yaml in this folder", "name a recipe file, or the folder of a run")
+    if not recipe.exists():
+        raise InputError(f"{recipe}: no such recipe", _cure_of_missing(recipe, runs))
     chain = read_recipe(recipe / "recipe.yaml" if earlier else recipe, overrides)
     if earlier:
         runs = recipe.resolve().parent
@@ -51,3 +54,15 @@ def run_recipe_command(
     write_report(result.folder)
     print_summary(result.folder, console)
     return result
+
+
+def _cure_of_missing(recipe: Path, runs: Path) -> str:
+    """The recipe or earlier run that was probably meant, else what a recipe is and where to read about it."""
+    files = sorted({file for folder in (recipe.parent, Path("recipes")) for file in folder.glob("[!.]*.y*ml")})
+    meant = {file.stem: file for file in files} | {file.parent.name: file.parent for file in runs.glob("*/recipe.yaml")}
+    close = difflib.get_close_matches(recipe.stem, meant, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {meant[close[0]]}?"
+    if files:
+        return f"recipes here: {', '.join(map(str, files[:8]))}"
+    return "a recipe is a YAML file that names stages: `podium stages` lists them, docs/recipe.md shows one"
