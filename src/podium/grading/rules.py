@@ -45,6 +45,7 @@ class Rules:
     degrees: Leniency = "forgive"
     rounding: int = 0
     case: Literal["words", "strict", "ignore"] = "words"
+    order: Literal["written", "any"] = "written"
 
     @property
     def wants_integer(self) -> bool:
