@@ -223,7 +223,11 @@ class Comparer:
         return False if a.size != b.size else self.in_order(a.parts, b.parts)
 
     def _both_set(self, a: Reading, b: Reading) -> bool | None:
-        return self.in_any_order(a.parts, b.parts)
+        return self._unless_other_word(a, b, self.in_any_order(a.parts, b.parts))
+
+    def _unless_other_word(self, a: Reading, b: Reading, same: bool | None) -> bool | None:
+        """`x = 1 and x = 2` may mean both at once, which `x = 1 or x = 2` does not."""
+        return None if same and {*a.names, *b.names} == {"and", "or"} else same
 
     def _both_list(self, a: Reading, b: Reading) -> bool | None:
         if self.rules.order == "any":
@@ -426,7 +430,8 @@ class Comparer:
         return None
 
     def _or_and_others(self, a: Reading, b: Reading) -> bool | None:
-        return None
+        names = {part.names[0] for part in a.parts if part.kind == "assigned"}
+        return False if b.kind == "named" and len(names) == len(a.parts) > 1 else None
 
     def _congruence_and_others(self, a: Reading, b: Reading) -> bool | None:
         return None
@@ -523,7 +528,7 @@ class Comparer:
         if b.kind == "value":
             return self._several_and_one(a, b)
         same = self.in_any_order(a.parts, b.parts)
-        return same if same is False or self.rules.order == "any" else None
+        return self._unless_other_word(a, b, same) if same is False or self.rules.order == "any" else None
 
     def _set_and_others(self, a: Reading, b: Reading) -> bool | None:
         return self._several_and_one(a, b)

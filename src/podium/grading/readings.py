@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from podium.grading import formula
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
@@ -51,6 +51,7 @@ _EMPTY = re.compile(
     re.IGNORECASE,
 )
 _FREE = re.compile(r"\\(?:cup|cap|setminus)(?![a-z])")
+_TEXT_LIST = re.compile(r"\\text\{[^{},]*,[^{}]*\}")  # \text{A, B}
 _REAL_LINE = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?")
 
 
@@ -60,7 +61,8 @@ class Reading:
 
     `kind`: value, words, empty, tuple, list, set, bracketed, matrix, region, assigned, named, relation, system, or,
     congruence, time, ratio, dots, unread. `parts` are the readings inside; `names` those of named values, or the sides'
-    signs of a relation; `texts` the sides; `size` a matrix's width or the minutes of a time.
+    signs of a relation, or the "and" or "or" between the parts; `texts` the sides; `size` a matrix's width or the minutes
+    of a time.
     """
 
     kind: str
@@ -69,7 +71,6 @@ class Reading:
     names: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     size: int = 0
-    spread: bool = field(default=False)  # a set that was written with \pm
 
     @property
     def is_read(self) -> bool:
@@ -82,8 +83,10 @@ def read(text: str, depth: int = 0) -> Reading:
     text = strip_brackets(text.strip())
     if depth > _MAX_DEPTH:
         return Reading("unread", text)
-    if text.isalnum() and text.isascii():
+    if text.isdigit() or len(text) == 1:
         return Reading("value", text)
+    if _TEXT_LIST.fullmatch(text):
+        text = plain(text)
     bare = plain(text)
     if _EMPTY.fullmatch(bare):
         return Reading("empty", text)
@@ -161,7 +164,7 @@ def _region(text: str, depth: int) -> Reading | None:
         if inner.kind in ("region", "set", "tuple", "empty", "bracketed"):
             return replace(inner, kind="region", texts=inner.texts or (inner.text,)) if inner.kind == "tuple" else inner
         return Reading("unread", text)
-    if "\\{" in text and is_conditional(text):
+    if text.startswith("\\{") and is_conditional(text) and _closes_last(text):
         written = set_as_intervals(text)
         return Reading("region", text, texts=(written,)) if written != text else Reading("unread", text)
     if (_FREE.search(text) and not _RELATION.search(text)) or _REAL_LINE.fullmatch(text):
@@ -179,11 +182,11 @@ def _alternatives(text: str, depth: int) -> Reading | None:
     parts = [part for piece in pieces for part in split_top(piece) if part]
     if len(parts) > MAX_PARTS:
         return Reading("unread", text)
-    return _as_set(text, parts, depth) or Reading("or", text, tuple(read(part, depth + 1) for part in pieces))
+    return _as_set(text, parts, depth, "or") or Reading("or", text, tuple(read(part, depth + 1) for part in pieces))
 
 
-def _as_set(text: str, parts: Sequence[str], depth: int) -> Reading | None:
-    """Values of one name, or of none, as a set; None where the parts are something else."""
+def _as_set(text: str, parts: Sequence[str], depth: int, word: str = "") -> Reading | None:
+    """Values of one name, or of none, as a set; None where the parts are something else. `word`: what joins them."""
     spread = _spread(parts)
     if spread is None:
         return Reading("unread", text)
@@ -196,12 +199,14 @@ def _as_set(text: str, parts: Sequence[str], depth: int) -> Reading | None:
     inner = [part.parts[0] if part.kind == "assigned" else part for part in inner]
     if any(part.kind in ("relation", "region", "named", "system", "congruence", "list", "words") for part in inner):
         return None
-    return Reading("set", text, tuple(inner), spread=len(spread) > len(parts))
+    return Reading("set", text, tuple(inner), (word,) if word else ())
 
 
 def _several(text: str, depth: int) -> Reading | None:
     """Parts between commas that stand in no bracket, or a part with plus-minus."""
-    parts = [part for piece in _split_words(text, _AND) for part in split_top(piece)]
+    pieces = _split_words(text, _AND)
+    word = "and" if len(pieces) > 1 and ";" not in text else ""
+    parts = [part for piece in pieces for part in split_top(piece)]
     if parts and not parts[-1]:
         parts.pop()
     if len(parts) > MAX_PARTS or (len(parts) > 1 and not all(parts)):
@@ -209,7 +214,7 @@ def _several(text: str, depth: int) -> Reading | None:
     if any(map(_ELLIPSIS.search, parts)) and len(parts) > 1:
         return _dotted(text, parts, depth, "list")
     if _PLUS_MINUS.search(text) and (len(parts) > 1 or not _opens_with_bracket(text)):
-        return _as_set(text, parts, depth) or Reading("unread", text)
+        return _as_set(text, parts, depth, word) or Reading("unread", text)
     if len(parts) < 2:
         return None
     inner = tuple(read(part, depth + 1) for part in parts)
@@ -218,15 +223,15 @@ def _several(text: str, depth: int) -> Reading | None:
         names = [part.names[0] for part in inner]
         if len(set(names)) == len(names):
             return _named(text, names, [part.parts[0] for part in inner])
-        return _as_set(text, parts, depth) or Reading("unread", text)
+        return _as_set(text, parts, depth, word) or Reading("unread", text)
     if kinds[0] == "assigned" and all(kind == "value" for kind in kinds[1:]):
-        return _as_set(text, parts, depth)
+        return _as_set(text, parts, depth, word)
     if any(kind in ("relation", "region", "assigned", "congruence", "named", "system") for kind in kinds):
         tuples = all(kind == "region" and _opens_with_bracket(part.text) for kind, part in zip(kinds, inner, strict=True))
         return Reading("list" if tuples else "system", text, inner)
     if any(kind in ("tuple", "matrix", "bracketed") for kind in kinds):
-        return Reading("set", text, inner)  # points are solutions; their order means nothing
-    return Reading("list", text, inner)
+        return Reading("set", text, inner, (word,) if word else ())  # points are solutions, in any order
+    return Reading("list", text, inner, (word,) if word else ())
 
 
 def _named(text: str, names: Sequence[str], values: Sequence[Reading]) -> Reading:
@@ -307,7 +312,7 @@ def _bracketed(text: str, depth: int) -> Reading | None:
         spread = _spread(parts) if len(parts) <= MAX_PARTS else None
         if spread is None:
             return Reading("unread", text)
-        return Reading("set", text, tuple(read(part, depth + 1) for part in spread), spread=len(spread) > len(parts))
+        return Reading("set", text, tuple(read(part, depth + 1) for part in spread))
     if len(text) > 2 and text[0] in "([" and text[-1] in ")]" and partners(text).get(0) == len(text) - 1:
         parts = split_top(text[1:-1])
         if len(parts) < 2:

@@ -345,6 +345,8 @@ class _Exact:
         if kind == "num":
             return Fraction(node[1])
         if kind == "var":
+            if node[1] not in point:
+                raise ValueError("no value given")
             return point[node[1]]
         if kind in _SERIES:
             total = Fraction(kind == "prod")
