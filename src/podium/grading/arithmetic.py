@@ -33,7 +33,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    sign: str  # + - * / ^ or, with right None, "neg" and "!"
+    sign: str  # + - * / ^ or, with right None, "neg", "!" and "!!" (the double factorial)
     left: Expression
     right: Expression | None = None
 
@@ -111,9 +111,14 @@ class _Parser:
             self.take()
             return self.signed(depth + 1)
         base = self.atom(depth)
+        marks = 0
         while self.peek() == "!":
             self.take()
-            base = Operation("!", base)
+            marks += 1
+        if marks > 2:
+            raise ValueError("n!!! may be the triple factorial")
+        if marks:
+            base = Operation("!" * marks, base)
         if self.peek() == "^":
             self.take()
             return Operation("^", base, self.signed(depth + 1))
@@ -160,6 +165,8 @@ def _apply(sign: str, left: Fraction, right: Fraction) -> Fraction | None:
         return -left
     if sign == "!":
         return _factorial(left)
+    if sign == "!!":
+        return _double_factorial(left)
     if sign == "^":
         return _power(left, right)
     if sign == "/" and right == 0:
@@ -191,6 +198,14 @@ def _factorial(value: Fraction) -> Fraction | None:
     if value > _MAX_FACTORIAL:
         raise TooLarge
     return Fraction(math.factorial(int(value)))
+
+
+def _double_factorial(value: Fraction) -> Fraction | None:
+    if value.denominator != 1 or value < 0:
+        return None
+    if value > _MAX_FACTORIAL:
+        raise TooLarge
+    return Fraction(math.prod(range(int(value), 0, -2)))
 
 
 def _bits(value: Fraction) -> int:

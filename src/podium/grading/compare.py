@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from podium.grading import exact
-from podium.grading.notation import tidy
 from podium.grading.pool import pool
-from podium.grading.regions import set_as_intervals
 from podium.grading.rules import DEFAULT, Rules
 from podium.grading.sizes import fit_for_algebra
 
@@ -38,7 +36,11 @@ class Sameness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A verdict, what gave it (`rules`, `algebra` or `judge`), and how long it took."""
+    """A verdict, what gave it, and how long it took.
+
+    `by`: `rules` (reading and exact arithmetic), `numeric` (agreement or difference at points, or of many digits),
+    `algebra`, `judge`.
+    """
 
     sameness: Sameness
     by: str
@@ -75,17 +77,23 @@ class _Late(Exception):
 
 @functools.lru_cache(maxsize=16_384)
 def _compare(gold: str, answer: str, rules: Rules) -> tuple[Sameness, str]:
-    decided = exact.compare_exactly(gold, answer, rules)
-    if decided is not None:
-        return (Sameness.EQUAL if decided else Sameness.DIFFERENT), "rules"
-    if max(len(gold), len(answer)) > exact.MAX_LENGTH:
-        return Sameness.PARSE, "rules"
-    gold, answer = set_as_intervals(tidy(gold)), set_as_intervals(tidy(answer))
-    if not fit_for_algebra(gold) or not fit_for_algebra(answer):
-        return Sameness.PARSE, "rules"
-    reply = pool("math").ask({"gold": gold, "answer": answer}, SECONDS)
+    if answer < gold:  # the verdict on two answers is one, whichever is the gold one
+        gold, answer = answer, gold
+    comparer = exact.Comparer(rules)
+    decided = comparer.compare(gold, answer)
+    if decided is None and comparer.asks_algebra:
+        deadline = time.monotonic() + SECONDS
+        comparer = exact.Comparer(rules, lambda one, other: _by_algebra(one, other, deadline))
+        decided = comparer.compare(gold, answer)
+    by = "algebra" if comparer.used_algebra else "numeric" if comparer.numeric and decided is not None else "rules"
+    return {None: Sameness.PARSE, True: Sameness.EQUAL, False: Sameness.DIFFERENT}[decided], by
+
+
+def _by_algebra(one: str, other: str, deadline: float) -> bool | None:
+    """Two closed forms by a worker. Raises _Late at the deadline."""
+    if not fit_for_algebra(one) or not fit_for_algebra(other):
+        return None
+    reply = pool("math").ask({"gold": one, "answer": other}, deadline - time.monotonic())
     if reply.status == "late":
         raise _Late
-    if reply.status == "failed":
-        return Sameness.PARSE, "algebra"
-    return (Sameness.EQUAL if reply.value else Sameness.DIFFERENT), "algebra"
+    return reply.value

@@ -7,14 +7,15 @@ where it cannot decide. What is forgiven stands in the exam's `Rules`.
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 
-from podium.grading import arithmetic, formula, structure, values
-from podium.grading.notation import plain, squeeze, strip_brackets, tidy, words
-from podium.grading.regions import set_as_intervals
+from podium.grading import arithmetic, formula, readings, regions, values
+from podium.grading.notation import plain, split_top, squeeze, tidy
+from podium.grading.readings import Reading, is_label, read
 from podium.grading.rules import DEFAULT, Rules
 
 MAX_LENGTH = 20_000  # characters; nothing longer is an answer
@@ -31,13 +32,20 @@ _MIXED = re.compile(r"([+-]?)(\d+)(?:\s+(\d+)\s*/\s*(\d+)|\s*\\frac\s*\{(\d+)\}\
 _SCIENTIFIC = re.compile(
     r"([+-]?\d+(?:\.\d*)?)\s*(?:[eE]([+-]?\d+)|(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*([+-]?\d+)\s*\}|(\d+)))"
 )
-_PERCENT = re.compile(r"(.*?)\s*(?:\\%|%|\\text\{\s*(?:percent|per cent)\s*\}|percent)", re.DOTALL)
+_PERCENT = re.compile(
+    r"(.*?)\s*(?:\\%|%|\\text\{\s*(?:percent|per cent|pct\.?)\s*\}|(?<![a-z])(?:percent|per cent|pct\.?))", re.DOTALL
+)
 _DEGREES = re.compile(r"(.*?)\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\text\{\s*degrees?\s*\}|(?<![a-z])degrees?)", re.DOTALL)
+_ORDER = (
+    "assigned relation system or congruence dots ratio time words empty region matrix named tuple bracketed list set "
+    "value"
+).split()
+_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+_NEGATIONS = ({"=", "\\ne"}, {"\\in", "\\notin"})
 _COUNTED = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
 )
-_LONGEST_PRODUCT = 3  # letters; a longer word is no product of variables
 _NUMBER_WORDS = {word: Fraction(value) for value, word in enumerate(_COUNTED.split())}
 _CALL = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")  # the sine of 30 degrees is no number of degrees
 _BASE = re.compile(r"([0-9a-z]+)_\{?\s*(\d{1,2}|\\text\{\s*(?:two|eight|ten|sixteen)\s*\})\s*\}?", re.IGNORECASE)
@@ -46,15 +54,11 @@ _TEXT_UNIT = re.compile(
     r"(.*?)\s*\\text\{\s*(?P<unit>[a-zA-Zµ][a-zA-Zµ\s./-]*?)\s*\}\s*(?:\^\s*\{?\s*(?P<power>[23])\s*\}?)?", re.DOTALL
 )
 _WORD_UNIT = re.compile(
-    r"(.*?[\d)}])(?P<space>\s*)(?P<unit>[a-zA-Zµ]+(?:\s[a-zA-Z]+)*)\.?\s*(?:\^\s*\{?\s*(?P<power>[23])\s*\}?)?",
+    r"(.*?[\d)}])(?P<space>\s*)(?P<unit>[a-zA-Zµ]+(?:[\s/][a-zA-Z]+)*)\.?\s*(?:\^\s*\{?\s*(?P<power>[23])\s*\}?)?",
     re.DOTALL,
 )
 _UNIT_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _LETTER = re.compile(r"[\(\[]?\s*([A-Za-z])\s*[\)\]]?\.?")
-_EMPTY = re.compile(
-    r"\\emptyset|\\\{\s*\\\}|\{\s*\}|(?:there (?:is|are) )?no (?:real )?solutions?|none|does not exist|dne|no such \w+",
-    re.IGNORECASE,
-)
 # Units of one quantity and their size; only these are converted into one another.
 _UNITS: dict[str, tuple[str, Fraction]] = {
     name: (quantity, Fraction(size))
@@ -63,106 +67,602 @@ _UNITS: dict[str, tuple[str, Fraction]] = {
             "mm": "1/1000", "millimeter": "1/1000", "cm": "1/100", "centimeter": "1/100", "dm": "1/10", "m": "1",
             "meter": "1", "metre": "1", "km": "1000", "kilometer": "1000", "inch": "127/5000", "inches": "127/5000",
             "foot": "381/1250", "feet": "381/1250", "ft": "381/1250", "yard": "1143/1250", "mile": "201168/125",
+            "in": "127/5000", "yd": "1143/1250", "mi": "201168/125", "kilometer": "1000", "kilometre": "1000",
+            "centimetre": "1/100", "millimetre": "1/1000",
         },
-        "mass": {"mg": "1/1000", "g": "1", "gram": "1", "kg": "1000", "kilogram": "1000"},
+        "mass": {
+            "mg": "1/1000", "milligram": "1/1000", "g": "1", "gram": "1", "kg": "1000", "kilogram": "1000",
+            "lb": "45359237/100000", "pound": "45359237/100000", "oz": "45359237/1600000",
+            "ounce": "45359237/1600000",
+        },
         "time": {
             "s": "1", "sec": "1", "second": "1", "min": "60", "minute": "60", "h": "3600", "hr": "3600",
-            "hour": "3600", "day": "86400", "week": "604800",
+            "hour": "3600", "day": "86400", "week": "604800", "hrs": "3600", "mins": "60", "secs": "1",
         },
-        "volume": {"ml": "1/1000", "l": "1", "liter": "1", "litre": "1"},
+        "volume": {"ml": "1/1000", "milliliter": "1/1000", "l": "1", "liter": "1", "litre": "1"},
+        "ordinal": {"th": "1"},
         "money": {"dollar": "1", "cent": "1/100"},
     }.items()
     for name, size in table.items()
 }  # fmt: skip
 
 
+_LETTERS_UNITS = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h"}
+_COMPOUND = re.compile(r"((?:\d+(?:\.\d+)?\s*[a-zA-Z]+\.?\s*){2,4})")
+_COMPOUND_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\.?\s*")
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A body and what stands behind it: nothing, a percent or degree sign, or a unit of some size."""
+    """A body and what stands behind it: nothing, a percent or degree sign, or a unit of some size. `compound`: it was
+    written in several units, as 5 ft 6 in."""
 
     body: str
     kind: str = ""
     size: Fraction = Fraction(1)
+    compound: bool = False
 
 
 def compare_exactly(first: str, second: str, rules: Rules = DEFAULT) -> bool | None:
     """Same, different, or None: this file cannot say."""
-    if len(first) > MAX_LENGTH or len(second) > MAX_LENGTH:
-        return True if first.strip() == second.strip() else None
-    found = _compare(tidy(first), tidy(second), rules, 0)
-    if found is not True and (_GROUPED.search(first) or _GROUPED.search(second)):
-        # 98,118 may be a list: read as one on both sides it may be the same list.
-        lists = tidy(first, thousands=False), tidy(second, thousands=False)
-        return True if _compare(*lists, rules, 0) else found
-    return found
+    return Comparer(rules).compare(first, second)
 
 
-def _compare(first: str, second: str, rules: Rules, depth: int) -> bool | None:
-    """Compare two tidied answers, or parts of such."""
-    if squeeze(first) == squeeze(second):
+Algebra = Callable[[str, str], bool | None]
+
+
+class Comparer:
+    """Compares two answers part by part, and remembers what it took.
+
+    A verdict is "same" only if the answers have one value under the rules, "different" only if they have not; every kind
+    of pair that is neither by nature is None. So verdicts on three answers fit together: what equals the same is never
+    called different (but for what the rules forgive: 5 cm and 5 m are both 5).
+    """
+
+    def __init__(self, rules: Rules = DEFAULT, algebra: Algebra | None = None) -> None:
+        self.rules = rules
+        self.algebra = algebra
+        self.numeric = False  # numbers at points, or of many digits, gave a part of the verdict
+        self.asks_algebra = False  # a part was read whole and left undecided
+        self.used_algebra = False
+
+    def compare(self, first: str, second: str) -> bool | None:
+        """Compare two answers as they were written."""
+        if len(first) > MAX_LENGTH or len(second) > MAX_LENGTH:
+            return True if first.strip() == second.strip() else None
+        found = self.tidied(tidy(first), tidy(second))
+        grouped = bool(_GROUPED.search(first)), bool(_GROUPED.search(second))
+        if found is True or not any(grouped):
+            return found
+        # 98,118 is a number, and may be a list: it is the same as either of them, which is then not shown different.
+        as_list = self.tidied(tidy(first, thousands=False), tidy(second, thousands=False))
+        if as_list is not True:
+            return found
+        return None if all(grouped) else True
+
+    def tidied(self, first: str, second: str) -> bool | None:
+        """Compare two tidied answers."""
+        if squeeze(first) == squeeze(second):
+            return True
+        return self.readings(self.settled(read(first)), self.settled(read(second)))
+
+    def settled(self, reading: Reading) -> Reading:
+        """An equation between numbers is their number (13 + 100 = 113), name = a = b gives the name a value."""
+        if reading.kind == "words" and (number := read_number(reading.texts[0])) is not None:
+            return Reading("value", str(number))
+        if reading.kind == "assigned":
+            inner = self.settled(reading.parts[0])
+            return reading if inner is reading.parts[0] else replace(reading, parts=(inner,))
+        if reading.kind != "relation":
+            return reading
+        sides, signs = reading.texts, reading.names
+        if set(signs) == {"="}:
+            start = 0 if formula.parse(sides[0]) is None or not _is_numeric(sides[0]) else -1
+            rest = sides[1:] if start == 0 else sides
+            if len(rest) > 1 and all(map(_is_numeric, rest)):
+                if any(self.tidied(rest[0], other) is not True for other in rest[1:]):
+                    return Reading("unread", reading.text)
+                return self.settled(read(f"{sides[0]}={rest[-1]}" if start == 0 else rest[-1]))
+        if signs == ("\\approx",):
+            if _is_numeric(sides[0]):
+                return reading
+            found = read(f"{sides[0]}={sides[1]}")
+            return found if found.kind == "assigned" else reading
+        return reading
+
+    def readings(self, a: Reading, b: Reading) -> bool | None:
+        """Compare two readings: the table of kinds."""
+        if squeeze(a.text) == squeeze(b.text):
+            return True
+        if "unread" in (a.kind, b.kind):
+            return None
+        if a.kind == b.kind:
+            return getattr(self, f"_both_{a.kind}")(a, b)
+        if _ORDER.index(a.kind) > _ORDER.index(b.kind):
+            a, b = b, a
+        return getattr(self, f"_{a.kind}_and_others")(a, b)
+
+    # the same kind
+
+    def _both_value(self, a: Reading, b: Reading) -> bool | None:
+        letters = _LETTER.fullmatch(plain(a.text)), _LETTER.fullmatch(plain(b.text))
+        if letters[0] and letters[1]:
+            one, other = letters[0][1], letters[1][1]
+            return one.lower() == other.lower() if self.rules.case == "ignore" else one == other
+        return self.quantities(a.text, b.text)
+
+    def _both_words(self, a: Reading, b: Reading) -> bool | None:
+        one, other = (said.texts[0] if self.rules.case == "strict" else said.texts[0].lower() for said in (a, b))
+        if one == other:
+            return True
+        if f" {one} " in f" {other} " or f" {other} " in f" {one} ":
+            return None  # "ellipse" and "horizontal ellipse" may be one
+        if min(len(one), len(other)) > 3 and (one in other or other in one):
+            return None
+        return False if max(one.count(" "), other.count(" ")) < 2 else None  # sentences may say the same
+
+    def _both_empty(self, a: Reading, b: Reading) -> bool | None:
         return True
-    bare = squeeze(plain(first)), squeeze(plain(second))
-    # Units are words of the text commands: without them 5 m and 5m (five times m) would be one.
-    if bare[0] == bare[1] and not (bare[0][:1].isdigit() and ("\\text{" in first) != ("\\text{" in second)):
-        return True
-    named = _ASSIGNMENT.match(first), _ASSIGNMENT.match(second)
-    if not (named[0] and named[1] and named[0][1] != named[1][1]):
-        first, second = (
-            text[match.end() :] if match else text for text, match in zip((first, second), named, strict=True)
-        )
-    first, second = set_as_intervals(first), set_as_intervals(second)
-    by_words = _same_words(plain(first), plain(second), rules)
-    if by_words is not None:
-        return by_words
-    if depth < 4:
-        same = partial(_compare_parts, rules=rules, depth=depth + 1)
-        by_parts = structure.same_shape(first, second, same)
-        if by_parts is not None:
-            return by_parts
-    return _same_quantity(first, second, rules)
 
+    def _both_time(self, a: Reading, b: Reading) -> bool | None:
+        return a.size == b.size
 
-def _compare_parts(first: str, second: str, *, rules: Rules, depth: int) -> bool | None:
-    return _compare(strip_brackets(first), strip_brackets(second), rules, depth)
+    def _both_ratio(self, a: Reading, b: Reading) -> bool | None:
+        (p, q), (r, s) = ([int(text) for text in one.texts] for one in (a, b))
+        if (p, q) == (r, s):
+            return True
+        return None if p * s == q * r else False
 
+    def _both_tuple(self, a: Reading, b: Reading) -> bool | None:
+        return self.in_order(a.parts, b.parts)
 
-def _same_words(first: str, second: str, rules: Rules) -> bool | None:
-    """Option letters, plain words, and "no solution"; None for anything else."""
-    left, right = _LETTER.fullmatch(first), _LETTER.fullmatch(second)
-    if left and right:
-        if rules.case == "ignore":
-            return left[1].lower() == right[1].lower()
-        return left[1] == right[1]
-    empty = _EMPTY.fullmatch(first), _EMPTY.fullmatch(second)
-    if all(empty):
-        return True
-    if any(empty):
-        other = second if empty[0] else first
-        return False if read_number(other) is not None or structure.shape_of(other) is not None else None
-    said = words(first), words(second)
-    if said[0] is None or said[1] is None or min(map(len, said)) < 2:  # pyright: ignore[reportArgumentType]
+    def _both_bracketed(self, a: Reading, b: Reading) -> bool | None:
+        return self.in_order(a.parts, b.parts)
+
+    def _both_matrix(self, a: Reading, b: Reading) -> bool | None:
+        return False if a.size != b.size else self.in_order(a.parts, b.parts)
+
+    def _both_set(self, a: Reading, b: Reading) -> bool | None:
+        return self._unless_other_word(a, b, self.in_any_order(a.parts, b.parts))
+
+    def _unless_other_word(self, a: Reading, b: Reading, same: bool | None) -> bool | None:
+        """`x = 1 and x = 2` may mean both at once, which `x = 1 or x = 2` does not."""
+        return None if same and {*a.names, *b.names} == {"and", "or"} else same
+
+    def _both_list(self, a: Reading, b: Reading) -> bool | None:
+        if self.rules.order == "any":
+            return self.in_any_order(a.parts, b.parts, repeated=True)
+        if self.in_order(a.parts, b.parts):
+            return True
+        return False if self.in_any_order(a.parts, b.parts, repeated=True) is False else None
+
+    def _both_named(self, a: Reading, b: Reading) -> bool | None:
+        if a.names == b.names:
+            return self.in_order(a.parts, b.parts)
+        return False if self.in_any_order(a.parts, b.parts, repeated=True) is False else None
+
+    def _both_dots(self, a: Reading, b: Reading) -> bool | None:
+        """Sequences with something left out: different where terms that both show differ."""
+        heads = [one.parts[: one.size] for one in (a, b)]
+        tails = [one.parts[one.size :][::-1] for one in (a, b)]
+        for left, right in (heads, tails):
+            for one, other in zip(left, right, strict=False):
+                if self.readings(one, other) is False:
+                    return False
+        if len(heads[0]) == len(heads[1]) and len(tails[0]) == len(tails[1]) and a.names == b.names:
+            pairs = zip(a.parts, b.parts, strict=True)
+            return True if all(self.readings(one, other) for one, other in pairs) else None
         return None
-    one, other = (text if rules.case == "strict" else text.lower() for text in said if text)
-    if one == other:
-        return True
-    # "ellipse" and "horizontal ellipse" may be one; pi and e are words too.
-    if one in other or other in one or any(text in ("pi", "sin", "cos", "ln", "log") for text in (one, other)):
+
+    def _both_region(self, a: Reading, b: Reading) -> bool | None:
+        texts = a.texts[0], b.texts[0]
+        pieces = regions.pieces_of(texts[0]), regions.pieces_of(texts[1])
+        if pieces[0] is not None and pieces[1] is not None:
+            return regions.same_pieces(pieces[0], pieces[1])
+        parts = [[part.strip() for part in split_top(text.replace("\\cup", "\0"), "\0")] for text in texts]
+        if len(parts[0]) != len(parts[1]):
+            return None
+        found = [[self._same_interval(one, other) for other in parts[1]] for one in parts[0]]
+        if len(parts[0]) == 1:
+            return found[0][0]
+        return True if all(True in row for row in found) else None
+
+    def _same_interval(self, one: str, other: str) -> bool | None:
+        if not all(text and text[0] in "([" and text[-1] in ")]" for text in (one, other)):
+            return None
+        ends = split_top(one[1:-1]), split_top(other[1:-1])
+        if len(ends[0]) != 2 or len(ends[1]) != 2:
+            return None
+        if one[0] + one[-1] != other[0] + other[-1]:
+            return False
+        same = [
+            a == b if "\\infty" in a + b else self.tidied(a, b)
+            for a, b in zip(*([squeeze(end) for end in each] for each in ends), strict=True)
+        ]
+        return False if False in same else None if None in same else True
+
+    def _both_assigned(self, a: Reading, b: Reading) -> bool | None:
+        same = self.readings(a.parts[0], b.parts[0])
+        names = a.names[0], b.names[0]
+        if names[0] == names[1]:
+            return same
+        if names[0].count("'") != names[1].count("'"):
+            return False if names[0].replace("'", "") == names[1].replace("'", "") else None
+        if same is not False:
+            return None  # x = 5 and y = 5 are both 5
+        trees = [(formula.parse(one.names[0]), formula.parse(one.parts[0].text)) for one in (a, b)]
+        if any(tree is None or formula.variables(tree) for _, tree in trees):
+            if any(name is None or tree is None for name, tree in trees):
+                return None  # f(x) = 2x and f(t) = 2t
+            self.numeric = True
+            return False if values.same_equation(*trees) is False else None  # pyright: ignore[reportArgumentType]
+        return False
+
+    def _both_relation(self, a: Reading, b: Reading) -> bool | None:
+        if a.names == b.names == ("\\approx",):
+            return self.tidied(a.texts[0], b.texts[0])
+        trees = [[formula.parse(side) for side in one.texts] for one in (a, b)]
+        plain_signs = readings.ORDERED_SIGNS.issuperset((*a.names, *b.names))
+        if plain_signs and all(tree is not None for sides in trees for tree in sides):
+            return self._same_relation(a.names, trees[0], b.names, trees[1])  # pyright: ignore[reportArgumentType]
+        sides = [self.tidied(*pair) for pair in zip(a.texts, b.texts, strict=False)]
+        if len(a.texts) != len(b.texts) or not all(sides):
+            return None
+        if a.names == b.names:
+            return True
+        return False if len(a.names) == 1 and {a.names[0], b.names[0]} in _NEGATIONS else None
+
+    def _same_relation(
+        self, signs: Sequence[str], sides: list[formula.Node], others: Sequence[str], trees: list[formula.Node]
+    ) -> bool | None:
+        self.numeric = True
+        if tuple(signs) == tuple(others) == ("=",):
+            return values.same_equation((sides[0], sides[1]), (trees[0], trees[1]))
+        names = sorted({name for tree in (*sides, *trees) for name in formula.variables(tree)})
+        if len(signs) == len(others) == 1 and "=" not in (*signs, *others):
+            multiple = values.is_multiple(("-", *sides), ("-", *trees), names)
+            if multiple is not None:
+                if "\\ne" in (signs[0], others[0]):
+                    return signs[0] == others[0]
+                turned = _TURNED[others[0]] if multiple < 0 else others[0]
+                return turned == signs[0]
+        elif len(signs) == len(others):
+            for chain, chain_signs in ((trees, list(others)), (trees[::-1], [_TURNED[sign] for sign in others[::-1]])):
+                if chain_signs == list(signs) and all(
+                    values.same_value(one, other) for one, other in zip(sides, chain, strict=True)
+                ):
+                    return True
+        for point in values.sample_points(names):
+            held = values.truth(sides, signs, point), values.truth(trees, others, point)
+            if None not in held and held[0] != held[1]:
+                return False
         return None
-    return False if max(len(one), len(other)) > _LONGEST_PRODUCT else None
 
+    def _both_system(self, a: Reading, b: Reading) -> bool | None:
+        return True if self.in_any_order(a.parts, b.parts) else None
 
-def _same_quantity(first: str, second: str, rules: Rules) -> bool | None:
-    bases = read_base(plain(first)), read_base(plain(second))
-    if any(bases):
-        return _same_in_bases(first, second, bases)
-    one, other = quantity_of(first), quantity_of(second)
-    scales = _scales(one, other, rules)
-    if scales is None:
-        return False if _is_numeric(one.body) and _is_numeric(other.body) else None
-    answers = [_same_number(one.body, a, other.body, b, rules) for a, b in scales]
-    if True in answers:
-        return True
-    return None if None in answers else False
+    def _both_or(self, a: Reading, b: Reading) -> bool | None:
+        return True if self.in_any_order(a.parts, b.parts) else None
+
+    def _both_congruence(self, a: Reading, b: Reading) -> bool | None:
+        r"""Residues of one modulus; divisors as the residue 0. Positive and negated ones differ."""
+        left = self.tidied(a.texts[0], b.texts[0])
+        same_modulus = self.tidied(a.texts[1], b.texts[1])
+        residues = [[Reading("value", text) for text in one.texts[2:]] for one in (a, b)]
+        numbers = [_whole(one.texts[1]) for one in (a, b)], [[_whole(part.text) for part in row] for row in residues]
+        found: bool | None = None
+        if None not in numbers[0] and not any(None in row for row in numbers[1]) and 0 not in numbers[0]:
+            sets = []
+            common = math.lcm(*numbers[0])  # pyright: ignore[reportArgumentType]
+            if common <= 100_000:
+                for modulus, row in zip(*numbers, strict=True):
+                    step = abs(modulus)  # pyright: ignore[reportArgumentType]
+                    sets.append({(r % step) + step * turn for r in row for turn in range(common // step)})  # pyright: ignore[reportOperatorIssue]
+                if a.names != b.names:
+                    sets[1] = set(range(common)) - sets[1]
+                found = sets[0] == sets[1]
+        elif same_modulus and self.in_any_order(residues[0], residues[1]):
+            found = a.names == b.names
+        if left is True or not (a.texts[0] and b.texts[0]):
+            return found
+        return None  # other left sides: 2x = 2 (mod 4) may be x = 1 (mod 2)
+
+    # different kinds, in the order of _ORDER: the first has the say
+
+    def _assigned_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if "'" in a.names[0]:
+            return None
+        if b.kind == "relation":
+            name, tree = formula.parse(a.names[0]), formula.parse(a.parts[0].text)
+            trees = [formula.parse(side) for side in b.texts]
+            if name is None or tree is None or b.names != ("=",) or None in trees:
+                return None
+            self.numeric = True
+            found = values.same_equation((name, tree), (trees[0], trees[1]))  # pyright: ignore[reportArgumentType]
+            if found is True and name[0] == "var" and formula.variables(tree):
+                # x + y = 5 can be solved for either: it is y = 5 - x, and not shown to be x = 5 - y
+                return True if name[1] > max(formula.variables(tree)) else None
+            return found
+        return self.readings(a.parts[0], b)
+
+    def _relation_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "region":
+            return self._relation_and_region(a, b)
+        if b.kind != "value":
+            return None
+        if a.names == ("\\approx",):
+            exact = self.tidied(a.texts[0], b.text)
+            return exact if exact is not False else None if self.tidied(a.texts[1], b.text) is not False else False
+        trees = [formula.parse(side) for side in a.texts]
+        value = formula.parse(quantity_of(b.text).body)
+        if value is None or None in trees or not readings.ORDERED_SIGNS.issuperset(a.names):
+            return None
+        if a.names != ("=",):
+            return None if formula.variables(value) else False
+        left: formula.Node = ("-", *trees)
+        names = formula.variables(left)
+        if not names:
+            return None
+        self.numeric = True
+        for name in names - formula.variables(value):
+            meant: formula.Node = ("-", ("var", name), value)
+            if values.is_multiple(left, meant, sorted(names | formula.variables(value))) is not None:
+                return None  # 2x = 10 says x = 5
+        return False
+
+    def _relation_and_region(self, a: Reading, b: Reading) -> bool | None:
+        pieces = regions.pieces_of(b.texts[0])
+        trees = [formula.parse(side) for side in a.texts]
+        if pieces is None or None in trees or not readings.ORDERED_SIGNS.issuperset(a.names) or "=" in a.names:
+            return None
+        names = {name for tree in trees if tree is not None for name in formula.variables(tree)}
+        if len(names) != 1:
+            return None
+        self.numeric = True
+        (name,) = names
+        for point in values.sample_points([name]):
+            held = values.truth(trees, a.names, point)  # pyright: ignore[reportArgumentType]
+            if held is not None and held != regions.holds_in(pieces, values.number(point[name])):
+                return False
+        return None
+
+    def _system_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
+
+    def _or_and_others(self, a: Reading, b: Reading) -> bool | None:
+        names = {part.names[0] for part in a.parts if part.kind == "assigned"}
+        return False if b.kind == "named" and len(names) == len(a.parts) > 1 else None
+
+    def _congruence_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
+
+    def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind not in ("list", "tuple", "set", "bracketed") or b.kind == "set" != a.names[0]:
+            return None
+        if b.kind == "set":
+            return None
+        shown = [*zip(a.parts[: a.size], b.parts, strict=False)]
+        shown += zip(a.parts[a.size :][::-1], b.parts[::-1], strict=False)
+        same = [self.readings(one, other) for one, other in shown]
+        return False if False in same and a.names[0] == b.kind else None
+
+    def _ratio_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind != "time":
+            return None
+        hour, minute = map(int, a.texts)
+        if len(a.texts[1]) != 2 or hour > 23 or minute > 59:
+            return False
+        if hour > 12 or hour == 0:
+            return hour * 60 + minute == b.size
+        return None if (hour * 60 + minute - b.size) % 720 == 0 else False
+
+    def _time_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
+
+    def _words_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
+
+    def _empty_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "region":
+            pieces = regions.pieces_of(b.texts[0])
+            return not pieces if pieces is not None else None
+        if b.kind == "value":
+            return False if read_number(plain(b.text)) is not None else None
+        return False if b.is_read and b.parts else None
+
+    def _region_and_others(self, a: Reading, b: Reading) -> bool | None:
+        pieces = regions.pieces_of(a.texts[0])
+        if b.kind in ("tuple", "set"):
+            written = b.text if b.kind == "tuple" else rf"\{{{','.join(part.text for part in b.parts)}\}}"
+            other = regions.pieces_of(written)
+            if pieces is not None and other is not None:
+                return regions.same_pieces(pieces, other)
+            if b.kind == "tuple":
+                if len(b.parts) != 2:
+                    return False if b.is_read and (pieces is not None or a.parts) else None
+                if pieces is not None and self._is_number_all(b.parts):
+                    return False
+                return self._same_interval(a.texts[0], b.text)
+            return None
+        if b.kind == "value" and _is_numeric(quantity_of(b.text).body):
+            if pieces is None:
+                return False if a.parts else None
+            return None if len(pieces) == 1 and pieces[0].low == pieces[0].high else False
+        return None
+
+    def _is_number_all(self, parts: Sequence[Reading]) -> bool:
+        return all(part.kind == "value" and _is_numeric(quantity_of(part.text).body) for part in parts)
+
+    def _matrix_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return self._several_and_one(a, b) if b.kind == "value" else None
+
+    def _named_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "value":
+            return self._several_and_one(a, b)
+        if b.kind in ("tuple", "list") and a.size and b.names != ("odd",):
+            in_order = self.in_order(a.parts, b.parts)
+            if b.kind == "tuple" or (self.rules.order != "any" and in_order):
+                return in_order
+        return False if self.in_any_order(a.parts, b.parts, repeated=True) is False else None
+
+    def _tuple_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "value":
+            return self._several_and_one(a, b)
+        if b.kind == "set":
+            simple = a.is_read and b.is_read and all(part.kind == "value" for part in b.parts)
+            return False if simple and len(b.parts) > 1 else None
+        if b.kind == "list" and self.rules.order != "any":
+            return self.in_order(a.parts, b.parts)
+        same = self.in_order if b.kind == "bracketed" else self._in_some_order
+        return False if same(a.parts, b.parts) is False else None
+
+    def _in_some_order(self, left: Sequence[Reading], right: Sequence[Reading]) -> bool | None:
+        return self.in_any_order(left, right, repeated=True)
+
+    def _bracketed_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "value":
+            return self._several_and_one(a, b)
+        return False if self._in_some_order(a.parts, b.parts) is False and b.kind == "list" else None
+
+    def _list_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "value":
+            return self._several_and_one(a, b)
+        same = self.in_any_order(a.parts, b.parts)
+        return self._unless_other_word(a, b, same) if same is False or self.rules.order == "any" else None
+
+    def _set_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return self._several_and_one(a, b)
+
+    def _several_and_one(self, a: Reading, b: Reading) -> bool | None:
+        """Several against one: different if the one is a number, and not each of the several."""
+        if not a.is_read or is_label(b.text) or not _is_numeric(quantity_of(b.text).body):
+            return None
+        if any(part.kind in ("words", "relation", "region", "dots") for part in a.parts):
+            return None
+        if a.kind in ("list", "tuple") and self._may_be_grouped(a, b):
+            return None
+        if a.kind in ("set", "matrix", "list", "bracketed") and all(
+            self.readings(part, b) is not False for part in a.parts
+        ):
+            return None  # {5}, and 75, 75
+        return False
+
+    def _may_be_grouped(self, several: Reading, one: Reading) -> bool:
+        """1,234 may be a list and may be 1234."""
+        number = plain(one.text)
+        parts = [squeeze(part.text) for part in several.parts]
+        if not number.isdigit() or not all(map(str.isdigit, parts)):
+            return False
+        groups = [number[max(0, end - 3) : end] for end in range(len(number), 0, -3)]
+        return sorted(groups) == sorted(parts)
+
+    # parts
+
+    def in_order(self, left: Sequence[Reading], right: Sequence[Reading]) -> bool | None:
+        """Part by part."""
+        if len(left) != len(right):
+            return False if all(part.is_read for part in (*left, *right)) else None
+        undecided = False
+        for a, b in zip(left, right, strict=True):
+            found = self.readings(a, b)
+            if found is False:
+                return False
+            undecided = undecided or found is None
+        return None if undecided else True
+
+    def in_any_order(self, left: Sequence[Reading], right: Sequence[Reading], *, repeated: bool = False) -> bool | None:
+        """As sets; with `repeated`, how often a part stands there counts."""
+        table = [[self.readings(a, b) for b in right] for a in left]
+        columns = [list(column) for column in zip(*table, strict=True)]
+        if any(all(found is False for found in line) for line in (*table, *columns)):
+            return False
+        if not all(True in line for line in (*table, *columns)):
+            return None
+        if repeated or any(line.count(True) > 1 for line in (*table, *columns)):
+            if len(left) == len(right):
+                return self._matched(table)
+            return None if not repeated else False if not any(None in line for line in table) else None
+        return True if len(left) == len(right) else None
+
+    def _matched(self, table: list[list[bool | None]]) -> bool | None:
+        """Whether rows and columns can be paired off, each pair the same."""
+        partner: dict[int, int] = {}
+
+        def find(row: int, seen: set[int]) -> bool:
+            for column, same in enumerate(table[row]):
+                if same and column not in seen:
+                    seen.add(column)
+                    if column not in partner or find(partner[column], seen):
+                        partner[column] = row
+                        return True
+            return False
+
+        if all(find(row, set()) for row in range(len(table))):
+            return True
+        return None if any(None in line for line in table) else False
+
+    # one value
+
+    def quantities(self, first: str, second: str) -> bool | None:
+        """Two values with their signs and units."""
+        bases = read_base(plain(first)), read_base(plain(second))
+        if any(bases):
+            return _same_in_bases(first, second, bases, self.rules)
+        one, other = quantity_of(first), quantity_of(second)
+        if "\\text" in one.body + other.body:
+            return None
+        if one.kind != other.kind and "" in (one.kind, other.kind):
+            signed, bare = (first, second) if one.kind else (second, first)
+            if squeeze(plain(signed)).replace(" ", "") == squeeze(bare):
+                return None  # 5 m and 5m: metres, or five times m
+        scales = _scales(one, other, self.rules)
+        if scales is None:
+            return False if _is_numeric(one.body) and _is_numeric(other.body) else None
+        answers = [self.numbers(one.body, a, other.body, b) for a, b in scales]
+        if True in answers:
+            return True
+        doubtful = None in answers or (one.compound or other.compound) and "" in (one.kind, other.kind)
+        return None if doubtful else False
+
+    def numbers(self, one: str, scale_one: Scale, other: str, scale_other: Scale) -> bool | None:
+        """Two bodies of values times their factors."""
+        left, right = read_number(one), read_number(other)
+        if left is not None and right is not None:
+            if isinstance(scale_one, str) or isinstance(scale_other, str):
+                return left == right == 0  # a rational number of degrees is a multiple of pi
+            left, right = left * scale_one, right * scale_other
+            return left == right or _is_rounding(left, right, one, other, scale_one, scale_other, self.rules)
+        long = _LONG_INTEGER.fullmatch(one), _LONG_INTEGER.fullmatch(other)
+        if any(long):
+            if all(number is not None or text for number, text in zip((left, right), long, strict=True)):
+                return _canonical(one) == _canonical(other)
+            return None
+        left_tree, right_tree = arithmetic.parse(one), arithmetic.parse(other)
+        if left_tree is not None and right_tree is not None:
+            if isinstance(scale_one, Fraction) and isinstance(scale_other, Fraction):
+                decided = arithmetic.same_value(_multiplied(left_tree, scale_one), _multiplied(right_tree, scale_other))
+                if decided is not None:
+                    return decided
+        elif _is_tower(left_tree) or _is_tower(right_tree):
+            tree = formula.parse(other if _is_tower(left_tree) else one)
+            return False if tree is not None and values.constant(tree) is not None else None
+        return self.forms(one, scale_one, other, scale_other)
+
+    def forms(self, one: str, scale_one: Scale, other: str, scale_other: Scale) -> bool | None:
+        """Two closed forms times their factors."""
+        left, right = formula.parse(one), formula.parse(other)
+        if left is None or right is None:
+            return None
+        self.numeric = True
+        decided = values.same_value(_scaled(left, scale_one), _scaled(right, scale_other))
+        if decided is None and scale_one == scale_other == 1:
+            self.asks_algebra = True
+            if self.algebra is not None:
+                decided = self.algebra(one, other)
+                self.used_algebra = self.used_algebra or decided is not None
+        if decided is False and self.rules.rounding and not formula.variables(left) and not formula.variables(right):
+            return _rounds(left, right, one, other, self.rules) or False
+        return decided
 
 
 Scale = Fraction | str  # a factor; "degrees" is pi/180
@@ -196,56 +696,75 @@ def _is_numeric(body: str) -> bool:
 
 def quantity_of(text: str) -> Quantity:
     """Split a tidied answer into body and sign or unit."""
+    if text.isalnum() and not text[-1:].isalpha():
+        return Quantity(text)
     if match := _PERCENT.fullmatch(text):
         return Quantity(match[1], "percent", Fraction(1, 100))
     if (match := _DEGREES.fullmatch(text)) and not _CALL.search(match[1]):
         return Quantity(match[1], "degrees")
+    if (together := _compound(plain(text))) is not None:
+        return together
     match = _TEXT_UNIT.fullmatch(text)
     if match is None or not match[1] or "\\text" in match[1]:
         match = _WORD_UNIT.fullmatch(text)
         if match is None or not _is_unit(match["unit"], bool(match["space"])):
-            return Quantity(plain(text))
-    power = int(match["power"] or 1)
-    unit = re.sub(r"\s+", " ", match["unit"]).rstrip(".")
+            return Quantity(text if "\\text{" in text.strip() and not _WORDY.fullmatch(text) else plain(text))
+    name, size = _unit(match["unit"], int(match["power"] or 1))
+    return Quantity(match[1].strip(), f"unit {name}", size)
+
+
+_WORDY = re.compile(r"\s*\\text\{[^{}]*\}\s*")
+
+
+def _unit(written: str, power: int) -> tuple[str, Fraction]:
+    """Quantity and size of a unit; a unit nobody knows is a quantity of its own."""
+    unit = re.sub(r"\s+", " ", written).strip().rstrip(".").replace(" per ", "/").replace(" / ", "/")
+    unit = _LETTERS_UNITS.get(unit.lower(), unit)
+    if unit.count("/") == 1:
+        above, below = (_unit(part, 1) for part in unit.split("/"))
+        return f"({above[0]}/{below[0]})^{power}", (above[1] / below[1]) ** power
     head, _, tail = unit.partition(" ")
     if tail and head.lower() in _UNIT_POWERS:
         unit, power = tail, _UNIT_POWERS[head.lower()]
-    known = _UNITS.get(unit) or _UNITS.get(unit.lower()) or _UNITS.get(unit.lower().removesuffix("s"))
+    known = _known_unit(unit)
     name, size = known or (unit.lower().removesuffix("s"), Fraction(1))
-    return Quantity(match[1].strip(), f"unit {name}^{power}", size**power)
+    return f"{name}^{power}", size**power
+
+
+def _known_unit(unit: str) -> tuple[str, Fraction] | None:
+    return _UNITS.get(unit) or _UNITS.get(unit.lower()) or _UNITS.get(unit.lower().removesuffix("s"))
+
+
+def _compound(text: str) -> Quantity | None:
+    """5 ft 6 in, 2 hours 30 minutes: parts of one quantity, each unit smaller than the one before, in the smallest."""
+    if _COMPOUND.fullmatch(text) is None:
+        return None
+    parts = [(Fraction(match[1]), _known_unit(match[2])) for match in _COMPOUND_PART.finditer(text)]
+    units = [unit for _, unit in parts if unit is not None]
+    if len(units) < len(parts) or len({name for name, _ in units}) > 1:
+        return None
+    if any(one[1] <= other[1] for one, other in zip(units, units[1:], strict=False)):
+        return None
+    total = sum((number * size for number, (_, size) in zip((n for n, _ in parts), units, strict=True)), Fraction(0))
+    name, size = units[-1]
+    return Quantity(str(total / size), f"unit {name}^1", size, compound=True)
 
 
 def _is_unit(word: str, spaced: bool) -> bool:
     """Whether letters behind a number, outside a text command, are a unit and no variables."""
-    if word in ("pi", "e", "i", "sin", "cos", "tan", "log", "ln", "sqrt", "exp", "or", "and"):
+    if word in ("pi", "e", "i", "sin", "cos", "tan", "log", "ln", "sqrt", "exp", "or", "and", "mod"):
         return False
     if len(word) == 1:
         return spaced and word in _UNITS
+    if word.lower() in _LETTERS_UNITS or "/" in word:
+        return all(_known_unit(part) for part in _LETTERS_UNITS.get(word.lower(), word).split("/"))
     return word.lower().removesuffix("s") in _UNITS or (spaced and len(word) >= 4) or len(word) >= 5
 
 
-def _same_number(one: str, scale_one: Scale, other: str, scale_other: Scale, rules: Rules) -> bool | None:
-    left, right = read_number(one), read_number(other)
-    if left is not None and right is not None:
-        if isinstance(scale_one, str) or isinstance(scale_other, str):
-            return left == right == 0  # a rational number of degrees is a multiple of pi
-        left, right = left * scale_one, right * scale_other
-        return left == right or _is_rounding(left, right, one, other, scale_one, scale_other, rules)
-    long = _LONG_INTEGER.fullmatch(one), _LONG_INTEGER.fullmatch(other)
-    if any(long):
-        if all(number is not None or text for number, text in zip((left, right), long, strict=True)):
-            return _canonical(one) == _canonical(other)
-        return None
-    left_tree, right_tree = arithmetic.parse(one), arithmetic.parse(other)
-    if left_tree is not None and right_tree is not None:
-        if isinstance(scale_one, Fraction) and isinstance(scale_other, Fraction):
-            decided = arithmetic.same_value(_multiplied(left_tree, scale_one), _multiplied(right_tree, scale_other))
-            if decided is not None:
-                return decided
-    elif _is_tower(left_tree) or _is_tower(right_tree):
-        tree = formula.parse(other if _is_tower(left_tree) else one)
-        return False if tree is not None and values.constant(tree) is not None else None
-    return _same_form(one, scale_one, other, scale_other, rules)
+def _whole(text: str) -> int | None:
+    """A whole number that is written as one, or as a short sum or product."""
+    number = read_number(plain(text))
+    return int(number) if number is not None and number.denominator == 1 and abs(number) < 10**9 else None
 
 
 def _multiplied(tree: arithmetic.Expression, scale: Fraction) -> arithmetic.Expression:
@@ -255,23 +774,6 @@ def _multiplied(tree: arithmetic.Expression, scale: Fraction) -> arithmetic.Expr
 def _is_tower(tree: arithmetic.Expression | None) -> bool:
     """A whole number too large to be written: a closed form that has a value here is another number."""
     return tree is not None and arithmetic.is_beyond_limit(tree)
-
-
-def _same_form(one: str, scale_one: Scale, other: str, scale_other: Scale, rules: Rules) -> bool | None:
-    seed = one + "\0" + other
-    sides = [text.split("=") for text in (one, other)]
-    if all(len(side) == 2 for side in sides):
-        trees = [[formula.parse(text) for text in side] for side in sides]
-        if any(tree is None for side in trees for tree in side):
-            return None
-        return values.same_equation(tuple(trees[0]), tuple(trees[1]), seed)  # pyright: ignore[reportArgumentType]
-    left, right = formula.parse(one), formula.parse(other)
-    if left is None or right is None:
-        return None
-    decided = values.same_value(_scaled(left, scale_one), _scaled(right, scale_other), seed)
-    if decided is False and rules.rounding and not formula.variables(left) and not formula.variables(right):
-        return _rounds(left, right, one, other, rules) or False
-    return decided
 
 
 def _scaled(tree: formula.Node, scale: Scale) -> formula.Node:
@@ -329,12 +831,16 @@ def read_base(text: str) -> tuple[Fraction, Fraction | None] | None:
         return None
 
 
-def _same_in_bases(first: str, second: str, bases: tuple[tuple[Fraction, Fraction | None] | None, ...]) -> bool | None:
+def _same_in_bases(
+    first: str, second: str, bases: tuple[tuple[Fraction, Fraction | None] | None, ...], rules: Rules
+) -> bool | None:
     if bases[0] and bases[1]:
         return bases[0][0] == bases[1][0]
     written, text = (bases[0], second) if bases[0] else (bases[1], first)
     number = read_number(plain(text))
-    return None if number is None or written is None else number in written
+    if number is None or written is None:
+        return None
+    return number in (written[:1] if rules.units == "strict" else written)
 
 
 def read_number(text: str) -> Fraction | None:
@@ -369,21 +875,32 @@ def _divide(numerator: str | int, denominator: str) -> Fraction | None:
 
 
 def integer_of(text: str) -> int | None:
-    """The integer an answer is written as or comes to; None when it is none, or too large to write."""
+    """The integer an answer is written as or comes to; None when it is none, or too large to write.
+
+    The last side of an equation counts (m + n = 113, 13 + 100 = 113), and what is said to be about a number.
+    """
     if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS:
         return int(text)
     if len(text) > MAX_LENGTH:
         return None
     tidied = tidy(text)
-    match = _ASSIGNMENT.match(tidied)
-    quantity = quantity_of(tidied[match.end() :] if match else tidied)
-    value = read_number(quantity.body)
+    if "=" in tidied or "\\approx" in tidied:
+        sides, signs = readings.relation_sides(tidied)
+        if set(signs) <= {"=", "\\approx"}:
+            tidied = tidy(sides[-1]) if sides[-1] else sides[0]
+    body = quantity_of(tidied).body
+    value = read_number(body)
     if value is None:
-        tree = arithmetic.parse(quantity.body)
+        tree = arithmetic.parse(body)
         try:
             value = arithmetic.evaluate(tree) if tree is not None else None
         except arithmetic.TooLarge:
             return None
+        if value is None and tree is None and (closed := formula.parse(body)) is not None:
+            try:
+                value = values.exact(closed)
+            except (ArithmeticError, ValueError, KeyError):
+                return None
     if value is None or value.denominator != 1:
         return None
     return int(value)
@@ -399,5 +916,5 @@ def key_of(text: str) -> tuple[str, object]:
     if len(text) > MAX_LENGTH:
         return "text", text.strip()
     tidied = tidy(text)
-    number = read_number(_ASSIGNMENT.sub("", tidied, count=1) if "=" in tidied else tidied)
+    number = read_number(tidied)
     return ("number", number) if number is not None else ("text", squeeze(tidied))

@@ -1,7 +1,8 @@
 r"""Closed forms read: LaTeX or plain notation -> expression tree. What a tree is worth is the business of `values`.
 
-Knows arithmetic, roots, elementary functions, factorials, binomials, absolute values, pi, e, i and variables; refuses
-to know sets, sums, integrals, relations and words. Bounded in length, nodes and depth.
+Knows arithmetic, roots, elementary functions, (double) factorials, binomials, absolute values, remainders, gcd, lcm,
+max, min, sums, products, integrals and limits with their bounds, pi, e, i and variables; refuses to know sets, relations,
+derivatives and words. A text is read whole or not at all. Bounded in length, nodes and depth.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ Node: TypeAlias = tuple[Any, ...]  # (kind, parts...): ("num", text), ("var", na
 _MAX_LENGTH = 2_000  # characters
 _MAX_NODES = 2_000
 _MAX_DEPTH = 50
-_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,]))")
+_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,=]))")
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil"
 _FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "Abs": "abs"}
+_SEVERAL = frozenset(("gcd", "lcm", "max", "min"))  # functions of a list of arguments
+_OPERATORS = frozenset(("sum", "prod", "int", "lim"))  # with a bound variable
+_REMAINDERS = ("\\bmod", "\\mod")
+_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "Abs": "abs"}
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 _CONSTANTS = ("pi", "e", "i")
 _GREEK = (
@@ -25,8 +29,16 @@ _GREEK = (
     "chi psi omega Gamma Delta Theta Lambda Sigma Phi Psi Omega ell"
 )
 _VARIABLES = frozenset(_GREEK.split())
-_ENDS = frozenset((*"+-/^_!)]},", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor"))  # no factor starts with these
+_ENDS = frozenset(
+    (*"+-/^_!)]},=", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor", "\\to", *_REMAINDERS)
+)  # no factor starts with these
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
+_DERIVATIVE = re.compile(r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])")
+# Words of two or three letters; other such groups of letters are products of variables.
+_WORDS = frozenset(
+    "or and if is no not the of to for yes odd all any in ft mi lb lbs mph pct am pm km cm mm kg min hr sec day one two "
+    "six ten st nd rd th dne".split()
+)
 
 
 class Unreadable(ValueError):
@@ -50,19 +62,27 @@ def parse(text: str) -> Node | None:
         position = match.end()
     if not tokens or len(tokens) > _MAX_NODES:
         return None
+    if "d" in text and _DERIVATIVE.search(text):
+        return None
     reader = _Reader(tokens)
     try:
         tree = reader.sum(0)
     except Unreadable:
         return None
-    return tree if reader.at == len(tokens) else None
+    if reader.at != len(tokens):
+        return None
+    return None if reader.bound & variables(tree) else tree
 
 
 def _spell(word: str) -> list[str]:
     """A word as tokens: a function's or constant's name, or a product of variables."""
     word = _ALIASES.get(word, word)
-    if word in _FUNCTIONS or word == "pi":
+    if word in _FUNCTIONS or word in _SEVERAL or word in ("pi", "lg"):
         return [f"\\{word}"]
+    if word.lower() in _WORDS:
+        return ["\\unknown"]
+    if word == "mod":
+        return ["\\mod"]
     for name in ("sqrt", "sin", "cos", "tan", "log", "ln", "pi"):
         if word.endswith(name):  # 2xsin(x)
             return [*word[: -len(name)], f"\\{name}"]
@@ -78,6 +98,8 @@ class _Reader:
         self.tokens = tokens
         self.at = 0
         self.bars = 0  # open absolute values
+        self.bound: set[str] = set()  # variables of sums and integrals
+        self.open_end = -1  # where the terms of the last sum, product or limit ended
 
     def peek(self) -> str:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
@@ -93,8 +115,19 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise Unreadable
         tree = self.product(depth)
+        terms = 1
         while self.peek() in ("+", "-"):
+            if self.open_end == self.at and self.tokens[self.at - 1] not in (")", "]"):
+                raise Unreadable  # whether 2k + 1 is summed or 2k alone is anybody's guess
             tree = (self.take(), tree, self.product(depth))
+            terms += 1
+        if self.peek() in _REMAINDERS:
+            self.take()
+            if terms > 1:
+                raise Unreadable  # (17 + 4) mod 5, or 17 + (4 mod 5)
+            tree = ("mod", tree, self.product(depth))
+            if self.peek() in ("+", "-", *_REMAINDERS):
+                raise Unreadable
         return tree
 
     def product(self, depth: int) -> Node:
@@ -146,10 +179,13 @@ class _Reader:
 
     def postfix(self, depth: int) -> Node:
         tree = self.atom(depth)
+        marks = 0
         while self.peek() == "!":
             self.take()
-            tree = ("!", tree)
-        return tree
+            marks += 1
+        if marks > 2:
+            raise Unreadable  # n!!! is the triple factorial, or a slip
+        return (("!", "!!")[marks - 1], tree) if marks else tree
 
     def group(self, depth: int, opening: str = "{", closing: str = "}") -> Node:
         self.take(opening)
@@ -188,8 +224,34 @@ class _Reader:
         if token.isalpha():
             if token in _CONSTANTS:
                 return ("const", token)
+            if token in ("C", "P") and self.peek() == "(":
+                start = self.at
+                try:
+                    chosen = self.arguments(depth)
+                except Unreadable:
+                    chosen = ()
+                if len(chosen) == 2 and (token == "C" or all(part[0] == "num" for part in chosen)):
+                    return ("binom" if token == "C" else "perm", *chosen)
+                self.at = start
+            if token in ("f", "g") and self.peek() == "(":
+                raise Unreadable  # a function that nobody has given
             return self.variable(token, depth)
         raise Unreadable
+
+    def arguments(self, depth: int) -> tuple[Node, ...]:
+        """A list of arguments in brackets of any kind."""
+        opening = self.take()
+        closing = {"(": ")", "[": "]", "\\{": "\\}"}.get(opening)
+        if closing is None:
+            raise Unreadable
+        bars, self.bars = self.bars, 0
+        parts = [self.sum(depth + 1)]
+        while self.peek() == ",":
+            self.take()
+            parts.append(self.sum(depth + 1))
+        self.bars = bars
+        self.take(closing)
+        return tuple(parts)
 
     def variable(self, name: str, depth: int) -> Node:
         if self.peek() == "_":
@@ -222,9 +284,86 @@ class _Reader:
             return ("const", name)
         if name in _FUNCTIONS:
             return self.function(name, depth)
+        if name == "lg":
+            return ("/", self.function("ln", depth), ("ln", ("num", "10")))
+        if name in _SEVERAL:
+            return (name, *self.arguments(depth))
+        if name == "operatorname" or name == "mathop":
+            raise Unreadable
+        if name == "infty":
+            return ("const", "inf")
+        if name in ("sum", "prod"):
+            return self.series(name, depth)
+        if name == "int":
+            return self.integral(depth)
+        if name == "lim":
+            return self.limit(depth)
         if name in _VARIABLES:
             return self.variable(name, depth)
         raise Unreadable
+
+    def bind(self, name: str) -> str:
+        if not name.isalpha() or name in _CONSTANTS and name != "i":
+            raise Unreadable
+        self.bound.add(name)
+        return name
+
+    def series(self, name: str, depth: int) -> Node:
+        """\\sum_{k=a}^{b} f or \\prod."""
+        self.take("_")
+        self.take("{")
+        index = self.bind(self.take())
+        self.take("=")
+        low = self.sum(depth + 1)
+        self.take("}")
+        self.take("^")
+        high = self.script(depth + 1) if self.peek() == "{" else self.atom(depth + 1)
+        if index == "i":  # the index of a sum, not the imaginary unit
+            for place in range(self.at, len(self.tokens)):
+                if self.tokens[place] == "i":
+                    self.tokens[place] = "iota"
+            self.bound.discard("i")
+            index = self.bind("iota")
+        body = self.product(depth + 1)
+        self.open_end = self.at
+        return (name, index, low, high, body)
+
+    def integral(self, depth: int) -> Node:
+        """\\int_a^b f dx."""
+        self.take("_")
+        low = self.script(depth + 1) if self.peek() in ("{", "-") else self.atom(depth + 1)
+        self.take("^")
+        high = self.script(depth + 1) if self.peek() in ("{", "-") else self.atom(depth + 1)
+        nested, end = 0, self.at
+        while end < len(self.tokens) - 1:
+            token = self.tokens[end]
+            nested += (token in ("(", "{", "[")) - (token in (")", "}", "]"))
+            if nested == 0 and token == "d" and self.tokens[end + 1].isalpha():
+                break
+            end += 1
+        else:
+            raise Unreadable
+        inner = _Reader(self.tokens[self.at : end])
+        body = inner.sum(depth + 1) if inner.tokens else ("num", "1")
+        if inner.at != len(inner.tokens):
+            raise Unreadable
+        self.bound |= inner.bound
+        name = self.bind(self.tokens[end + 1])
+        self.at = end + 2
+        return ("int", name, low, high, body)
+
+    def limit(self, depth: int) -> Node:
+        """\\lim_{x\\to a} f."""
+        self.take("_")
+        self.take("{")
+        name = self.bind(self.take())
+        if self.take() not in ("\\to", "\\rightarrow"):
+            raise Unreadable
+        to = self.sum(depth + 1)
+        self.take("}")
+        body = self.product(depth + 1)
+        self.open_end = self.at
+        return ("lim", name, to, body)
 
     def function(self, name: str, depth: int) -> Node:
         base: Node | None = None
@@ -263,13 +402,29 @@ def _is_mixed(left: Node, right: Node) -> bool:
 
 
 def variables(tree: Node) -> frozenset[str]:
-    """Names of the variables in a tree."""
+    """Names of the free variables in a tree."""
     names: set[str] = set()
     stack = [tree]
     while stack:
         node = stack.pop()
         if node[0] == "var":
             names.add(node[1])
+        elif node[0] in _OPERATORS:
+            bounds, body = node[2:-1], node[-1]
+            names |= variables(body) - {node[1]}
+            stack.extend(bounds)
         elif node[0] not in ("num", "const"):
             stack.extend(node[1:])
     return frozenset(names)
+
+
+def kinds(tree: Node) -> frozenset[str]:
+    """The kinds of all nodes in a tree; a constant counts by its name."""
+    found: set[str] = set()
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        found.add(node[1] if node[0] == "const" else node[0])
+        if node[0] not in ("num", "const", "var"):
+            stack.extend(part for part in node[1:] if isinstance(part, tuple))
+    return frozenset(found)

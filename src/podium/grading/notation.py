@@ -7,6 +7,7 @@ braces, thousands separators, Unicode signs. Linear time; the caller limits the 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 _BOX = re.compile(r"\\f?boxed\s*\{")
 _SIGNS = str.maketrans(
@@ -25,11 +26,23 @@ _SIGNS = str.maketrans(
         "∅": r"\emptyset ",
         "±": r"\pm ",
         "∈": r"\in ",
+        "∩": r"\cap ",
+        "≠": r"\ne ",
+        "≈": r"\approx ",
+        "≡": r"\equiv ",
+        "∣": r"\mid ",
+        "∤": r"\nmid ",
+        "…": r"\ldots ",
+        "⋯": r"\ldots ",
+        "′": "'",
+        "’": "'",
+        "√": r"\sqrt ",
         "\u00a0": " ",
         "\u202f": " ",
     }
 )
 _THIN = re.compile(r"(?<=\d)\\[,;:!](?=\s*\d{3}(?!\d))\s*")  # 1\,000
+_SPACED = re.compile(r"(?<![\w.,/^}])(?<![\w.,/^}] )(\d{1,3})((?:[ ~]\d{3})+)(?![\d.]|\s*(?:[/\d_]|\\frac))")  # 1 000
 _COMMA_SPACE = re.compile(r",\s*\\!\s*|\{,\}\s*")  # 1,\!000 and 1{,}000
 _DROP = re.compile(
     r"\\(?:left|right)\s*\.(?![\d])|"
@@ -62,7 +75,39 @@ _COMMANDS = {
     "vee": "lor",
     "dbinom": "binom",
     "tbinom": "binom",
+    "dots": "ldots",
+    "cdots": "ldots",
+    "dotsc": "ldots",
+    "dotsb": "ldots",
+    "backslash": "setminus",
+    "smallsetminus": "setminus",
+    "rightarrow": "to",
+    "nequiv": "notequiv",
+    "prime": "'",
 }
+_ELLIPSIS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
+_NOT = re.compile(r"\\not\s*(=|\\equiv|\\mid|\||\\in(?![a-z]))")
+_NEGATED = {"=": r"\ne ", r"\equiv": r"\notequiv ", r"\mid": r"\nmid ", "|": r"\nmid ", r"\in": r"\notin "}
+_MODULUS = re.compile(
+    r"\\pmod\s*(?:\{\s*([^{}]*?)\s*\}|(\w))|"
+    r"\(\s*(?:\\(?:bmod|mod)(?![a-z])|\\text\{\s*mod(?:ulo)?\s*\}|mod(?:ulo)?(?![a-z]))\s*(?:\{\s*([^{}()]*?)\s*\}|([^{}()]*?))\s*\)"
+)
+_CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose(?![a-z])\s*([^{}]+?)\s*\}")
+_CHOSEN = re.compile(
+    r"(?<![\w}])(?:\{\s*\})?\s*[_^]\s*(?:\{\s*(\w+)\s*\}|(\w+?))\s*(?:C|\\text\{\s*C\s*\})\s*_\s*(?:\{\s*(\w+)\s*\}|(\w))"
+)
+_NAMED = re.compile(r"\\text\{\s*(gcd|lcm|max|min|lg|GCD|LCM|gcf|GCF|exp|ln|log|sin|cos|tan|sgn|mod)\s*\}")
+_ROMAN = re.compile(r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}(?!\s*$)")  # upright e, i and d are the constants and dx
+_ORDINAL = re.compile(
+    r"(?<=\d)\s*(?:\^\s*(?:\{\s*)?\\text\{\s*(?:st|nd|rd|th)\s*\}(?:\s*\})?|\^\s*\{\s*(?:st|nd|rd|th)\s*\}|\^\s*(?:st|nd|rd|th)(?![a-z])"
+    r"|\\text\{\s*(?:st|nd|rd|th)\s*\}|(?:st|nd|rd|th)(?![a-z]))"
+)
+_REPEATING = re.compile(
+    r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar)\s*(?:\{\s*(\d+)\s*\}|(\d))|\(\s*(\d+)\s*\)(?!\s*[\w(\^])"
+    r"|\\dot\s*(?:\{\s*(\d)\s*\}|(\d))(?:(\d*)\\dot\s*(?:\{\s*(\d)\s*\}|(\d)))?|\s*\\ldots(?![a-z]))"
+)
+_PRIMES = re.compile(r"\^\s*(?:\{\s*'\s*\}|')")
+_MOST_REPEATING = 200  # digits
 _COMMAND = re.compile(rf"\\({'|'.join(sorted(_COMMANDS, key=len, reverse=True))})(?![a-zA-Z])")
 _MATRIX = re.compile(r"\\(begin|end)\s*\{[bBp]?(?:small)?matrix\}")
 _FRAC_DIGITS = re.compile(r"\\frac\s*(\d)\s*(\d)")
@@ -71,7 +116,7 @@ _FRAC_SECOND = re.compile(r"\\frac\s*\{([^{}]*)\}\s*(\d)")
 _ROOT = re.compile(r"\\sqrt\s*(\d)(?!\d)")
 _SCRIPT = re.compile(r"([\^_])\s*\{\s*(\w)\s*\}")
 _SPACES = re.compile(r"\s+")
-_COMMAS = re.compile(r"(?<![\d,.])(\d{1,3})((?:,\d{3})+)(?![\d,])")
+_COMMAS = re.compile(r"(?<![\d,.])(\d{1,3})((?:,\d{3})+)(?!\d|,\d)")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z\s'-]*")
 _LOOSE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
@@ -84,14 +129,34 @@ def tidy(text: str, *, thousands: bool = True) -> str:
     `thousands` 1,234 is a number, without a list of two.
     """
     text = _unbox(text.strip())
+    if text.isascii() and text.isdigit():
+        return text
     text = _COMMA_SPACE.sub(",", _THIN.sub("", text.translate(_SIGNS)))
     text = _DROP.sub(" ", text)
-    text = _TEXT_COMMAND.sub(r"\\text{", text)
+    if "\\" in text:
+        text = _ROMAN.sub(r"\1", text)
+        text = _TEXT_COMMAND.sub(r"\\text{", text)
     for _ in range(3):  # \text inside \text, at most so deep
         text, count = re.subn(r"\\text\{([^{}]*)\\text\{([^{}]*)\}", r"\\text{\1\2", text)
         if not count:
             break
-    text = _COMMAND.sub(_one_spelling, text)
+    text = _ELLIPSIS.sub(r" \\ldots ", _COMMAND.sub(_one_spelling, text))
+    if "\\not" in text:
+        text = _NOT.sub(lambda match: _NEGATED[match[1]], text)
+    if "mod" in text:
+        text = _MODULUS.sub(lambda match: rf"\pmod{{{next(filter(None, match.groups()), '')}}}", text)
+    if "\\text{" in text:
+        text = _NAMED.sub(lambda match: rf"\{match[1].lower().replace('gcf', 'gcd')} ", text)
+    if "choose" in text:
+        for _ in range(4):
+            text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
+    if "C" in text:
+        text = _CHOSEN.sub(lambda match: rf"\binom{{{match[1] or match[2]}}}{{{match[3] or match[4]}}}", text)
+    if "'" in text:
+        text = _PRIMES.sub("'", text)
+    text = _ORDINAL.sub(r"\\text{ th}", text)
+    if "." in text:
+        text = _REPEATING.sub(_as_fraction, text)
     text = _MATRIX.sub(r"\\\1{pmatrix}", text)
     text = _FRAC_DIGITS.sub(r"\\frac{\1}{\2}", text)
     text = _FRAC_FIRST.sub(r"\\frac{\1}{", text)
@@ -101,9 +166,54 @@ def tidy(text: str, *, thousands: bool = True) -> str:
     text = _SPACES.sub(" ", text).strip()
     while text.endswith((".", ",", ";")) and not text.endswith(".."):
         text = text[:-1].rstrip()
-    if thousands and not text.startswith(("(", "[", r"\{")):
-        text = _COMMAS.sub(lambda match: match[1] + match[2].replace(",", ""), text)
+    if thousands:
+        text = _SPACED.sub(lambda match: match[1] + match[2].replace(" ", "").replace("~", ""), text)
+        text = _COMMAS.sub(_ungrouped, text)
     return strip_brackets(text)
+
+
+def _ungrouped(match: re.Match[str]) -> str:
+    """1,234 as a number; as it is where it stands in brackets, as the arguments of gcd(100,250) do."""
+    before = match.string[: match.start()]
+    if any(before.count(opening) > before.count(closing) for opening, closing in (("(", ")"), ("[", "]"), (r"\{", r"\}"))):
+        return match[0]
+    return match[1] + match[2].replace(",", "")
+
+
+def _as_fraction(match: re.Match[str]) -> str:
+    r"""A repeating decimal as a fraction: 0.1\overline{6}, 0.1(6), 0.1\dot6, 0.1666\ldots; what does not show its period
+    stays as it is."""
+    whole, fixed = match[1], match[2]
+    period = match[3] or match[4] or match[5]
+    if period is None and (first := match[6] or match[7]):
+        period = first + (match[8] or "") + (match[9] or match[10] or "")
+    if period is None:
+        found = repeated_block(fixed)
+        if found is None:
+            return match[0]
+        fixed, period = found
+    if not whole + fixed and match[5]:
+        return match[0]  # .(3) is no usual notation
+    if len(whole) + len(fixed) + len(period) > _MOST_REPEATING:
+        return match[0]
+    above = int((whole or "0") + fixed + period) - int((whole or "0") + fixed)
+    value = Fraction(above, (10 ** len(period) - 1) * 10 ** len(fixed))
+    return rf"{{\frac{{{value.numerator}}}{{{value.denominator}}}}}" if value.denominator != 1 else str(value.numerator)
+
+
+def repeated_block(digits: str) -> tuple[str, str] | None:
+    """Digits before an ellipsis as (what stands before the period, the period); None where no period shows: a digit
+    three times, a longer block three times, or twice if nothing stands before it."""
+    for size in range(1, len(digits) // 2 + 1):
+        period = digits[-size:]
+        times = 0
+        while digits[: len(digits) - times * size].endswith(period):
+            times += 1
+        fixed = digits[: len(digits) - times * size]
+        # the period may have begun in the middle: 0.3131 31 and 0.13131 are written with the same block
+        if times >= 3 or (times == 2 and size > 1 and not fixed):
+            return fixed, period
+    return None
 
 
 def _one_spelling(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podium.grading import formula, values
-from podium.grading.notation import plain, split_top, squeeze
+from podium.grading.notation import partners, plain, split_top, squeeze
 
 _NAME = r"(\\[a-z]+|[a-zA-Z])(?:_\w)?"
 _REALS = r"\\in\s*(?:\\mathbb\s*\{?\s*R\s*\}?|\(\s*-\s*\\infty\s*,\s*\\infty\s*\))"
@@ -24,6 +24,7 @@ _AND = re.compile(r"(?<![a-zA-Z\\])and(?![a-zA-Z])|\\(?:land|wedge)(?![a-z])")
 _RELATION = re.compile(r"(<=|>=|!=|\\(?:le|ge|ne)(?![a-z])|<|>|=)")
 _SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
 _TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+_SET_SIGN = re.compile(r"\\(cup|cap|setminus)(?![a-z])")
 _LESS, _MORE = ("<", "\\le"), (">", "\\ge")
 _WHOLE = frozenset("kmn")  # by convention whole numbers, unless \mathbb{R} is said
 _MAX_LENGTH = 500  # characters
@@ -88,6 +89,93 @@ def condition_as_intervals(text: str) -> str | None:
             if written is not None:
                 return None if written == "\\emptyset" else written
     return None
+
+
+def pieces_of(text: str) -> tuple[_Interval, ...] | None:
+    r"""The disjoint intervals, from left to right, of a set of real numbers: intervals, finite sets and \mathbb{R} joined
+    by \cup, \cap and \setminus. None where an end is no number or something else stands there."""
+    if len(text) > _MAX_LENGTH:
+        return None
+    try:
+        return tuple(_set_pieces(text.strip(), 0))
+    except _Unread:
+        return None
+
+
+def same_pieces(first: Sequence[_Interval], second: Sequence[_Interval]) -> bool:
+    """Whether two lists that `pieces_of` gave are one set."""
+    return len(first) == len(second) and all(
+        _order(a, b) == 0 and a.closed == b.closed
+        for one, other in zip(first, second, strict=True)
+        for a, b in ((one.low, other.low), (one.high, other.high))
+    )
+
+
+def holds_in(pieces: Sequence[_Interval], number: Any) -> bool:
+    """Whether a number lies in one of the pieces."""
+    return any(
+        (piece.low.value < number or (piece.low.closed and piece.low.value == number))
+        and (number < piece.high.value or (piece.high.closed and number == piece.high.value))
+        for piece in pieces
+    )
+
+
+def _set_pieces(text: str, depth: int) -> list[_Interval]:
+    if depth > 6:
+        raise _Unread
+    signs = [
+        (match.start(), match.end(), match[1])
+        for match in _SET_SIGN.finditer(text)
+        if all(text[: match.start()].count(a) == text[: match.start()].count(b) for a, b in ((r"\{", r"\}"),))
+        and text[: match.start()].count("(") + text[: match.start()].count("[")
+        == text[: match.start()].count(")") + text[: match.start()].count("]")
+    ]
+    if signs:
+        if len({sign for _, _, sign in signs}) > 1 or (signs[0][2] == "setminus" and len(signs) > 1):
+            raise _Unread  # which comes first is not said
+        starts, ends = [0, *(end for _, end, _ in signs)], [*(start for start, _, _ in signs), len(text)]
+        sets = [_set_pieces(text[a:b].strip(), depth + 1) for a, b in zip(starts, ends, strict=True)]
+        if signs[0][2] == "cup":
+            return _joined([piece for pieces in sets for piece in pieces])
+        met = sets[0]
+        for other in sets[1:]:
+            met = _intersection(met, other if signs[0][2] == "cap" else _complement(other))
+        return _joined(met)
+    bare = squeeze(text)
+    if re.fullmatch(r"\\mathbb\{?R\}?", bare):
+        return [_Interval(_LEFT, _RIGHT)]
+    if bare in ("\\emptyset", r"\{\}"):
+        return []
+    if bare.startswith(r"\{") and bare.endswith(r"\}"):
+        ends = [_end(part, "", closed=True) for part in split_top(bare[2:-2])]
+        if any(end.value is None or not end.closed for end in ends):
+            raise _Unread
+        return _joined([_Interval(end, end) for end in ends])
+    if len(text) > 2 and text[0] in "([" and text[-1] in ")]" and partners(text).get(0) == len(text) - 1:
+        parts = split_top(text[1:-1])
+        if len(parts) == 1 and text[0] + text[-1] == "()":
+            return _set_pieces(parts[0], depth + 1)
+        if len(parts) == 2:
+            low = _end(parts[0], "", closed=text[0] == "[")
+            high = _end(parts[1], "", closed=text[-1] == "]")
+            order = _order(low, high)
+            if order > 0 or (order == 0 and not (low.closed and high.closed)):
+                raise _Unread  # (3,1) is no interval
+            return [_Interval(low, low if order == 0 else high)]
+    raise _Unread
+
+
+def _complement(pieces: Sequence[_Interval]) -> list[_Interval]:
+    rest: list[_Interval] = []
+    low = _LEFT
+    for piece in pieces:
+        high = _End(piece.low.text, piece.low.value, not piece.low.closed and piece.low is not _LEFT)
+        if _order(low, high) < 0 or (low.closed and high.closed and _order(low, high) == 0):
+            rest.append(_Interval(low, high))
+        low = _End(piece.high.text, piece.high.value, not piece.high.closed and piece.high.text != "\\infty")
+    if low.text != "\\infty":
+        rest.append(_Interval(low, _RIGHT))
+    return [piece for piece in rest if piece.high.text != "-\\infty"]
 
 
 def _written(condition: str, variable: str, *, commas: bool) -> str | None:

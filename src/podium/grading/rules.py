@@ -7,6 +7,7 @@ Knows nothing of mathematics. The rules of a problem are what its `meta["rules"]
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -33,6 +34,10 @@ class Rules:
     `rounding` 0: a rounded decimal is not what it was rounded from. k: it is, if it is rounded rightly and to at
     least k significant digits.
 
+    `order` is that of several answers between commas without brackets: `written`, 3,1 is (3,1) and not shown to be 1,3;
+    `any`, 3,1 is 1,3 and {1,3}, as where all solutions are asked for. A problem whose text asks for all of something,
+    separated by commas, has `any` unless its rules say otherwise.
+
     `case`: `words` keeps it in single letters, which may be variables, and not in words; `strict`; `ignore`.
     """
 
@@ -45,6 +50,7 @@ class Rules:
     degrees: Leniency = "forgive"
     rounding: int = 0
     case: Literal["words", "strict", "ignore"] = "words"
+    order: Literal["written", "any"] = "written"
 
     @property
     def wants_integer(self) -> bool:
@@ -62,6 +68,32 @@ DEFAULT = Rules()
 _NAMES = tuple(field.name for field in fields(Rules))
 
 
+_IN_ANY_ORDER = Rules(order="any")
+_COMMAS = re.compile(r"separated? (?:\w+ ){0,2}(?:by|with|using) commas|comma[- ]separated|in any order", re.IGNORECASE)
+_ALL = re.compile(
+    r"\b(?:find|determine|list|enter|give|state|name|identify|compute)\s+(?:\w+\s+)?(?:all|every|each)\b"
+    r"|\ball\s+(?:\w+\s+){0,3}(?:solutions|roots|values|zeros|zeroes|integers|numbers|primes|factors|divisors|triples|pairs)\b"
+    r"|\bwhat are the\s+(?:\w+\s+){0,2}(?:solutions|roots|zeros|zeroes)\b|\bsolve\b|\bpossible values\b"
+    r"|\bthe (?:\w+ ){0,2}(?:solutions|roots|zeros) of\b",
+    re.IGNORECASE,
+)
+_SORTED = re.compile(
+    r"(?:increasing|decreasing|ascending|descending|chronological) order|ordered (?:pair|triple|list)|\bsorted\b|"
+    r"from (?:least|smallest|largest|greatest|lowest|highest|left|first)\b",
+    re.IGNORECASE,
+)
+_RESPECTIVE = re.compile(r"\brespectively\b|in (?:that|this|the following) order|\bin order\b|coordinates", re.IGNORECASE)
+_MOST_TEXT = 20_000  # characters of a problem that are looked at
+
+
+def asks_for_all(text: str) -> bool:
+    """Whether a problem's text asks for all solutions, so that their order means nothing."""
+    text = text[:_MOST_TEXT]
+    if _SORTED.search(text):
+        return False
+    return _COMMAS.search(text) is not None or (_ALL.search(text) is not None and _RESPECTIVE.search(text) is None)
+
+
 def rules_of(problem: Problem) -> Rules:
     """The rules of a problem.
 
@@ -70,8 +102,10 @@ def rules_of(problem: Problem) -> Rules:
     """
     meta = problem.meta
     if "rules" not in meta and "modulo" not in meta:
-        return DEFAULT
+        return _IN_ANY_ORDER if asks_for_all(problem.text) else DEFAULT
     given: dict[str, Any] = dict(meta.get("rules") or {})
+    if "order" not in given and asks_for_all(problem.text):
+        given["order"] = "any"
     if meta.get("modulo"):
         given["modulo"] = meta["modulo"]
     try:

@@ -73,8 +73,9 @@ def find_answer(problem: Problem, text: str) -> str | None:
 def classes(problem: Problem, answers: Sequence[str]) -> list[list[int]]:
     """Partition the positions of `answers` into classes of equivalent answers, in order of first appearance.
 
-    Equal keys (same text, same number) are joined without comparing; only what is left is compared with the first
-    answer of each class. Undecided pairs stay apart.
+    Equal keys (same text, same number) are joined without comparing; of the rest those are joined that are the same, or
+    the same as a third. No class holds two answers that differ: where the rules forgive a missing unit, 5 is 5 cm and
+    5 m, and goes with one of them. Undecided pairs stay apart. The classes do not depend on the order of the answers.
     """
     verifier = problem.verifier.partition(":")[0]
     keyed: dict[Any, list[int]] = {}
@@ -82,17 +83,57 @@ def classes(problem: Problem, answers: Sequence[str]) -> list[list[int]]:
         keyed.setdefault(_key(problem, verifier, answer), []).append(position)
     if verifier != "math":
         return list(keyed.values())
-    groups: list[list[int]] = []
-    for key, positions in keyed.items():
-        for group in groups:
-            if key[0] == "number" and exact.key_of(answers[group[0]])[0] == "number":
-                continue  # two plain numbers with different keys differ
-            if equivalent(problem, answers[group[0]], answers[positions[0]]):
-                group.extend(positions)
+    # One wording stands for a key; which one must not depend on the order.
+    texts = sorted((min(answers[position] for position in positions), key[0]) for key, positions in keyed.items())
+    kinds = dict(texts)
+    joined = _joined([text for text, _ in texts], lambda a, b: _decide(problem, a, b, kinds))
+    number = {text: place for place, group in enumerate(joined) for text in group}
+    groups: dict[int, list[int]] = {}
+    for positions in keyed.values():
+        groups.setdefault(number[min(answers[position] for position in positions)], []).extend(positions)
+    return sorted((sorted(group) for group in groups.values()), key=lambda group: group[0])
+
+
+def _decide(problem: Problem, a: str, b: str, kinds: dict[str, str]) -> bool | None:
+    if kinds[a] == kinds[b] == "number":
+        return False  # two plain numbers with different keys differ
+    return equivalent(problem, a, b)
+
+
+def _joined(texts: Sequence[str], same: Callable[[str, str], bool | None]) -> list[list[str]]:
+    """Sorted texts in groups: those that are the same, or the same as a third, unless two of them differ."""
+    linked: list[list[str]] = []
+    for text in texts:
+        mine = [group for group in linked if any(same(other, text) for other in group)]
+        linked = [group for group in linked if group not in mine]
+        linked.append([text, *(other for group in mine for other in group)])
+    groups: list[list[str]] = []
+    for component in linked:
+        apart: list[list[str]] = []
+        for text in sorted(component):
+            for group in apart:
+                found = [same(*sorted((other, text))) for other in group]
+                if True in found and False not in found:
+                    group.append(text)
+                    break
+            else:
+                apart.append([text])
+        groups += _merged(apart, same)
+    return groups
+
+
+def _merged(groups: list[list[str]], same: Callable[[str, str], bool | None]) -> list[list[str]]:
+    """Groups of one component put together where something in them is the same and nothing differs."""
+    place = 0
+    while place < len(groups):
+        for other in range(place + 1, len(groups)):
+            found = [same(*sorted((a, b))) for a in groups[place] for b in groups[other]]
+            if True in found and False not in found:
+                groups[place] += groups.pop(other)
                 break
         else:
-            groups.append(list(positions))
-    return [sorted(group) for group in groups]
+            place += 1
+    return groups
 
 
 def _key(problem: Problem, verifier: str, answer: str) -> Any:

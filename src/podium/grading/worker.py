@@ -66,9 +66,7 @@ def nurse(kind: str, control: socket.socket) -> None:
 
 def _prepare(kind: str) -> Callable[[dict[str, Any]], Any]:
     if kind == "math":
-        import math_verify  # noqa: F401  # pyright: ignore[reportUnusedImport] - imported before any deadline runs
-
-        _math({"gold": "x+1", "answer": "1+x"})  # and its tables built
+        _math({"gold": "\\sum_{k=1}^{3} k", "answer": "6"})  # sympy imported, and its tables built, before any deadline
         return _math
     import reasoning_gym  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
