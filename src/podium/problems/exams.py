@@ -141,13 +141,12 @@ def exam_problem(
 
 
 def read_gold(value: Any) -> str:
-    """The answer itself: what follows `####` in GSM8K's solutions; 27.0 is the integer 27."""
+    """The answer itself: of a whole solution its last box, or what follows `####`; 27.0 is the integer 27."""
+    from podium.grading.extract import answer_in
+
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    text = str(value)
-    if "####" in text:
-        text = text.rsplit("####", 1)[1]
-    return text.strip()
+    return answer_in(str(value)).strip()
 
 
 def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:
