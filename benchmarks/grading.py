@@ -1,6 +1,7 @@
 r"""Grading: agreement with graded pairs, gold answers in other spellings, speed, and hostile strings.
 
     python benchmarks/grading.py pairs PAIRS.jsonl     # beside Math-Verify alone
+    python benchmarks/grading.py kinds [CORPUS.jsonl]  # false verdicts by kind; --list shows them
     python benchmarks/grading.py golds DATA            # every exam of podium.problems in the folder
     python benchmarks/grading.py speed
     python benchmarks/grading.py fuzz [--strings 100000] [--seed 0] [--threads 2]
@@ -86,6 +87,47 @@ def spellings(gold: str) -> Iterator[tuple[str, str]]:
     yield "spaces", gold if escaped else spaced
     yield "\\left \\right", gold if "\\left" in gold else gold.replace("(", "\\left(").replace(")", "\\right)")
     yield "box", extract(f"so \\boxed{{{gold}}}") or ""
+
+
+KINDS = Path(__file__).parent.parent / "tests" / "grading" / "data" / "kinds.jsonl"
+
+
+def kinds(path: Path, listed: bool) -> None:
+    """The verdicts on pairs of known kinds, both orders of each, as one confusion table."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    warm()
+    head = ("pairs", "right", "false equal", "false different", "undecided", "judged", "orders differ", "slowest s")
+    table: dict[str, list[float]] = {}
+    wrong: list[str] = []
+    by: collections.Counter[str] = collections.Counter()
+    began = time.monotonic()
+    for row in rows:
+        both = [compare(row["a"], row["b"]), compare(row["b"], row["a"])]
+        said = [found.sameness.value.partition("(")[0] for found in both]
+        by[both[0].by] += 1
+        opposite = {"equal": ["different"], "different": ["equal"], "undecided": []}
+        false = set(row.get("never", opposite[row["expected"]])) & set(said)
+        line = table.setdefault(row["kind"], [0.0] * len(head))
+        line[0] += 1
+        if false:
+            line[2 if "equal" in false else 3] += 1
+        elif said[0] == row["expected"] or (row["expected"] == "undecided" and said[0] not in row.get("never", [])):
+            line[1] += 1
+        elif said[0] == "undecided":
+            line[4] += 1
+        else:
+            line[5] += 1  # the other reading of a judgement
+        line[6] += said[0] != said[1]
+        line[7] = max(line[7], *(found.seconds for found in both))
+        if false or said[0] != said[1] or (said[0] == "undecided" != row["expected"]):
+            wrong.append(f"  {row['kind']}: {row['a']} | {row['b']}: {'/'.join(said)}, not {row['expected']}")
+    print(f"{'kind':20}", *(f"{name:>16}" for name in head), sep="")
+    for kind, line in [*table.items(), ("all", [*map(sum, zip(*table.values(), strict=True))])]:
+        slowest = line[7] if kind != "all" else max(row[7] for row in table.values())
+        print(f"{kind:20}", *(f"{count:16.0f}" for count in line[:7]), f"{slowest:16.2f}", sep="")
+    print(f"decided by: {dict(by)}; {time.monotonic() - began:.1f} s for both orders")
+    if listed:
+        print(*wrong, sep="\n")
 
 
 def golds(data: Path) -> None:
@@ -359,6 +401,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_subparsers(dest="what", required=True)
     what.add_parser("pairs").add_argument("path", type=Path)
+    by_kind = what.add_parser("kinds")
+    by_kind.add_argument("path", type=Path, nargs="?", default=KINDS)
+    by_kind.add_argument("--list", action="store_true", dest="listed")
     what.add_parser("golds").add_argument("data", type=Path)
     what.add_parser("speed")
     fuzzing = what.add_parser("fuzz")
@@ -368,6 +413,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "pairs":
         pairs(given.path)
+    elif given.what == "kinds":
+        kinds(given.path, given.listed)
     elif given.what == "golds":
         golds(given.data)
     elif given.what == "speed":

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import PodiumError
-from podium.grading.exact import integer_of
+from podium.grading.stated import stated_integer
 from podium.records import Problem
 from podium.solve import get_profile, parse_policy
 from podium.solve.clock import Ledger
@@ -136,7 +136,7 @@ class Contestant:
         return answer
 
     def _integer(self, answer: str | None) -> int:
-        value = None if answer is None else integer_of(answer)
+        value = None if answer is None else stated_integer(answer)
         return self.fallback if value is None else value % (self.largest + 1)
 
     def _say(self, line: str) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from podium.errors import InputError
 from podium.grading.compare import Comparison, Sameness, warm
-from podium.grading.extract import extract_answer
+from podium.grading.extract import answer_in, extract_answer
 from podium.grading.judge import Judge, compare_with_judge
 from podium.grading.rules import DEFAULT, Rules
 from podium.records import iterate_objects, parse_row
@@ -120,6 +120,8 @@ async def grade_pairs(pairs: Sequence[Pair], rules: Rules = DEFAULT, judge: Judg
         if answer is None:
             return Graded(pair, None, Comparison(Sameness.DIFFERENT, "no answer", 0.0))
         async with gate:
-            return Graded(pair, answer, await compare_with_judge(pair.gold, answer, judge, rules, pair.problem))
+            # Either column may hold a whole solution.
+            gold, answer = answer_in(pair.gold), answer_in(answer)
+            return Graded(pair, answer, await compare_with_judge(gold, answer, judge, rules, pair.problem))
 
     return Agreement(tuple(await asyncio.gather(*map(grade, pairs))))

@@ -12,9 +12,10 @@ from typing import Any
 from podium.errors import InputError, nearest
 from podium.grading import arithmetic, exact, guard
 from podium.grading.compare import SECONDS, compare
-from podium.grading.extract import extract_answer
+from podium.grading.extract import answer_in, extract_answer
 from podium.grading.pool import pool
 from podium.grading.rules import Rules, rules_of
+from podium.grading.stated import stated_integer
 from podium.records import Problem, Verdict
 
 _LETTER = Rules(find=("letter",))
@@ -149,7 +150,7 @@ def _key(problem: Problem, verifier: str, answer: str) -> Any:
 
 def _integer(text: str, rules: Rules) -> int | None:
     """The integer an answer stands for, reduced if the rules say so; None when it is none, or none of the exam's."""
-    value = exact.integer_of(text)
+    value = stated_integer(text)
     if value is None or not rules.admits(value):
         return None
     return value % rules.modulo if rules.modulo else value
@@ -178,7 +179,9 @@ def _gym_key(problem: Problem, answer: str) -> Any:
 
 
 def _verify_math(problem: Problem, answer: str) -> bool | None:
-    return None if problem.answer is None else compare(problem.answer, answer, rules_of(problem)).sameness.decided
+    if problem.answer is None:
+        return None
+    return compare(answer_in(problem.answer), answer, rules_of(problem)).sameness.decided
 
 
 def _verify_letter(problem: Problem, answer: str) -> bool | None:
@@ -198,7 +201,7 @@ def _verify_integer(problem: Problem, answer: str) -> bool | None:
     if problem.answer is None:
         return None
     rules = rules_of(problem)
-    gold = _integer(problem.answer, rules)
+    gold = _integer(answer_in(problem.answer), rules)
     if gold is None:
         raise InputError(
             f"problem {problem.id}: the answer {problem.answer[:40]!r} is no integer", "use the verifier 'math'"

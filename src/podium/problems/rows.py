@@ -79,7 +79,10 @@ def problem_of(row: Any, where: str, default_id: str) -> Problem:
     """
     row = _whole(row, where, "problem")
     if any(name in row for name in _OWN_PROBLEM):
-        return parse_row(Problem, row, where)
+        problem = parse_row(Problem, row, where)
+        if problem.answer is None or problem.verifier.partition(":")[0] not in ("math", "integer", "letter"):
+            return problem
+        return problem.model_copy(update={"answer": read_gold(problem.answer)})
     solution = _text(row, SOLUTION_FIELDS, where)
     if _chat_field(row) is not None and not _has(row, TEXT_FIELDS):
         turns = [message for message, _ in _turns(row, where)]
@@ -180,13 +183,12 @@ def _content(content: Any, spot: str) -> str:
 
 
 def read_gold(value: Any) -> str:
-    """The answer itself: what follows `####` in GSM8K's solutions; 27.0 is the integer 27."""
+    """The answer itself: of a whole solution its last box, or what follows `####`; 27.0 is the integer 27."""
+    from podium.grading.extract import answer_in
+
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    text = str(value)
-    if "####" in text:
-        text = text.rsplit("####", 1)[1]
-    return text.strip()
+    return answer_in(str(value)).strip()
 
 
 def _chat_field(row: dict[str, Any]) -> str | None:
