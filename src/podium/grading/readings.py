@@ -428,7 +428,7 @@ def _said(text: str, depth: int) -> Reading | None:
     said = words(plain(text))
     if said is None:
         return None
-    if len(said) > 3 or " " in said or "\\text{" in text:
+    if len(said) > 3 or " " in said or "\\text{" in text or said.lower() in formula.SHORT_WORDS:
         return Reading("words", text, texts=(said,))
     return None
 
