@@ -215,7 +215,10 @@ class Comparer:
         return None if p * s == q * r else False
 
     def _both_tuple(self, a: Reading, b: Reading) -> bool | None:
-        return self.in_order(a.parts, b.parts)
+        same = self.in_order(a.parts, b.parts)
+        if same is False and a.names != b.names and self._in_some_order(a.parts, b.parts) is not False:
+            return None  # (y, x) = (2, 1)
+        return same
 
     def _both_bracketed(self, a: Reading, b: Reading) -> bool | None:
         return self.in_order(a.parts, b.parts)
@@ -259,7 +262,8 @@ class Comparer:
         texts = a.texts[0], b.texts[0]
         pieces = regions.pieces_of(texts[0]), regions.pieces_of(texts[1])
         if pieces[0] is not None and pieces[1] is not None:
-            return regions.same_pieces(pieces[0], pieces[1])
+            same = regions.same_pieces(pieces[0], pieces[1])
+            return None if same and a.names and b.names and a.names != b.names else same  # x > 1 and y > 1
         parts = [[part.strip() for part in split_top(text.replace("\\cup", "\0"), "\0")] for text in texts]
         if len(parts[0]) != len(parts[1]):
             return None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from podium.grading import formula
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
-from podium.grading.regions import condition_as_intervals, is_conditional, set_as_intervals
+from podium.grading.regions import condition_as_intervals, is_conditional, pieces_of, set_as_intervals
 
 MAX_PARTS = 64
 _MAX_DEPTH = 6
@@ -170,8 +170,9 @@ def _region(text: str, depth: int) -> Reading | None:
     if (_FREE.search(text) and not _RELATION.search(text)) or _REAL_LINE.fullmatch(text):
         return Reading("region", text, texts=(text,))
     written = condition_as_intervals(text)
-    if written is not None:
-        return Reading("region", text, texts=(written,), names=("condition",))
+    if written is not None and pieces_of(written) is not None:
+        letters = re.findall(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])|\\(?!le|ge|ne|infty|frac|sqrt|text|pi|lor|land)[a-z]+", text)
+        return Reading("region", text, texts=(written,), names=tuple(sorted(set(letters))))
     return None
 
 
