@@ -391,7 +391,7 @@ class Comparer:
         return self.readings(a.parts[0], b)
 
     def _relation_and_others(self, a: Reading, b: Reading) -> bool | None:
-        if b.kind == "region":
+        if b.kind in ("region", "tuple"):
             return self._relation_and_region(a, b)
         if b.kind != "value":
             return None
@@ -416,7 +416,7 @@ class Comparer:
         return False
 
     def _relation_and_region(self, a: Reading, b: Reading) -> bool | None:
-        pieces = regions.pieces_of(b.texts[0])
+        pieces = regions.pieces_of(b.texts[0] if b.kind == "region" else b.text)
         trees = [formula.parse(side) for side in a.texts]
         if pieces is None or None in trees or not readings.ORDERED_SIGNS.issuperset(a.names) or "=" in a.names:
             return None
@@ -719,6 +719,8 @@ def quantity_of(text: str) -> Quantity:
         match = _WORD_UNIT.fullmatch(text)
         if match is None or not _is_unit(match["unit"], bool(match["space"])):
             return Quantity(text if "\\text{" in text.strip() and not _WORDY.fullmatch(text) else plain(text))
+    if match["unit"].strip().lower().rstrip(".") in ("rad", "radian", "radians"):
+        return Quantity(match[1].strip())  # a number of radians is that number
     name, size = _unit(match["unit"], int(match["power"] or 1))
     return Quantity(match[1].strip(), f"unit {name}", size)
 

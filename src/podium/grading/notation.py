@@ -42,8 +42,8 @@ _SIGNS = str.maketrans(
     }
 )
 _THIN = re.compile(r"(?<=\d)\\[,;:!](?=\s*\d{3}(?!\d))\s*")  # 1\,000
-_SPACED = re.compile(r"(?<![\w.,/^}])(?<![\w.,/^}] )(\d{1,3})((?:[ ~]\d{3})+)(?![\d.]|\s*(?:[/\d_]|\\frac))")  # 1 000
-_COMMA_SPACE = re.compile(r",\s*\\!\s*|\{,\}\s*")  # 1,\!000 and 1{,}000
+_SPACED = re.compile(r"(?<![\w.,/^}])(?<![\w.,/^}] )(\d{1,3})((?:[ ~]\d{3})+)(?!\d|\s*(?:[/\d_]|\\frac))")  # 1 000
+_COMMA_SPACE = re.compile(r",\s*\\!\s*|\s*\{\s*,\s*\}\s*")  # 1,\!000 and 1{,}000
 _DROP = re.compile(
     r"\\(?:left|right)\s*\.(?![\d])|"
     r"\\(?:left|right|middle|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![a-zA-Z])|"
@@ -91,6 +91,9 @@ _NEGATED = {"=": r"\ne ", r"\equiv": r"\notequiv ", r"\mid": r"\nmid ", "|": r"\
 _MODULUS = re.compile(
     r"\\pmod\s*(?:\{\s*([^{}]*?)\s*\}|(\w))|"
     r"\(\s*(?:\\(?:bmod|mod)(?![a-z])|\\text\{\s*mod(?:ulo)?\s*\}|mod(?:ulo)?(?![a-z]))\s*(?:\{\s*([^{}()]*?)\s*\}|([^{}()]*?))\s*\)"
+)
+_CONGRUENT = re.compile(  # x \equiv 3 \bmod 7
+    r"\s*(?:\\(?:bmod|mod)|\\text\{\s*mod(?:ulo)?\s*\}|(?<![\\a-z])mod(?:ulo)?)(?![a-z])\s*(?:\{\s*(\w+)\s*\}|(\w+))\s*$"
 )
 _CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose(?![a-z])\s*([^{}]+?)\s*\}")
 _CHOSEN = re.compile(
@@ -145,6 +148,8 @@ def tidy(text: str, *, thousands: bool = True) -> str:
         text = _NOT.sub(lambda match: _NEGATED[match[1]], text)
     if "mod" in text:
         text = _MODULUS.sub(lambda match: rf"\pmod{{{next(filter(None, match.groups()), '')}}}", text)
+    if "equiv" in text and "mod" in text:
+        text = _CONGRUENT.sub(r"\\pmod{\1\2}", text)
     if "\\text{" in text:
         text = _NAMED.sub(lambda match: rf"\{match[1].lower().replace('gcf', 'gcd')} ", text)
     if "choose" in text:

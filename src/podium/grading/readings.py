@@ -51,7 +51,8 @@ _EMPTY = re.compile(
     re.IGNORECASE,
 )
 _FREE = re.compile(r"\\(?:cup|cap|setminus)(?![a-z])")
-_TEXT_LIST = re.compile(r"\\text\{[^{},]*,[^{}]*\}")  # \text{A, B}
+_TEXT_LIST = re.compile(r"\\text\{[^{},\d]*[,\d][^{}]*\}")  # \text{A, B}, \text{5 cm}
+_OPTION = re.compile(r"(?:\\text\{\s*)?\(\s*[A-Z]\s*\)\s*\}?\s*[^\s+\-*/^=<>)}\\]")  # (B) 12 is an option and its text
 _REAL_LINE = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?")
 
 
@@ -87,6 +88,8 @@ def read(text: str, depth: int = 0) -> Reading:
         return Reading("value", text)
     if _TEXT_LIST.fullmatch(text):
         text = plain(text)
+    if _OPTION.match(text):
+        return Reading("unread", text)
     bare = plain(text)
     if _EMPTY.fullmatch(bare):
         return Reading("empty", text)
@@ -383,6 +386,9 @@ def _assigned(text: str, depth: int) -> Reading | None:
         left, right = right, left
         if _ASSIGNED.fullmatch(left) is None:
             return None
+    turned = _ASSIGNED.fullmatch(right)
+    if turned and not turned[3] and squeeze(right) > squeeze(left) and right not in ("e", "i"):
+        left, right = right, left  # x = y is y = x
     match = _ASSIGNED.fullmatch(left)
     assert match is not None
     value = read(right, depth + 1)
