@@ -131,11 +131,12 @@ class Comparer:
         if len(first) > MAX_LENGTH or len(second) > MAX_LENGTH:
             return True if first.strip() == second.strip() else None
         found = self.tidied(tidy(first), tidy(second))
-        grouped = bool(_GROUPED.search(first)), bool(_GROUPED.search(second))
-        if found is True or not any(grouped):
+        if found is True or not (_GROUPED.search(first) or _GROUPED.search(second)):
             return found
         # 98,118 is a number, and may be a list: it is the same as either of them, which is then not shown different.
-        as_list = self.tidied(tidy(first, thousands=False), tidy(second, thousands=False))
+        lists = tidy(first, thousands=False), tidy(second, thousands=False)
+        grouped = lists[0] != tidy(first), lists[1] != tidy(second)
+        as_list = self.tidied(*lists)
         if as_list is not True:
             return found
         return None if all(grouped) else True
@@ -157,12 +158,12 @@ class Comparer:
             return reading
         sides, signs = reading.texts, reading.names
         if set(signs) == {"="}:
-            start = 0 if formula.parse(sides[0]) is None or not _is_numeric(sides[0]) else -1
-            rest = sides[1:] if start == 0 else sides
-            if len(rest) > 1 and all(map(_is_numeric, rest)):
+            named = not _is_amount(sides[0])
+            rest = sides[1:] if named else sides
+            if len(rest) > 1 and all(map(_is_amount, rest)):
                 if any(self.tidied(rest[0], other) is not True for other in rest[1:]):
                     return Reading("unread", reading.text)
-                return self.settled(read(f"{sides[0]}={rest[-1]}" if start == 0 else rest[-1]))
+                return self.settled(read(f"{sides[0]}={rest[-1]}" if named else rest[-1]))
         if signs == ("\\approx",):
             if _is_numeric(sides[0]):
                 return reading
@@ -214,7 +215,10 @@ class Comparer:
         return None if p * s == q * r else False
 
     def _both_tuple(self, a: Reading, b: Reading) -> bool | None:
-        return self.in_order(a.parts, b.parts)
+        same = self.in_order(a.parts, b.parts)
+        if same is False and a.names != b.names and self._in_some_order(a.parts, b.parts) is not False:
+            return None  # (y, x) = (2, 1)
+        return same
 
     def _both_bracketed(self, a: Reading, b: Reading) -> bool | None:
         return self.in_order(a.parts, b.parts)
@@ -258,7 +262,8 @@ class Comparer:
         texts = a.texts[0], b.texts[0]
         pieces = regions.pieces_of(texts[0]), regions.pieces_of(texts[1])
         if pieces[0] is not None and pieces[1] is not None:
-            return regions.same_pieces(pieces[0], pieces[1])
+            same = regions.same_pieces(pieces[0], pieces[1])
+            return None if same and a.names and b.names and a.names != b.names else same  # x > 1 and y > 1
         parts = [[part.strip() for part in split_top(text.replace("\\cup", "\0"), "\0")] for text in texts]
         if len(parts[0]) != len(parts[1]):
             return None
@@ -386,7 +391,7 @@ class Comparer:
         return self.readings(a.parts[0], b)
 
     def _relation_and_others(self, a: Reading, b: Reading) -> bool | None:
-        if b.kind == "region":
+        if b.kind in ("region", "tuple"):
             return self._relation_and_region(a, b)
         if b.kind != "value":
             return None
@@ -411,7 +416,7 @@ class Comparer:
         return False
 
     def _relation_and_region(self, a: Reading, b: Reading) -> bool | None:
-        pieces = regions.pieces_of(b.texts[0])
+        pieces = regions.pieces_of(b.texts[0] if b.kind == "region" else b.text)
         trees = [formula.parse(side) for side in a.texts]
         if pieces is None or None in trees or not readings.ORDERED_SIGNS.issuperset(a.names) or "=" in a.names:
             return None
@@ -484,14 +489,14 @@ class Comparer:
                     return False
                 return self._same_interval(a.texts[0], b.text)
             return None
-        if b.kind == "value" and _is_numeric(quantity_of(b.text).body):
+        if b.kind == "value" and _is_amount(b.text):
             if pieces is None:
                 return False if a.parts else None
             return None if len(pieces) == 1 and pieces[0].low == pieces[0].high else False
         return None
 
     def _is_number_all(self, parts: Sequence[Reading]) -> bool:
-        return all(part.kind == "value" and _is_numeric(quantity_of(part.text).body) for part in parts)
+        return all(part.kind == "value" and _is_amount(part.text) for part in parts)
 
     def _matrix_and_others(self, a: Reading, b: Reading) -> bool | None:
         return self._several_and_one(a, b) if b.kind == "value" else None
@@ -535,7 +540,7 @@ class Comparer:
 
     def _several_and_one(self, a: Reading, b: Reading) -> bool | None:
         """Several against one: different if the one is a number, and not each of the several."""
-        if not a.is_read or is_label(b.text) or not _is_numeric(quantity_of(b.text).body):
+        if not a.is_read or is_label(b.text) or not _is_amount(b.text):
             return None
         if any(part.kind in ("words", "relation", "region", "dots") for part in a.parts):
             return None
@@ -687,6 +692,11 @@ def _scales(one: Quantity, other: Quantity, rules: Rules) -> list[tuple[Scale, S
     return [plain_pair] if pair == plain_pair else [plain_pair, pair]
 
 
+def _is_amount(text: str) -> bool:
+    """A number, with or without a unit."""
+    return _is_numeric(quantity_of(text).body)
+
+
 def _is_numeric(body: str) -> bool:
     if read_number(body) is not None:
         return True
@@ -709,6 +719,8 @@ def quantity_of(text: str) -> Quantity:
         match = _WORD_UNIT.fullmatch(text)
         if match is None or not _is_unit(match["unit"], bool(match["space"])):
             return Quantity(text if "\\text{" in text.strip() and not _WORDY.fullmatch(text) else plain(text))
+    if match["unit"].strip().lower().rstrip(".") in ("rad", "radian", "radians"):
+        return Quantity(match[1].strip())  # a number of radians is that number
     name, size = _unit(match["unit"], int(match["power"] or 1))
     return Quantity(match[1].strip(), f"unit {name}", size)
 

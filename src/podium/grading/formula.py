@@ -35,7 +35,7 @@ _ENDS = frozenset(
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
 _DERIVATIVE = re.compile(r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])")
 # Words of two or three letters; other such groups of letters are products of variables.
-_WORDS = frozenset(
+SHORT_WORDS = frozenset(
     "or and if is no not the of to for yes odd all any in ft mi lb lbs mph pct am pm km cm mm kg min hr sec day one two "
     "six ten st nd rd th dne".split()
 )
@@ -79,7 +79,7 @@ def _spell(word: str) -> list[str]:
     word = _ALIASES.get(word, word)
     if word in _FUNCTIONS or word in _SEVERAL or word in ("pi", "lg"):
         return [f"\\{word}"]
-    if word.lower() in _WORDS:
+    if word.lower() in SHORT_WORDS:
         return ["\\unknown"]
     if word == "mod":
         return ["\\mod"]

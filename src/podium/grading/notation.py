@@ -42,8 +42,8 @@ _SIGNS = str.maketrans(
     }
 )
 _THIN = re.compile(r"(?<=\d)\\[,;:!](?=\s*\d{3}(?!\d))\s*")  # 1\,000
-_SPACED = re.compile(r"(?<![\w.,/^}])(?<![\w.,/^}] )(\d{1,3})((?:[ ~]\d{3})+)(?![\d.]|\s*(?:[/\d_]|\\frac))")  # 1 000
-_COMMA_SPACE = re.compile(r",\s*\\!\s*|\{,\}\s*")  # 1,\!000 and 1{,}000
+_SPACED = re.compile(r"(?<![\w.,/^}])(?<![\w.,/^}] )(\d{1,3})((?:[ ~]\d{3})+)(?!\d|\s*(?:[/\d_]|\\frac))")  # 1 000
+_COMMA_SPACE = re.compile(r",\s*\\!\s*|\s*\{\s*,\s*\}\s*")  # 1,\!000 and 1{,}000
 _DROP = re.compile(
     r"\\(?:left|right)\s*\.(?![\d])|"
     r"\\(?:left|right|middle|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![a-zA-Z])|"
@@ -92,6 +92,9 @@ _MODULUS = re.compile(
     r"\\pmod\s*(?:\{\s*([^{}]*?)\s*\}|(\w))|"
     r"\(\s*(?:\\(?:bmod|mod)(?![a-z])|\\text\{\s*mod(?:ulo)?\s*\}|mod(?:ulo)?(?![a-z]))\s*(?:\{\s*([^{}()]*?)\s*\}|([^{}()]*?))\s*\)"
 )
+_CONGRUENT = re.compile(  # x \equiv 3 \bmod 7
+    r"\s*(?:\\(?:bmod|mod)|\\text\{\s*mod(?:ulo)?\s*\}|(?<![\\a-z])mod(?:ulo)?)(?![a-z])\s*(?:\{\s*(\w+)\s*\}|(\w+))\s*$"
+)
 _CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose(?![a-z])\s*([^{}]+?)\s*\}")
 _CHOSEN = re.compile(
     r"(?<![\w}])(?:\{\s*\})?\s*[_^]\s*(?:\{\s*(\w+)\s*\}|(\w+?))\s*(?:C|\\text\{\s*C\s*\})\s*_\s*(?:\{\s*(\w+)\s*\}|(\w))"
@@ -110,9 +113,9 @@ _PRIMES = re.compile(r"\^\s*(?:\{\s*'\s*\}|')")
 _MOST_REPEATING = 200  # digits
 _COMMAND = re.compile(rf"\\({'|'.join(sorted(_COMMANDS, key=len, reverse=True))})(?![a-zA-Z])")
 _MATRIX = re.compile(r"\\(begin|end)\s*\{[bBp]?(?:small)?matrix\}")
-_FRAC_DIGITS = re.compile(r"\\frac\s*(\d)\s*(\d)")
-_FRAC_FIRST = re.compile(r"\\frac\s*(\d)\s*\{")
-_FRAC_SECOND = re.compile(r"\\frac\s*\{([^{}]*)\}\s*(\d)")
+_FRAC_DIGITS = re.compile(r"\\(frac|binom)\s*(\d)\s*(\d)")
+_FRAC_FIRST = re.compile(r"\\(frac|binom)\s*(\d)\s*\{")
+_FRAC_SECOND = re.compile(r"\\(frac|binom)\s*\{([^{}]*)\}\s*(\d)")
 _ROOT = re.compile(r"\\sqrt\s*(\d)(?!\d)")
 _SCRIPT = re.compile(r"([\^_])\s*\{\s*(\w)\s*\}")
 _SPACES = re.compile(r"\s+")
@@ -145,6 +148,8 @@ def tidy(text: str, *, thousands: bool = True) -> str:
         text = _NOT.sub(lambda match: _NEGATED[match[1]], text)
     if "mod" in text:
         text = _MODULUS.sub(lambda match: rf"\pmod{{{next(filter(None, match.groups()), '')}}}", text)
+    if "equiv" in text and "mod" in text:
+        text = _CONGRUENT.sub(r"\\pmod{\1\2}", text)
     if "\\text{" in text:
         text = _NAMED.sub(lambda match: rf"\{match[1].lower().replace('gcf', 'gcd')} ", text)
     if "choose" in text:
@@ -158,9 +163,9 @@ def tidy(text: str, *, thousands: bool = True) -> str:
     if "." in text:
         text = _REPEATING.sub(_as_fraction, text)
     text = _MATRIX.sub(r"\\\1{pmatrix}", text)
-    text = _FRAC_DIGITS.sub(r"\\frac{\1}{\2}", text)
-    text = _FRAC_FIRST.sub(r"\\frac{\1}{", text)
-    text = _FRAC_SECOND.sub(r"\\frac{\1}{\2}", text)
+    text = _FRAC_DIGITS.sub(r"\\\1{\2}{\3}", text)
+    text = _FRAC_FIRST.sub(r"\\\1{\2}{", text)
+    text = _FRAC_SECOND.sub(r"\\\1{\2}{\3}", text)
     text = _ROOT.sub(r"\\sqrt{\1}", text)
     text = _SCRIPT.sub(r"\1\2", text)
     text = _SPACES.sub(" ", text).strip()

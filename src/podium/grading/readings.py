@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from podium.grading import formula
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
-from podium.grading.regions import condition_as_intervals, is_conditional, set_as_intervals
+from podium.grading.regions import condition_as_intervals, is_conditional, pieces_of, set_as_intervals
 
 MAX_PARTS = 64
 _MAX_DEPTH = 6
@@ -51,7 +51,8 @@ _EMPTY = re.compile(
     re.IGNORECASE,
 )
 _FREE = re.compile(r"\\(?:cup|cap|setminus)(?![a-z])")
-_TEXT_LIST = re.compile(r"\\text\{[^{},]*,[^{}]*\}")  # \text{A, B}
+_TEXT_LIST = re.compile(r"\\text\{[^{},\d]*[,\d][^{}]*\}")  # \text{A, B}, \text{5 cm}
+_OPTION = re.compile(r"(?:\\text\{\s*)?\(\s*[A-Z]\s*\)\s*\}?\s*[^\s+\-*/^=<>)}\\]")  # (B) 12 is an option and its text
 _REAL_LINE = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?")
 
 
@@ -87,6 +88,8 @@ def read(text: str, depth: int = 0) -> Reading:
         return Reading("value", text)
     if _TEXT_LIST.fullmatch(text):
         text = plain(text)
+    if _OPTION.match(text):
+        return Reading("unread", text)
     bare = plain(text)
     if _EMPTY.fullmatch(bare):
         return Reading("empty", text)
@@ -170,8 +173,9 @@ def _region(text: str, depth: int) -> Reading | None:
     if (_FREE.search(text) and not _RELATION.search(text)) or _REAL_LINE.fullmatch(text):
         return Reading("region", text, texts=(text,))
     written = condition_as_intervals(text)
-    if written is not None:
-        return Reading("region", text, texts=(written,), names=("condition",))
+    if written is not None and pieces_of(written) is not None:
+        letters = re.findall(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])|\\(?!le|ge|ne|infty|frac|sqrt|text|pi|lor|land)[a-z]+", text)
+        return Reading("region", text, texts=(written,), names=tuple(sorted(set(letters))))
     return None
 
 
@@ -382,6 +386,9 @@ def _assigned(text: str, depth: int) -> Reading | None:
         left, right = right, left
         if _ASSIGNED.fullmatch(left) is None:
             return None
+    turned = _ASSIGNED.fullmatch(right)
+    if turned and not turned[3] and squeeze(right) > squeeze(left) and right not in ("e", "i"):
+        left, right = right, left  # x = y is y = x
     match = _ASSIGNED.fullmatch(left)
     assert match is not None
     value = read(right, depth + 1)
@@ -428,7 +435,7 @@ def _said(text: str, depth: int) -> Reading | None:
     said = words(plain(text))
     if said is None:
         return None
-    if len(said) > 3 or " " in said or "\\text{" in text:
+    if len(said) > 3 or " " in said or "\\text{" in text or said.lower() in formula.SHORT_WORDS:
         return Reading("words", text, texts=(said,))
     return None
 

@@ -142,7 +142,7 @@ def _set_pieces(text: str, depth: int) -> list[_Interval]:
             met = _intersection(met, other if signs[0][2] == "cap" else _complement(other))
         return _joined(met)
     bare = squeeze(text)
-    if re.fullmatch(r"\\mathbb\{?R\}?", bare):
+    if re.fullmatch(r"\\mathbb ?\{?R\}?", bare):
         return [_Interval(_LEFT, _RIGHT)]
     if bare in ("\\emptyset", r"\{\}"):
         return []

@@ -27,6 +27,7 @@ _INTEGER_NAMES = frozenset("nmkjpqr")
 _WHOLE_KINDS = frozenset(("sum", "prod", "mod", "gcd", "lcm", "!", "!!", "binom", "perm"))  # mean whole numbers
 _SERIES = frozenset(("sum", "prod"))
 _HEAVY = frozenset(("int", "lim", "inf"))  # only computer algebra has values for these
+_ENDLESS = (("const", "inf"), ("neg", ("const", "inf")))
 _local = threading.local()
 
 Point = Mapping[str, Any]
@@ -39,7 +40,11 @@ class TooLarge(ArithmeticError):
 def same_value(first: Node, second: Node) -> bool | None:
     """Whether two expressions have the same value wherever both have one; None when that cannot be told here."""
     if kinds(first) & _HEAVY or kinds(second) & _HEAVY:
-        return True if first == second else None
+        if first == second:
+            return True
+        ends = [tree in _ENDLESS for tree in (first, second)]
+        finite = [constant(tree) is not None for tree in (first, second)]
+        return False if any(ends) and all(end or has for end, has in zip(ends, finite, strict=True)) else None
     names = sorted(variables(first) | variables(second))
     bases = _bases(first, second)
     found = {
@@ -465,6 +470,8 @@ class _Numbers:
             return point[node[1]]
         if kind in _SERIES:
             return self.series(node, point)
+        if kind in _HEAVY:
+            raise ValueError("left to computer algebra")
         if kind == "+":
             terms = [node]
             while terms[-1][1][0] == "+":

@@ -66,7 +66,9 @@ def nurse(kind: str, control: socket.socket) -> None:
 
 def _prepare(kind: str) -> Callable[[dict[str, Any]], Any]:
     if kind == "math":
-        _math({"gold": "\\sum_{k=1}^{3} k", "answer": "6"})  # sympy imported, and its tables built, before any deadline
+        # sympy imported, and its tables built, before any deadline runs
+        _math({"gold": r"\sum_{k=1}^{\infty} \frac{1}{k^2}", "answer": r"\frac{\pi^2}{6}"})
+        _math({"gold": r"\int_0^1 x^2dx", "answer": r"\lim_{x\to 0}\frac{\sin x}{3x}"})
         return _math
     import reasoning_gym  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
