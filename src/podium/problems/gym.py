@@ -1,7 +1,8 @@
 """Generated problems: any task of reasoning-gym by name, and mixtures of them.
 
-Some tasks go through a set of Python on the way, whose order changes with the process's hash seed. Problems are
-therefore made in a process whose hash seed is fixed (`gymworker`), so that one seed gives the same bytes everywhere.
+Some tasks go through a set of Python on the way, whose order changes with the process's hash seed, and one draws from a
+generator that nobody seeds. Problems are therefore made in a process whose hash seed is fixed (`gymworker`), with that
+generator seeded, so that one seed gives the same bytes everywhere.
 
 Refuses to know how answers are verified: it stores in `meta` what the task's own scorer will need (`podium.grading`
 does the scoring). A problem's id is made from its text, so the same question has the same id wherever it was drawn.
@@ -16,6 +17,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +27,8 @@ from podium.records import Problem
 
 # A task is taken to be exhausted after this many draws in a row that brought nothing new …
 _STALE_DRAWS = 200
+# … after fewer if none at all has been accepted …
+_UNANSWERED_DRAWS = 40
 # … or after this many draws per problem asked for.
 _DRAWS_PER_PROBLEM = 20
 
@@ -148,7 +152,7 @@ def draw_here(name: str, size: int, seed: int, options: dict[str, Any]) -> Itera
         if problem is None or problem.id in seen:
             unanswered += problem is None
             stale += 1
-            if stale >= _STALE_DRAWS:
+            if stale >= (_STALE_DRAWS if seen else _UNANSWERED_DRAWS):
                 break
             continue
         stale = 0
@@ -164,9 +168,23 @@ def _entries(name: str, options: dict[str, Any], seed: int, most: int) -> Iterat
     dataset = make_dataset(name, {**options, "seed": derive_seed(name, "", seed), "size": most})
     for index in range(len(dataset)):
         try:
-            yield dataset, dataset[index]
+            # list_functions draws some numbers from Python's own generator, which nobody seeds.
+            with _global_random(derive_seed("global", f"{name}/{index}", seed)):
+                entry = dataset[index]
         except IndexError:  # some tasks hold a fixed number of puzzles
             return
+        yield dataset, entry
+
+
+@contextmanager
+def _global_random(seed: int) -> Iterator[None]:
+    """Python's own random generator begins at `seed`, and goes on afterwards as if nothing had been."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 _ACRE_BLOCK = 5  # the least number in which the three kinds of question stand 3 to 1 to 1, as in a large set

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ from podium.records import Problem
 
 _HASH_SEED = "0"
 _IDLE_SECONDS = 60.0
+_BATCH, _BATCH_SECONDS = 50, 0.01  # problems sent at once, and how long they may take
 
 
 class _Line:
@@ -83,8 +85,8 @@ def draw_elsewhere(name: str, size: int, seed: int, options: dict[str, Any]) -> 
     request = {"name": name, "size": size, "seed": seed, "options": encode(options)}
     line, stream = _open(request)
     try:
-        while (reply := _ask(line, {"next": stream})).get("problem") is not None:
-            yield Problem.model_validate(reply["problem"])
+        while made := _ask(line, {"next": stream})["problems"]:
+            yield from map(Problem.model_validate, made)
     finally:
         with _lock:
             if line.process.poll() is None and line.owner == os.getpid():
@@ -131,6 +133,15 @@ def _ask(line: _Line, request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
+def _some(stream: Iterator[Problem]) -> Iterator[Problem]:
+    """The next problem, and those behind it that take no time: asking for each alone would cost more than making it."""
+    until = time.monotonic() + _BATCH_SECONDS
+    for count, problem in enumerate(stream, start=1):
+        yield problem
+        if count == _BATCH or time.monotonic() > until:
+            return
+
+
 def serve() -> None:
     """Answer requests until the other end is closed."""
     from podium.problems.gym import decode, draw_here
@@ -155,8 +166,7 @@ def serve() -> None:
                 streams[opened] = draw_here(wanted["name"], wanted["size"], wanted["seed"], decode(wanted["options"]))
                 reply: dict[str, Any] = {"stream": opened}
             elif "next" in asked:
-                problem = next(streams[asked["next"]], None)
-                reply = {"problem": None if problem is None else problem.model_dump(mode="json")}
+                reply = {"problems": [problem.model_dump(mode="json") for problem in _some(streams[asked["next"]])]}
             else:
                 streams.pop(asked["close"], None)
                 reply = {}
