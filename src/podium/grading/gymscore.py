@@ -11,9 +11,11 @@ from typing import Any
 def score(request: dict[str, Any]) -> float:
     """The task's own score (1.0: correct) for `answer` to the stored entry; nothing is generated anew.
 
-    One scorer is made stricter: puzzle24's accepts any four numbers that make 24, not only the given ones.
+    Two scorers are made stricter. puzzle24's accepts any four numbers that make 24, not only the given ones;
+    rush_hour's passes over moves that are not possible.
     """
     from podium.problems.gym import decode
+    from podium.problems.reference import are_legal_moves
 
     entry = {"question": request["question"], "answer": request["gold"], "metadata": decode(request["metadata"])}
     dataset = _dataset(request["task"], json.dumps(request["options"], sort_keys=True))
@@ -21,6 +23,8 @@ def score(request: dict[str, Any]) -> float:
         used = sorted(int(number) for number in re.findall(r"\d+", request["answer"]))
         if used != sorted(entry["metadata"]["numbers"]):
             return 0.0
+    if request["task"] == "rush_hour" and not are_legal_moves(entry["metadata"]["board_config"], request["answer"]):
+        return 0.0
     return float(dataset.score_answer(answer=request["answer"], entry=entry))
 
 

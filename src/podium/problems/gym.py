@@ -1,5 +1,9 @@
 """Generated problems: any task of reasoning-gym by name, and mixtures of them.
 
+Some tasks go through a set of Python on the way, whose order changes with the process's hash seed, and one draws from a
+generator that nobody seeds. Problems are therefore made in a process whose hash seed is fixed (`gymworker`), with that
+generator seeded, so that one seed gives the same bytes everywhere.
+
 Refuses to know how answers are verified: it stores in `meta` what the task's own scorer will need (`podium.grading`
 does the scoring). A problem's id is made from its text, so the same question has the same id wherever it was drawn.
 """
@@ -11,7 +15,9 @@ import hashlib
 import itertools
 import json
 import random
+import sys
 from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +27,8 @@ from podium.records import Problem
 
 # A task is taken to be exhausted after this many draws in a row that brought nothing new …
 _STALE_DRAWS = 200
+# … after fewer if none at all has been accepted …
+_UNANSWERED_DRAWS = 40
 # … or after this many draws per problem asked for.
 _DRAWS_PER_PROBLEM = 20
 
@@ -120,27 +128,75 @@ def _fresh(task: GymTask, size: int, seed: int, taken: Set[str]) -> tuple[list[P
 
 
 def draw(name: str, size: int, *, seed: int = 0, options: dict[str, Any] | None = None) -> Iterator[Problem]:
-    """Distinct problems of one task, until it seems to have no more; `size` only bounds the effort."""
-    dataset = make_dataset(
-        name, {**(options or {}), "seed": derive_seed(name, "", seed), "size": size * _DRAWS_PER_PROBLEM + _STALE_DRAWS}
-    )
-    exact = uses_exact_scorer(dataset)
+    """Distinct problems of one task, until it seems to have no more; `size` only bounds the effort.
+
+    Raises:
+        InputError: unknown task or option, options the task refuses, or a task whose own reference answers are not
+            accepted with these options.
+    """
+    if sys.flags.hash_randomization:
+        from podium.problems.gymworker import draw_elsewhere
+
+        return draw_elsewhere(name, size, seed, options or {})
+    return draw_here(name, size, seed, options or {})
+
+
+def draw_here(name: str, size: int, seed: int, options: dict[str, Any]) -> Iterator[Problem]:
+    """`draw` in this process, whose hash seed decides on some tasks' problems."""
+    most = size * _DRAWS_PER_PROBLEM + _STALE_DRAWS
+    entries = _acre(options, seed, most) if name == "acre" else _entries(name, options, seed, most)
     seen: set[str] = set()
-    stale = 0
-    for index in range(len(dataset)):
-        try:
-            entry = dataset[index]
-        except IndexError:  # some tasks hold a fixed number of puzzles
-            return
-        problem = _problem(name, entry, options or {}, exact)
+    stale = unanswered = 0
+    for dataset, entry in entries:
+        problem = _problem(name, dataset, entry, options)
         if problem is None or problem.id in seen:
+            unanswered += problem is None
             stale += 1
-            if stale >= _STALE_DRAWS:
-                return
+            if stale >= (_STALE_DRAWS if seen else _UNANSWERED_DRAWS):
+                break
             continue
         stale = 0
         seen.add(problem.id)
         yield problem
+    if unanswered and not seen:
+        raise InputError(
+            f"gym:{name}: its scorer accepts none of its own answers with these options", "mend the options"
+        )
+
+
+def _entries(name: str, options: dict[str, Any], seed: int, most: int) -> Iterator[tuple[Any, dict[str, Any]]]:
+    dataset = make_dataset(name, {**options, "seed": derive_seed(name, "", seed), "size": most})
+    for index in range(len(dataset)):
+        try:
+            # list_functions draws some numbers from Python's own generator, which nobody seeds.
+            with _global_random(derive_seed("global", f"{name}/{index}", seed)):
+                entry = dataset[index]
+        except IndexError:  # some tasks hold a fixed number of puzzles
+            return
+        yield dataset, entry
+
+
+@contextmanager
+def _global_random(seed: int) -> Iterator[None]:
+    """Python's own random generator begins at `seed`, and goes on afterwards as if nothing had been."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+_ACRE_BLOCK = 5  # the least number in which the three kinds of question stand 3 to 1 to 1, as in a large set
+
+
+def _acre(options: dict[str, Any], seed: int, most: int) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """acre makes all its questions at once and shuffles them, so that each depends on how many are asked for. Here they
+    come in blocks, each with a seed of its own."""
+    for block in range(-(-most // _ACRE_BLOCK)):
+        dataset = make_dataset("acre", {**options, "seed": derive_seed("acre", str(block), seed), "size": _ACRE_BLOCK})
+        for index in range(_ACRE_BLOCK):
+            yield dataset, dataset[index]
 
 
 def derive_seed(stream: str, label: str, seed: int) -> int:
@@ -182,16 +238,24 @@ def uses_exact_scorer(dataset: Any) -> bool:
     return type(dataset).score_answer is ProceduralDataset.score_answer
 
 
-def _problem(name: str, entry: dict[str, Any], options: dict[str, Any], exact: bool) -> Problem | None:
+def _problem(name: str, dataset: Any, entry: dict[str, Any], options: dict[str, Any]) -> Problem | None:
+    """The problem of an entry; None without a text, or where no answer of the task's own is accepted by its scorer."""
+    from podium.problems.reference import REFERENCES, reference
+
     text = str(entry["question"]).strip()
     if not text:
         return None
+    answer = entry["answer"]
+    if answer is None and name in REFERENCES:
+        answer = reference(name, dataset, entry)
+        if answer is None:
+            return None
+    exact = uses_exact_scorer(dataset)
     meta: dict[str, Any] = {"task": name, "scorer": "exact" if exact else "own"}
     if not exact:
         # The scorer reads its config and the entry's metadata; the exact one reads neither, and metadata can be long.
         meta["options"] = encode(options)
         meta["metadata"] = encode(entry["metadata"])
-    answer = entry["answer"]
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
     return Problem(
         id=f"gym-{name}-{digest}",
