@@ -285,7 +285,7 @@ def draft_command(
         answers = state / "answers.jsonl"
         asyncio.run(own_answers(str(folder), problems, answers, profile=profile, code=code, seed=seed))
         data = [answers]
-    documents = draft_documents(data, tokenizer, target.config.max_position_embeddings)
+    documents = draft_documents(data, tokenizer, target.config.context)
     with RunLog(out) as log:
         head, result = train_draft(target, documents, DraftTraining(**settings), state, seed=seed, runlog=log)
     save_draft(out, head)
