@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from podium.errors import InputError, nearest
+from podium.records import token_ids
 
 Kind = Literal["llama", "qwen2", "qwen3"]
 ARCHITECTURES: dict[Kind, str] = {
@@ -247,12 +248,6 @@ class TransformerConfig:
     def architecture(self) -> dict[str, Any]:
         """What two models must share for their weights to mean the same: all but the token ids."""
         return {key: value for key, value in asdict(self).items() if not key.endswith("_token_id")}
-
-
-def token_ids(value: Any) -> tuple[int, ...]:
-    """The ids in a field such as eos_token_id, which holds one, a list of them, or null; -1 stands for none."""
-    listed = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(each for each in listed if type(each) is int and each >= 0))
 
 
 def _number(value: Any, name: str) -> float:

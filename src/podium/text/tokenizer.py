@@ -16,7 +16,7 @@ from typing import Any
 import tokenizers
 
 from podium.errors import InputError
-from podium.records import Message, Part, atomic_file, read_json, storage_errors
+from podium.records import Message, Part, atomic_file, read_json, storage_errors, token_ids
 from podium.text.decoding import ByteDecoder, Decoder, WindowDecoder, byte_table
 from podium.text.template import CHATML, ChatTemplate
 
@@ -44,7 +44,12 @@ class Tokenizer:
     """Attributes: vocab_size (largest id + 1), eos_id (end of a turn), pad_id, stop_ids (ids that end an answer)."""
 
     def __init__(self, files: Mapping[str, bytes], *, where: str = "tokenizer", stop_ids: Iterable[int] = ()) -> None:
-        """From the contents of the files of a Hugging Face tokenizer; `where` stands in errors.
+        """From the contents of the files of a Hugging Face tokenizer.
+
+        Args:
+            where: stands in errors.
+            stop_ids: ids that end an answer beside those the files name; the first is the end of a turn where the
+                files name none.
 
         Raises:
             InputError: a file is not JSON or not a tokenizer, or no end-of-text token can be found.
@@ -52,7 +57,12 @@ class Tokenizer:
         self._files = {name: files[name] for name in FILES if name in files}
         definition = _object(files, "tokenizer.json", where)
         settings = _object(files, "tokenizer_config.json", where) if "tokenizer_config.json" in files else {}
+        names = _named_tokens(files, settings, where)
         self._core = _build(files["tokenizer.json"].decode(errors="replace"), where)
+        # As in transformers: a token that has a role is special, also where tokenizer.json has it as a plain entry.
+        there = {token.content for token in self._core.get_added_tokens_decoder().values()}
+        entries = [name for name in names.values() if self._core.token_to_id(name) is not None]
+        self._core.add_special_tokens([name for name in entries if name not in there])
         plain = {**definition, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         self._plain = _build(json.dumps(plain), where)
 
@@ -77,15 +87,16 @@ class Tokenizer:
             else None
         )
 
-        names = {
-            key: _content(value) for key, value in settings.items() if key.endswith("_token") and value is not None
-        }
-        stops = [name for name in (names.get("eos_token"), *_STOPS) if name in self._added]
+        named = [self._added[name] for name in (names.get("eos_token"),) if name in self._added]
+        known = [self._added[name] for name in _STOPS if name in self._added]
+        stops = [*named, *stop_ids, *known]
         if not stops:
-            raise InputError(f"{where}: no end-of-text token", "set eos_token in tokenizer_config.json")
-        self.eos_id: int = self._added[stops[0]]
+            raise InputError(
+                f"{where}: no end-of-text token", "set eos_token in tokenizer_config.json or eos_token_id in config.json"
+            )
+        self.eos_id: int = (named or known or stops)[0]
         self.pad_id: int = self._added.get(names.get("pad_token", ""), self.eos_id)
-        self.stop_ids: frozenset[int] = frozenset({*(self._added[name] for name in stops), *stop_ids})
+        self.stop_ids: frozenset[int] = frozenset(stops)
         source = _template_source(files, settings)
         if source is None and TURN_START in self._added and TURN_END in self._added:
             source = CHATML
@@ -100,6 +111,8 @@ class Tokenizer:
     def load(cls, folder: Path | str) -> Tokenizer:
         """From the files of a Hugging Face folder.
 
+        Answers also end at eos_token_id of generation_config.json or, where that says nothing, of config.json.
+
         Raises:
             InputError: no tokenizer.json, or files that cannot be read as a tokenizer.
         """
@@ -111,12 +124,7 @@ class Tokenizer:
                     files[name] = (folder / name).read_bytes()
         if "tokenizer.json" not in files:
             raise InputError(f"{folder}: no tokenizer.json", "name a Hugging Face folder with a fast tokenizer")
-        stops: Any = None
-        if (folder / "generation_config.json").exists():
-            generation = read_json(folder / "generation_config.json")
-            stops = generation.get("eos_token_id") if isinstance(generation, dict) else None
-        stops = [] if stops is None else stops if isinstance(stops, list) else [stops]
-        return cls(files, where=str(folder), stop_ids=(stop for stop in stops if isinstance(stop, int)))
+        return cls(files, where=str(folder), stop_ids=_ends(folder))
 
     def save(self, folder: Path | str) -> None:
         """Write the files; those of a loaded tokenizer come back as they were."""
@@ -306,6 +314,34 @@ def _is_byte_level(decoder: Any) -> bool:
         parts = decoder.get("decoders") or []
         return len(parts) == 1 and _is_byte_level(parts[0])
     return decoder.get("type") == "ByteLevel"
+
+
+def _ends(folder: Path) -> tuple[int, ...]:
+    """The ids that a model folder says end an answer."""
+    for name in ("generation_config.json", "config.json"):
+        if not (folder / name).exists():
+            continue
+        values = read_json(folder / name)
+        if not isinstance(values, dict):
+            continue
+        ends = token_ids(values.get("eos_token_id"))
+        text = values.get("text_config")
+        if not ends and isinstance(text, dict):  # where a language model is a part of something larger
+            ends = token_ids(text.get("eos_token_id"))
+        if ends:
+            return ends
+    return ()
+
+
+def _named_tokens(files: Mapping[str, bytes], settings: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Role (eos_token, bos_token …) -> token, of tokenizer_config.json and, for what it leaves out, of the older
+    special_tokens_map.json."""
+    older = _object(files, "special_tokens_map.json", where) if "special_tokens_map.json" in files else {}
+    return {
+        key: _content(value)
+        for key, value in {**older, **settings}.items()
+        if key.endswith("_token") and isinstance(value, str | dict) and _content(value)
+    }
 
 
 def _content(token: Any) -> str:
