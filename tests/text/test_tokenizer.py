@@ -298,7 +298,7 @@ def test_no_end_anywhere_is_said(tmp_path):
 def test_an_end_token_that_is_an_ordinary_entry_is_special(home, tmp_path):
     """The oracle is transformers, which also makes it special."""
     transformers = pytest.importorskip("transformers")
-    settings_ = {"eos_token": {"content": "</s>", "lstrip": False}, "pad_token": None}
+    settings_ = {"eos_token": "</s>", "unk_token": "[UNK]"}
     files = endless() | {home: json.dumps(settings_).encode()}
     tokenizer = written(tmp_path, files)
     theirs = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)

@@ -338,7 +338,7 @@ class OpenAICompletion:
                     pieces += bool(new)
                     ids = tuple(choice.get("token_ids") or ())
                     drawn += ids
-                    stopped = self._watch.push(new)
+                    stopped = self._watch.push(new, self._usage.completion_tokens + (len(drawn) or pieces))
                     new = new[: len(new) - stopped.overhang] if stopped is not None else new
                     text += new
                     told = read_logprobs(choice.get("logprobs"))

@@ -123,7 +123,7 @@ class Sequence:
             self.outbox.append(Output(self.decoder.flush(), token, logprob, top, "eos"))
             return "eos"
         text = self.decoder.push((token,))
-        stopped = self.watch.push(text)
+        stopped = self.watch.push(text, usage.completion_tokens)
         finish: Finish | None = None
         stop = stop_token = None
         if stopped is not None:

@@ -61,8 +61,9 @@ class Tokenizer:
         self._core = _build(files["tokenizer.json"].decode(errors="replace"), where)
         # As in transformers: a token that has a role is special, also where tokenizer.json has it as a plain entry.
         there = {token.content for token in self._core.get_added_tokens_decoder().values()}
-        entries = [name for name in names.values() if self._core.token_to_id(name) is not None]
-        self._core.add_special_tokens([name for name in entries if name not in there])
+        # Not the unknown token, which every text may need.
+        entries = [name for role, name in names.items() if role != "unk_token" and name not in there]
+        self._core.add_special_tokens([name for name in entries if self._core.token_to_id(name) is not None])
         plain = {**definition, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         self._plain = _build(json.dumps(plain), where)
 
