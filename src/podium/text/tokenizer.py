@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import tokenizers
 
 from podium.errors import InputError
 from podium.records import Message, Part, atomic_file, read_json, storage_errors, token_ids
+from podium.text.chat import chat_turns
 from podium.text.decoding import ByteDecoder, Decoder, WindowDecoder, byte_table
-from podium.text.template import CHATML, ChatTemplate
+from podium.text.origin import MESSAGE, TEMPLATE, UNSURE
+from podium.text.template import CHATML, ChatTemplate, Rendered
 
 TEXT_END, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 TOOL_TAGS = ("<tool_call>", "</tool_call>")
@@ -93,7 +96,8 @@ class Tokenizer:
         stops = [*named, *stop_ids, *known]
         if not stops:
             raise InputError(
-                f"{where}: no end-of-text token", "set eos_token in tokenizer_config.json or eos_token_id in config.json"
+                f"{where}: no end-of-text token",
+                "set eos_token in tokenizer_config.json or eos_token_id in config.json",
             )
         self.eos_id: int = (named or known or stops)[0]
         self.pad_id: int = self._added.get(names.get("pad_token", ""), self.eos_id)
@@ -106,6 +110,8 @@ class Tokenizer:
         self._turn_end = (
             self._added[TURN_END] if source and TURN_END in source and TURN_END in self._added else self.eos_id
         )
+        self._marks = _marks(self._added)
+        self._swaps_letters = source is not None and "replace" in source
         self._where = where
 
     @classmethod
@@ -145,13 +151,18 @@ class Tokenizer:
         """Ids of text a model wrote: <tool_call> and </tool_call> become special, nothing else does."""
         return self._encode_segments([self._model_segments(text)])[0]
 
-    def render(self, messages: Sequence[Message], generate: bool = True) -> list[int]:
-        """Ids of a chat in the tokenizer's own template; contents are plain.
+    def render(self, messages: Sequence[Message | Mapping[str, Any]], generate: bool = True) -> list[int]:
+        """Ids of a chat in the tokenizer's own template, as transformers renders it; contents are plain.
 
-        `generate` opens the assistant's turn. What the template adds may hold special tokens, contents may not.
+        What the template writes may hold special tokens, what a message says may not.
+
+        Args:
+            messages: ours, or the dictionaries of a chat API, with parts, earlier thinking and tool calls.
+            generate: opens the assistant's turn.
 
         Raises:
-            InputError: the tokenizer has no chat template, or the template refuses these messages.
+            InputError: the tokenizer has no chat template, the template refuses these messages, or it rewrites one
+                that spells a special token so that nobody can tell whose the token is.
         """
         return self._encode_segments([self._chat_segments(messages, generate)])[0]
 
@@ -209,16 +220,64 @@ class Tokenizer:
     def _model_segments(self, text: str) -> list[Segment]:
         return _split(text, self._tag_pattern, self._tags)
 
-    def _chat_segments(self, messages: Sequence[Message], generate: bool) -> list[Segment]:
+    def _chat_segments(self, messages: Sequence[Message | Mapping[str, Any]], generate: bool) -> list[Segment]:
         if self._template is None:
             raise InputError(
                 f"{self._where}: the tokenizer has no chat template", "add chat_template.jinja, or give a plain prompt"
             )
-        rendered, fill = self._template.render(messages, generate)
-        return [
-            fill(segment) if isinstance(segment, str) else segment
-            for segment in _split(rendered, self._added_pattern, self._added)
-        ]
+        turns = chat_turns(messages, self._template.contents)
+        # Most contents have no character that any special token could be made of.
+        trace = self._swaps_letters or self._marks is None or _says(turns, self._marks)
+        rendered = self._template.render(turns, generate, trace)
+        if not trace:
+            return _split(rendered.text, self._added_pattern, self._added)
+        own = self._own_tokens(rendered, turns, generate)
+        segments: list[Segment] = []
+        place = 0
+        for start, end, token in own:
+            if start > place:
+                segments.append(rendered.text[place:start])
+            segments.append(token)
+            place = end
+        if place < len(rendered.text):
+            segments.append(rendered.text[place:])
+        return segments
+
+    def _own_tokens(
+        self, rendered: Rendered, turns: Sequence[Mapping[str, Any]], generate: bool
+    ) -> list[tuple[int, int, int]]:
+        """(start, end, id) of the added tokens that the template wrote. Those in a message's text are left out."""
+        found: list[tuple[int, int, int, int]] = []
+        place = 0
+        while self._added_pattern is not None and (match := self._added_pattern.search(rendered.text, place)):
+            content = match[0] if match[0] in self._added else match[0].strip()
+            start = rendered.text.index(content, match.start())
+            origins = set(rendered.origins[start : start + len(content)])
+            origin = MESSAGE if MESSAGE in origins else UNSURE if UNSURE in origins else TEMPLATE
+            if origin == MESSAGE:
+                place = start + 1
+                continue
+            found.append((match.start(), match.end(), self._added[content], origin))
+            place = match.end()
+        unsure = Counter(token for _, _, token, origin in found if origin == UNSURE)
+        if not unsure:
+            return [each[:3] for each in found]
+        # The template mixed its own text with a message's. What it writes when the messages spell no token is its own.
+        sure = Counter(token for _, _, token, origin in found if origin == TEMPLATE)
+        assert self._template is not None
+        harmless = self._template.render(_without(turns, self._marks), generate, trace=False).text
+        usual = Counter(part for part in _split(harmless, self._added_pattern, self._added) if isinstance(part, int))
+        kept = set()
+        for token, count in unsure.items():
+            if usual[token] == sure[token] + count:
+                kept.add(token)
+            elif usual[token] != sure[token]:
+                raise InputError(
+                    f"{self._where}: the chat template rewrites a message that spells "
+                    f"{self._core.id_to_token(token)!r}, so that nobody can tell whose it is",
+                    "take it out of the message, or use a template that leaves contents as they are",
+                )
+        return [(start, end, token) for start, end, token, origin in found if origin == TEMPLATE or token in kept]
 
     def _encode_segments(self, stretches: Sequence[Sequence[Segment]]) -> list[list[int]]:
         # Rows share many stretches (turn openings, stock phrases): each distinct one is encoded once.
@@ -257,6 +316,38 @@ class Tokenizer:
                     )
                 return self._encode_apart(text[: start + 1]) + self._encode_apart(text[start + 1 :])
         return encoding.ids
+
+
+def _marks(added: Iterable[str]) -> re.Pattern[str] | None:
+    """A character of which every added token has one, in either case; None where one of them has none."""
+    left, chosen = list(added), set()
+    while left:
+        counts = Counter(character for token in left for character in set(token) if not character.isalnum())
+        if not counts:
+            counts = Counter(character for token in left for character in token)
+        if not counts:
+            return None
+        best = max(counts, key=lambda character: (not character.isspace(), counts[character]))
+        chosen |= {best, best.lower(), best.upper()}
+        left = [token for token in left if best not in token]
+    return re.compile("|".join(map(re.escape, sorted(chosen)))) if chosen else re.compile("(?!)")
+
+
+def _says(value: Any, marks: re.Pattern[str]) -> bool:
+    if isinstance(value, str):
+        return marks.search(value) is not None
+    if isinstance(value, Mapping):
+        return any(_says(key, marks) or _says(part, marks) for key, part in value.items())
+    return isinstance(value, list | tuple) and any(_says(part, marks) for part in value)
+
+
+def _without(value: Any, marks: re.Pattern[str] | None) -> Any:
+    """The same messages, as long, and with none of the characters that special tokens have."""
+    if isinstance(value, str):
+        return value if marks is None else marks.sub("_", value)
+    if isinstance(value, Mapping):
+        return {key: part if key == "role" else _without(part, marks) for key, part in value.items()}
+    return [_without(part, marks) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _split(text: str, pattern: re.Pattern[str] | None, ids: Mapping[str, int]) -> list[Segment]:
