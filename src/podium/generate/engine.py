@@ -248,7 +248,7 @@ class Core:
         if used >= sequence.sampling.max_tokens or len(sequence.tokens) + len(tokens) >= self.context:
             self._finish(sequence, "length")
             return
-        sequence.append(tokens, self.tokenizer.stream())
+        sequence.append(tokens, self.tokenizer.stream(sequence.tokens[-4:] + tokens))
         self._counts.appended_tokens += len(tokens)
         self.scheduler.enqueue(sequence)
 
@@ -611,7 +611,7 @@ class Engine:
                 f"the prompt has {len(tokens)} tokens, the context {self.context}",
                 "shorten it, or use a model with a longer context (more memory_bytes, where that is what limits it)",
             )
-        return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream()))
+        return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream(tokens)))
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -45,7 +45,7 @@ def chat_turns(messages: Sequence[Message | Mapping[str, Any]], contents: Conten
     return turns
 
 
-def content_text(message: Message | Mapping[str, Any], where: str = "messages") -> str:
+def content_text(message: Message | Mapping[str, Any], where: str = "the message") -> str:
     """The text of a message, parts joined by newlines. Raises InputError as `chat_turns` does."""
     return message.content if isinstance(message, Message) else "\n".join(_parts(message, where))
 

@@ -52,7 +52,8 @@ class Traced(str):
     def __mul__(self, times: Any) -> Traced:
         return Traced(str.__mul__(self, times), self._origins * times)
 
-    __rmul__ = __mul__
+    def __rmul__(self, times: Any) -> Traced:
+        return self * times
 
     def __mod__(self, values: Any) -> Traced:
         return Traced(str.__mod__(self, values), UNSURE)

@@ -207,8 +207,10 @@ def _concat(parts: Iterator[str]) -> str:
 
 
 _EXACT = frozenset(
-    ("attr", "capitalize", "d", "default", "first", "last", "lower", "max", "min", "random", "replace", "reverse")
-    + ("string", "sum", "trim", "truncate", "upper")
+    (
+        *("attr", "capitalize", "d", "default", "first", "last", "lower", "max", "min", "random", "replace"),
+        *("reverse", "string", "sum", "trim", "truncate", "upper"),
+    )
 )
 """Filters that make their text of its parts with operations of strings alone, which keep the origins."""
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import tokenizers
 from podium.errors import InputError
 from podium.records import Message, Part, atomic_file, read_json, storage_errors, token_ids
 from podium.text.chat import chat_turns
-from podium.text.decoding import ByteDecoder, Decoder, WindowDecoder, byte_table
+from podium.text.decoding import ByteDecoder, Decoder, Speller, WindowDecoder, blank_mark, byte_table, piece_bytes
 from podium.text.origin import MESSAGE, TEMPLATE, UNSURE
 from podium.text.template import CHATML, ChatTemplate, Rendered
 
@@ -90,6 +91,7 @@ class Tokenizer:
             if _is_byte_level(definition.get("decoder"))
             else None
         )
+        self._mark, self._byte_fallback = blank_mark(definition.get("decoder"))
 
         named = [self._added[name] for name in (names.get("eos_token"),) if name in self._added]
         known = [self._added[name] for name in _STOPS if name in self._added]
@@ -205,13 +207,28 @@ class Tokenizer:
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes an id stands for; they may be part of a character."""
-        if self._bytes_of is None:
+        if self._bytes_of is not None:
+            return self._bytes_of.get(token, b"")
+        if self._mark is None or token in self._forbidden:
             return self._core.decode([token], skip_special_tokens=False).encode()
-        return self._bytes_of.get(token, b"")
+        return piece_bytes(self._core.id_to_token(token) or "", self._mark, self._byte_fallback)
 
-    def stream(self) -> Decoder:
-        """A decoder for ids that arrive one by one."""
-        return WindowDecoder(self._core) if self._bytes_of is None else ByteDecoder(self._bytes_of)
+    def stream(self, after: Sequence[int] = ()) -> Decoder:
+        """A decoder for ids that arrive one by one, behind a text of the ids `after`."""
+        return WindowDecoder(self._core, after) if self._bytes_of is None else ByteDecoder(self._bytes_of)
+
+    def speller(self, *, begins: bool = False) -> Speller:
+        """What single tokens add to a text; `begins`: they are its first ones."""
+        return Speller(self.token_bytes, begins and self._drops_first_space)
+
+    @cached_property
+    def _drops_first_space(self) -> bool:
+        if self._mark is None:
+            return False
+        marked = next(
+            (entry for entry in self._core.get_vocab() if entry.startswith(self._mark) and len(entry) > 1), None
+        )
+        return marked is not None and not self._core.decode([self._core.token_to_id(marked) or 0]).startswith(" ")
 
     def special_id(self, content: str) -> int | None:
         """The id of an added token such as <tool_call>, if there is one."""
