@@ -10,8 +10,8 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import tokenizers
 import torch
 from torch import Tensor
 
@@ -19,8 +19,10 @@ from podium.errors import InputError
 from podium.models.checkpoint import MAX_SHARD_BYTES, tensor_shapes
 from podium.models.config import TransformerConfig
 from podium.models.folder import Weights, atomic_folder, read_config, write_weights
-from podium.records import read_json
+from podium.records import storage_errors
+from podium.text.sameness import difference
 from podium.text.tokenizer import FILES as TOKENIZER_FILES
+from podium.text.tokenizer import build
 
 
 def merge_linear(
@@ -107,20 +109,19 @@ def _check_same(first: Path, config: TransformerConfig, folder: Path, other: Tra
 
 
 def _check_tokenizers(folders: Sequence[Path]) -> None:
-    known: tuple[Path, dict[str, Any]] | None = None
+    known: tuple[Path, tokenizers.Tokenizer] | None = None
     for folder in folders:
         path = folder / "tokenizer.json"
         if not path.exists():
             continue
-        definition = read_json(path)
-        if not isinstance(definition, dict):
-            raise InputError(f"{path}: not a JSON object", "copy the file again")
+        with storage_errors(path, "reading"):
+            core = build(path.read_text(errors="replace"), str(folder))
         if known is None:
-            known = folder, definition
+            known = folder, core
             continue
-        for key in ("model", "added_tokens"):
-            if definition.get(key) != known[1].get(key):
-                raise InputError(
-                    f"{folder}: the tokenizer's vocabulary differs from that of {known[0]}",
-                    "merge models trained with one tokenizer",
-                )
+        what = difference(known[1], core)
+        if what is not None:
+            raise InputError(
+                f"{folder}: the tokenizer differs from that of {known[0]}: {what}",
+                "merge models trained with one tokenizer",
+            )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -22,6 +23,7 @@ from podium.records import Message, Part, atomic_file, read_json, storage_errors
 from podium.text.chat import chat_turns
 from podium.text.decoding import ByteDecoder, Decoder, Speller, WindowDecoder, blank_mark, byte_table, piece_bytes
 from podium.text.origin import MESSAGE, TEMPLATE, UNSURE
+from podium.text.sameness import cuts_words_like_qwen2
 from podium.text.template import CHATML, ChatTemplate, Rendered
 
 TEXT_END, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -39,6 +41,8 @@ FILES = (
     "vocab.json",
     "merges.txt",
 )
+
+_SAID: set[Path] = set()  # folders that a line was said about
 
 Segment = str | int
 """A piece of plain text, or the id of an added token."""
@@ -62,14 +66,14 @@ class Tokenizer:
         definition = _object(files, "tokenizer.json", where)
         settings = _object(files, "tokenizer_config.json", where) if "tokenizer_config.json" in files else {}
         names = _named_tokens(files, settings, where)
-        self._core = _build(files["tokenizer.json"].decode(errors="replace"), where)
+        self._core = build(files["tokenizer.json"].decode(errors="replace"), where)
         # As in transformers: a token that has a role is special, also where tokenizer.json has it as a plain entry.
         there = {token.content for token in self._core.get_added_tokens_decoder().values()}
         # Not the unknown token, which every text may need.
         entries = [name for role, name in names.items() if role != "unk_token" and name not in there]
         self._core.add_special_tokens([name for name in entries if self._core.token_to_id(name) is not None])
         plain = {**definition, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-        self._plain = _build(json.dumps(plain), where)
+        self._plain = build(json.dumps(plain), where)
 
         added = self._core.get_added_tokens_decoder()
         self._added: dict[str, int] = {token.content: number for number, token in added.items()}
@@ -133,7 +137,24 @@ class Tokenizer:
                     files[name] = (folder / name).read_bytes()
         if "tokenizer.json" not in files:
             raise InputError(f"{folder}: no tokenizer.json", "name a Hugging Face folder with a fast tokenizer")
-        return cls(files, where=str(folder), stop_ids=_ends(folder))
+        tokenizer = cls(files, where=str(folder), stop_ids=_ends(folder))
+        tokenizer._say_whose_words(folder)
+        return tokenizer
+
+    def _say_whose_words(self, folder: Path) -> None:
+        """One line on standard error, once per folder, where transformers 5 would cut words by another rule."""
+        settings = _object(self._files, "tokenizer_config.json", self._where) if len(self._files) > 1 else {}
+        config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+        kind = config.get("model_type") if isinstance(config, dict) else None
+        named = str(settings.get("tokenizer_class") or "")
+        replaced = kind == "qwen2" or named.startswith("Qwen2Tokenizer") or (kind == "qwen3" and not named)
+        if replaced and folder.resolve() not in _SAID and not cuts_words_like_qwen2(self._core):
+            _SAID.add(folder.resolve())
+            print(
+                f"{folder}: words are cut as tokenizer.json says, which the model was made with; transformers 5 and "
+                "vLLM put Qwen2's rule in its place and give other ids (docs/text.md)",
+                file=sys.stderr,
+            )
 
     def save(self, folder: Path | str) -> None:
         """Write the files; those of a loaded tokenizer come back as they were."""
@@ -395,7 +416,8 @@ def _storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _build(definition: str, where: str) -> tokenizers.Tokenizer:
+def build(definition: str, where: str) -> tokenizers.Tokenizer:
+    """The tokenizers library's object of a tokenizer.json. Raises InputError for anything else."""
     try:
         return tokenizers.Tokenizer.from_str(definition)
     except Exception as error:  # the library raises nothing narrower
