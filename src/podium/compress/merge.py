@@ -18,7 +18,8 @@ from torch import Tensor
 from podium.errors import InputError
 from podium.models.checkpoint import MAX_SHARD_BYTES, tensor_shapes
 from podium.models.config import TransformerConfig
-from podium.models.folder import Weights, atomic_folder, read_config, write_weights
+from podium.models.folder import Weights, atomic_folder, write_weights
+from podium.models.place import read_shape
 from podium.records import storage_errors
 from podium.text.sameness import difference
 from podium.text.tokenizer import FILES as TOKENIZER_FILES
@@ -47,7 +48,7 @@ def merge_linear(
     _check_weights(folders, weights, normalise)
     if Path(out_folder).resolve() in [folder.resolve() for folder in folders]:
         raise InputError(f"{out_folder}: is one of the models to merge", "name a new folder for the merged model")
-    configs = [TransformerConfig.from_hf(read_config(folder)) for folder in folders]
+    configs = [read_shape(folder) for folder in folders]
     for folder, config in zip(folders[1:], configs[1:], strict=True):
         _check_same(folders[0], configs[0], folder, config)
     _check_tokenizers(folders)
