@@ -243,6 +243,12 @@ def read_json(path: Path | str) -> Any:
         raise InputError(f"{path}: not JSON ({error})", "the file may be truncated; make it again") from error
 
 
+def token_ids(value: Any) -> tuple[int, ...]:
+    """The ids in a field such as eos_token_id of a Hugging Face file: one, a list of them, or null; -1 means none."""
+    listed = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(each for each in listed if type(each) is int and each >= 0))
+
+
 def parse_row(kind: type[RowT], value: Any, where: str) -> RowT:
     """Validate one row. `where` (file:line) and the field stand in the error."""
     try:

@@ -122,7 +122,26 @@ def test_other_architectures_are_refused(change, words, tmp_path):
 def test_other_tokenizers_are_refused(tmp_path, tokenizer):
     other = train_tokenizer(["completely different words, different pairs"], 290)
     folders = [make(tmp_path / "a", 0, tokenizer=tokenizer), make(tmp_path / "b", 1, tokenizer=other)]
-    refuse(folders, [0.3, 0.7], tmp_path / "merged", "vocabulary differs")
+    refuse(folders, [0.3, 0.7], tmp_path / "merged", "the tokenizer differs from that of")
+
+
+def test_one_tokenizer_written_in_two_ways_merges(tmp_path, tokenizer):
+    """As transformers 4 and older libraries wrote it: merges as strings, later keys missing."""
+    folders = [make(tmp_path / "a", 0, tokenizer=tokenizer), make(tmp_path / "b", 1, tokenizer=tokenizer)]
+    path = folders[1] / "tokenizer.json"
+    definition = json.loads(path.read_text())
+    model = definition["model"]
+    model["merges"] = [" ".join(pair) for pair in model["merges"]]
+    model |= {"byte_fallback": None, "continuing_subword_prefix": "", "end_of_word_suffix": ""}
+    del model["ignore_merges"]
+    merges = model["merges"]
+    model["merges"] = [merges[1], merges[0], *merges[2:]]
+    path.write_text(json.dumps(definition))
+    refuse(folders, [1, 1], tmp_path / "merged", "merges: number 0 is")
+    model["merges"] = merges
+    path.write_text(json.dumps(definition))
+    merge_linear(folders, [1, 1], tmp_path / "merged")
+    assert load_model(tmp_path / "merged")[1].encode("12 + 30") == tokenizer.encode("12 + 30")
 
 
 def test_a_tokenizer_is_taken_from_whoever_has_one(tmp_path, tokenizer):

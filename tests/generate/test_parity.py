@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from podium.generate import Sampling
-from podium.models import save_model
+from podium.models import RopeConfig, save_model
 from tests.generate.conftest import memory_for, random_model, read
 
 KINDS = {
@@ -214,3 +214,31 @@ async def test_speculated(oracle, make_engine):
     assert sum(usage.computed_tokens for usage in usages) == stats.computed_tokens
     # Steps that also computed prompts are not timed.
     assert 0 < proposer.told <= stats.generated_tokens
+
+
+STRETCHED = {
+    "linear": RopeConfig(kind="linear", factor=3.0),
+    "dynamic": RopeConfig(kind="dynamic", factor=3.0),
+    "yarn": RopeConfig(kind="yarn", factor=3.0, original_max_position_embeddings=64, mscale=1.0, mscale_all_dim=0.5),
+}
+
+
+@pytest.mark.parametrize("kind", STRETCHED)
+def test_answers_beyond_the_trained_context_are_those_of_transformers(kind, tokenizer, tmp_path, make_engine):
+    """Some prompts begin alike, and some end before the trained length, which their answers pass."""
+    transformers = pytest.importorskip("transformers")
+    model = random_model(tokenizer, seed=3, max_position_embeddings=64, rope=STRETCHED[kind])
+    save_model(tmp_path, model, tokenizer)
+    reference = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    rng = random.Random(2)
+    long = [rng.randrange(tokenizer.vocab_size - 5) for _ in range(150)]
+    prompts = [long[:50], long[:63], long[:64], long[:65], long[:100], long, long[:100]]
+    oracle = Oracle(tokenizer, model, reference, prompts, [])
+    for prompt in prompts:
+        reference(torch.tensor([[5]]))  # or "dynamic" would remember the longest prompt before this one
+        oracle.answers += oracle.generate([prompt])
+    # A step of few tokens cuts prompts into chunks.
+    engine = make_engine(model, step_tokens=48, format=None if kind == "dynamic" else "fp32")
+    assert engine.context == 192
+    asyncio.run(check_all(engine, oracle))
+    asyncio.run(check_all(engine, oracle))  # now from blocks that are there

@@ -14,7 +14,7 @@ def test_the_first_stop_string_is_found_however_the_text_arrives(text, stops, da
     place, stopped = 0, None
     while place < len(text) and stopped is None:
         step = data.draw(st.integers(1, 5))
-        stopped = watch.push(text[place : place + step])
+        stopped = watch.push(text[place : place + step], 1)
         place = min(place + step, len(text))
     if not ends:
         assert stopped is None
@@ -28,15 +28,32 @@ def test_the_first_stop_string_is_found_however_the_text_arrives(text, stops, da
 
 def test_a_stop_string_does_not_reach_across_appended_text():
     watch = StopWatch(Sampling(stop=("END",)))
-    assert watch.push("EN") is None
+    assert watch.push("EN", 1) is None
     watch.restart()
-    assert watch.push("D") is None
-    assert watch.push(" END").stop == "END"
+    assert watch.push("D", 1) is None
+    assert watch.push(" END", 1).stop == "END"
 
 
 def test_repetition_counts_what_was_seen_before():
     watch = StopWatch(Sampling(repetition_window=4, repetition_count=2))
-    assert watch.push("abcd") is None
-    assert watch.push("-abcd") is None
-    assert watch.push("-abc") is None
-    assert watch.push("d").finish == "repetition"
+    assert watch.push("abcd", 1) is None
+    assert watch.push("-abcd", 1) is None
+    assert watch.push("-abc", 1) is None
+    assert watch.push("d", 1).finish == "repetition"
+
+
+def test_nothing_ends_before_min_tokens():
+    """Text of the first three tokens; a stop string that begins there and ends later counts, as in vLLM."""
+    watch = StopWatch(Sampling(stop=("END", "x"), min_tokens=3, repetition_window=2, repetition_count=1))
+    assert watch.push("END", 1) is None
+    assert watch.push("x", 2) is None
+    assert watch.push("ababab EN", 3) is None
+    stopped = watch.push("D!", 4)
+    assert (stopped.stop, stopped.overhang, watch.text) == ("END", 1, "ENDxababab END")
+
+
+def test_a_stop_string_complete_at_min_tokens_is_passed_over():
+    watch = StopWatch(Sampling(stop=("END", "D"), min_tokens=1))
+    assert watch.push("END", 1) is None
+    assert watch.push(" and", 2) is None
+    assert watch.push(" END", 3).stop == "END"

@@ -47,6 +47,14 @@ ROPES = {
         "mscale_all_dim": 0.5,
         "truncate": False,
     },
+    "yarn-ratio": {  # DeepSeek's way: the factor is the ratio of the two lengths
+        "rope_type": "yarn",
+        "factor": None,
+        "original_max_position_embeddings": 24,
+        "mscale": 0.8,
+        "mscale_all_dim": 0.4,
+    },
+    "yarn-without-original": {"rope_type": "yarn", "factor": 2.0},
     "yarn-factor": {
         "rope_type": "yarn",
         "factor": 4.0,
@@ -164,6 +172,44 @@ def test_rope_is_read_in_its_older_spelling():
     assert TransformerConfig.from_hf(both).rope == RopeConfig(theta=1e4)
 
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("fields", "context"),
+    [
+        ({}, 48),
+        ({"rope_scaling": None}, 48),
+        ({"rope_scaling": {"type": "linear", "factor": 4.0}}, 192),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 2.5, "rope_theta": 1e6}}, 120),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, 96),
+        ({"rope_scaling": {"rope_type": None, "type": "dynamic", "factor": 2.0}}, 96),
+        ({"max_position_embeddings": 32, "rope_scaling": YARN}, 128),  # as Qwen2.5's page says to write it
+        ({"max_position_embeddings": 128, "rope_scaling": YARN}, 128),  # as transformers 5 wants it
+        ({"max_position_embeddings": 40, "rope_parameters": YARN}, 128),  # Qwen3's 40,960
+        ({"max_position_embeddings": 32, "rope_parameters": {"type": "yarn", "factor": 4.0}}, 128),
+        ({"max_position_embeddings": 128, "rope_parameters": {**YARN, "factor": None}}, 128),
+        ({"original_max_position_embeddings": 16, "rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, 64),
+        ({"rope_scaling": {**LLAMA3, "original_max_position_embeddings": 24}}, 48),
+        ({"layer_types": ["full_attention"] * 3, "rope_parameters": {"full_attention": YARN}}, 128),
+    ],
+)
+def test_the_context_is_the_stretched_one(fields, context):
+    values = {**SIZES, "model_type": "llama", **fields}
+    config = TransformerConfig.from_hf(values)
+    assert config.context == context
+    assert TransformerConfig.from_hf(config.to_hf()).context == context
+
+
+@pytest.mark.parametrize(
+    ("written", "ids"),
+    [(None, ()), (2, (2,)), ([2, 5, 2], (2, 5)), ([None, 3], (3,)), (-1, ()), ([], ()), (True, ())],
+)
+def test_end_tokens_of_a_config(written, ids):
+    assert TransformerConfig.from_hf({**SIZES, "model_type": "llama", "eos_token_id": written}).eos_token_id == ids
+
+
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 def test_config_survives_its_hugging_face_form(kind):
     config = TransformerConfig(
@@ -187,6 +233,12 @@ def test_config_survives_its_hugging_face_form(kind):
         ({"hidden_act": "gelu"}, ["gelu"]),
         ({"use_sliding_window": True}, ["sliding"]),
         ({"rope_scaling": {"rope_type": "longrop"}}, ["longrop"]),
+        ({"rope_scaling": {"type": "su", "factor": 4.0}}, ["'su'"]),
+        ({"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, ["longrope"]),
+        ({"rope_scaling": {"type": "mrope", "mrope_section": [1, 2, 3]}}, ["mrope"]),
+        ({"rope_scaling": {"type": "linear"}}, ["linear", "needs factor"]),
+        ({"rope_scaling": {"type": "linear", "factor": 0.5}}, ["0.5"]),
+        ({"rope_scaling": "yarn"}, ["rope_scaling", "'yarn'"]),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, ["low_freq_factor"]),
     ],
 )

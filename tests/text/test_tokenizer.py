@@ -245,6 +245,69 @@ def test_stop_ids_come_from_every_file(tmp_path):
     assert Tokenizer.load(tmp_path).stop_ids == {*tokenizer.stop_ids, think}
 
 
+def written(folder, files, **configs):
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    for name, values in configs.items():
+        (folder / f"{name}.json").write_text(json.dumps(values))
+    return Tokenizer.load(folder)
+
+
+def endless(settings_=None):
+    """A tokenizer whose files name no end: `<|done|>` and `</s>` are there, one added, one an ordinary entry."""
+    core = tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "</s>": 2, "b": 3}, "[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.add_special_tokens(["<|done|>"])
+    return {"tokenizer.json": core.to_str().encode(), "tokenizer_config.json": json.dumps(settings_ or {}).encode()}
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "ends"),
+    [
+        ({"eos_token_id": 4}, None, {4}),
+        ({"eos_token_id": [4, 3]}, None, {4, 3}),
+        ({"eos_token_id": [None, 3]}, None, {3}),
+        ({"eos_token_id": 4}, {}, {4}),
+        ({"eos_token_id": 4}, {"eos_token_id": None}, {4}),
+        ({"eos_token_id": 4}, {"eos_token_id": []}, {4}),
+        ({"eos_token_id": 4}, {"eos_token_id": -1}, {4}),
+        ({"eos_token_id": 4}, {"eos_token_id": 3}, {3}),
+        ({"eos_token_id": 4}, {"eos_token_id": [1, 3]}, {1, 3}),
+        ({"eos_token_id": None, "text_config": {"eos_token_id": [4, 1]}}, None, {4, 1}),
+        ({"text_config": {"eos_token_id": 4}}, {"bos_token_id": 1}, {4}),
+    ],
+)
+def test_ends_of_a_folder_whose_tokenizer_names_none(config, generation, ends, tmp_path):
+    configs = {"config": config} | ({} if generation is None else {"generation_config": generation})
+    tokenizer = written(tmp_path, endless(), **configs)
+    assert tokenizer.stop_ids == ends
+    assert tokenizer.eos_id in ends
+
+
+def test_ends_of_all_files_count_together(tmp_path):
+    tokenizer = written(tmp_path, endless({"eos_token": "<|done|>"}), config={"eos_token_id": 3})
+    assert (tokenizer.eos_id, tokenizer.stop_ids) == (4, {3, 4})
+
+
+def test_no_end_anywhere_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"(?s)no end-of-text token.*eos_token_id in config\.json"):
+        written(tmp_path, endless(), config={"eos_token_id": None})
+
+
+@pytest.mark.parametrize("home", ["tokenizer_config.json", "special_tokens_map.json"])
+def test_an_end_token_that_is_an_ordinary_entry_is_special(home, tmp_path):
+    """The oracle is transformers, which also makes it special."""
+    transformers = pytest.importorskip("transformers")
+    settings_ = {"eos_token": "</s>", "unk_token": "[UNK]"}
+    files = endless() | {home: json.dumps(settings_).encode()}
+    tokenizer = written(tmp_path, files)
+    theirs = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert tokenizer.eos_id == theirs.eos_token_id == 2
+    assert tokenizer.pad_id == 2
+    assert tokenizer.decode([1, 2], special=False) == theirs.decode([1, 2], skip_special_tokens=True) == "a"
+    assert 2 not in tokenizer.encode("a </s>")
+
+
 def test_files_come_back_as_they_were(tmp_path):
     files = byte_level() | {"chat_template.jinja": TEMPLATE.encode(), "merges.txt": b"#version: 0.2\n"}
     Tokenizer(files).save(tmp_path)

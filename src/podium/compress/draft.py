@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from podium.errors import InputError
-from podium.models.folder import Weights, atomic_folder, read_config, write_weights
+from podium.models.folder import Weights, atomic_folder, write_weights
+from podium.models.place import read_config
 
 if TYPE_CHECKING:
     from podium.models import Transformer

@@ -10,17 +10,20 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import tokenizers
 import torch
 from torch import Tensor
 
 from podium.errors import InputError
 from podium.models.checkpoint import MAX_SHARD_BYTES, tensor_shapes
 from podium.models.config import TransformerConfig
-from podium.models.folder import Weights, atomic_folder, read_config, write_weights
-from podium.records import read_json
+from podium.models.folder import Weights, atomic_folder, write_weights
+from podium.models.place import read_shape
+from podium.records import storage_errors
+from podium.text.sameness import difference
 from podium.text.tokenizer import FILES as TOKENIZER_FILES
+from podium.text.tokenizer import build
 
 
 def merge_linear(
@@ -45,7 +48,7 @@ def merge_linear(
     _check_weights(folders, weights, normalise)
     if Path(out_folder).resolve() in [folder.resolve() for folder in folders]:
         raise InputError(f"{out_folder}: is one of the models to merge", "name a new folder for the merged model")
-    configs = [TransformerConfig.from_hf(read_config(folder)) for folder in folders]
+    configs = [read_shape(folder) for folder in folders]
     for folder, config in zip(folders[1:], configs[1:], strict=True):
         _check_same(folders[0], configs[0], folder, config)
     _check_tokenizers(folders)
@@ -107,20 +110,19 @@ def _check_same(first: Path, config: TransformerConfig, folder: Path, other: Tra
 
 
 def _check_tokenizers(folders: Sequence[Path]) -> None:
-    known: tuple[Path, dict[str, Any]] | None = None
+    known: tuple[Path, tokenizers.Tokenizer] | None = None
     for folder in folders:
         path = folder / "tokenizer.json"
         if not path.exists():
             continue
-        definition = read_json(path)
-        if not isinstance(definition, dict):
-            raise InputError(f"{path}: not a JSON object", "copy the file again")
+        with storage_errors(path, "reading"):
+            core = build(path.read_text(errors="replace"), str(folder))
         if known is None:
-            known = folder, definition
+            known = folder, core
             continue
-        for key in ("model", "added_tokens"):
-            if definition.get(key) != known[1].get(key):
-                raise InputError(
-                    f"{folder}: the tokenizer's vocabulary differs from that of {known[0]}",
-                    "merge models trained with one tokenizer",
-                )
+        what = difference(known[1], core)
+        if what is not None:
+            raise InputError(
+                f"{folder}: the tokenizer differs from that of {known[0]}: {what}",
+                "merge models trained with one tokenizer",
+            )

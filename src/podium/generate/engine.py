@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate.cache import BlockPool
+from podium.generate.cache import ROOT, BlockPool, link
 from podium.generate.guess import DraftRequest
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.generate.runner import Runner, Span, load_runner
@@ -248,7 +248,7 @@ class Core:
         if used >= sequence.sampling.max_tokens or len(sequence.tokens) + len(tokens) >= self.context:
             self._finish(sequence, "length")
             return
-        sequence.append(tokens, self.tokenizer.stream())
+        sequence.append(tokens, self.tokenizer.stream(sequence.tokens[-4:] + tokens))
         self._counts.appended_tokens += len(tokens)
         self.scheduler.enqueue(sequence)
 
@@ -283,7 +283,7 @@ class Core:
             else:
                 wanted = 1 + len(work.guesses) if end == len(sequence.tokens) else 0
             tokens = sequence.tokens[sequence.computed : end] + work.guesses
-            spans.append(Span(tokens, sequence.computed, sequence.blocks, wanted))
+            spans.append(Span(tokens, sequence.computed, sequence.blocks, wanted, len(sequence.prompt)))
         if not spans and not plan.forked:
             return
         counts.steps += 1
@@ -547,11 +547,13 @@ class Engine:
         self.name = name
         self._tokenizer = tokenizer
         self._vocabulary = model.config.vocab_size
+        # Beyond this, the keys of a prompt depend on how long it is.
+        self._one_turn = model.config.max_position_embeddings if model.config.rope.kind == "dynamic" else None
         runner, self.description = load_runner(model, kernel, format, threads, device)
         self._core = Core(
             runner,
             tokenizer,
-            positions=model.config.max_position_embeddings,
+            positions=model.config.context,
             max_rows=max_rows,
             memory_bytes=memory_bytes,
             step_tokens=step_tokens,
@@ -609,7 +611,7 @@ class Engine:
                 f"the prompt has {len(tokens)} tokens, the context {self.context}",
                 "shorten it, or use a model with a longer context (more memory_bytes, where that is what limits it)",
             )
-        return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream()))
+        return self._begin(Sequence(tuple(tokens), sampling, self._tokenizer.stream(tokens)))
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -640,6 +642,8 @@ class Engine:
 
     def _begin(self, sequence: Sequence) -> EngineCompletion:
         core = self._core
+        if self._one_turn is not None and len(sequence.prompt) > self._one_turn:
+            sequence.root = link(ROOT, [len(sequence.prompt)])
         if not core.post(lambda: core.begin(sequence)):
             raise _told_again(core.failure)
         return EngineCompletion(core, sequence, self._tokenizer)

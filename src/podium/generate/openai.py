@@ -338,7 +338,7 @@ class OpenAICompletion:
                     pieces += bool(new)
                     ids = tuple(choice.get("token_ids") or ())
                     drawn += ids
-                    stopped = self._watch.push(new)
+                    stopped = self._watch.push(new, self._usage.completion_tokens + (len(drawn) or pieces))
                     new = new[: len(new) - stopped.overhang] if stopped is not None else new
                     text += new
                     told = read_logprobs(choice.get("logprobs"))
@@ -414,7 +414,7 @@ class OpenAICompletion:
         tokenizer = self._completer.tokenizer
         tokens = []
         if tokenizer is not None:
-            tokens = _tokens_of(text, drawn, tokenizer) if drawn else tokenizer.encode_model(text)
+            tokens = _tokens_of(text, drawn, tokenizer, self._context) if drawn else tokenizer.encode_model(text)
         self._written += text
         if isinstance(self._context, list):
             self._context = self._context + tokens
@@ -425,9 +425,9 @@ class OpenAICompletion:
         self._usage.completion_tokens += counted if reported is None else reported
 
 
-def _tokens_of(text: str, drawn: list[int], tokenizer: Tokenizer) -> list[int]:
+def _tokens_of(text: str, drawn: list[int], tokenizer: Tokenizer, context: str | list[int]) -> list[int]:
     """The tokens drawn, up to the end of `text`; the one that goes on behind it becomes tokens of its first part."""
-    decoder = tokenizer.stream()
+    decoder = tokenizer.stream(context if isinstance(context, list) else ())
     length = 0
     for place, token in enumerate(drawn):
         before, length = length, length + len(decoder.push((token,)))

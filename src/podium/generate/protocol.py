@@ -32,7 +32,7 @@ class Sampling:
     stop: tuple[str, ...] = ()  # the text ends right after the stop string, which is kept
     repetition_window: int = 0  # stop when the last this-many characters …
     repetition_count: int = 0  # … were seen this often before (0: off)
-    min_tokens: int = 0  # neither eos nor stop_token_ids are drawn before this many tokens
+    min_tokens: int = 0  # nothing ends before this many: no eos or stop_token_ids are drawn, no stop string counts
     ignore_eos: bool = False  # eos is a token like any other and ends nothing
     stop_token_ids: tuple[int, ...] = ()  # end with `stop` right after one of these
     repetition_penalty: float = 1.0  # logits of tokens in the context: divided by this if positive, else multiplied

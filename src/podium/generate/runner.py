@@ -36,6 +36,7 @@ class Span:
     start: int  # position of the first
     blocks: Sequence[int]  # block i of the table holds positions [i * block_size, (i + 1) * block_size)
     wanted: int = 1  # logits are returned for this many of the last tokens
+    prompt: int = 0  # tokens that the sequence began with, all of which are computed as if at once
 
 
 class Runner(Protocol):
@@ -195,6 +196,7 @@ class TorchRunner:
         states = self.model.hidden(
             self._on_device(np.concatenate([np.asarray(span.tokens) for span in spans]))[None],
             positions=self._on_device(np.concatenate(positions))[None],
+            lengths=self._lengths(spans, positions),
             attend=attend,
             taps=self.taps,
         )[0]
@@ -217,6 +219,14 @@ class TorchRunner:
             self._samplings, self._counts = samplings, counts
             self._settings = Settings(repeated(samplings, counts), logits.device)
         return choose(logits, self._settings, counters, adjusted)
+
+    def _lengths(self, spans: Sequence[Span], positions: list[np.ndarray]) -> Tensor | None:
+        """How long each token's text was when transformers would compute it, where RoPE asks for that: the whole prompt
+        at once and then token by token. So a token's keys depend neither on other rows nor on how a prompt is cut."""
+        if self.model.config.rope.kind != "dynamic":
+            return None
+        lengths = [np.maximum(places + 1, span.prompt) for span, places in zip(spans, positions, strict=True)]
+        return self._on_device(np.concatenate(lengths))[None]
 
     def _groups(self, spans: Sequence[Span], positions: list[np.ndarray], ends: np.ndarray) -> list[_Group]:
         """Spans of equal length and similar context, so that little of what is gathered is padding."""
@@ -273,7 +283,11 @@ def load_runner(
         from podium.generate.device.place import find_device
 
         place = find_device(device)
-    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda"):
+    # Captured steps and the C kernels turn a position by one angle, whatever the length of its text.
+    per_text = model.config.rope.kind == "dynamic"
+    if kernel == "graphs" and per_text:
+        raise InputError("kernel 'graphs' with rope_type 'dynamic'", "use kernel 'auto' or 'torch'")
+    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda" and not per_text):
         from podium.generate.device.runner import load_graph_runner
 
         return load_graph_runner(model, place, format)

@@ -87,8 +87,10 @@ def adjust(
         at = torch.tensor(list(written), device=logits.device)
         times = torch.tensor(list(written.values()), dtype=logits.dtype, device=logits.device)
         logits[at] -= sampling.presence_penalty + sampling.frequency_penalty * times
+    # A folder may name ends that its model does not have.
+    forbidden = [token for token in forbidden if 0 <= token < len(logits)]
     if forbidden:
-        logits[torch.tensor(list(forbidden), device=logits.device)] = float("-inf")
+        logits[torch.tensor(forbidden, device=logits.device)] = float("-inf")
 
 
 Top: TypeAlias = tuple[tuple[int, float], ...]

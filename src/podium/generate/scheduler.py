@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from podium.generate.cache import ROOT, BlockPool, Ending, link
+from podium.generate.cache import BlockPool, Ending, link
 from podium.generate.sequence import Sequence
 
 SCORED = 128
@@ -174,7 +174,7 @@ class Scheduler:
             computed += hits
             if sequence.fresh:
                 tail = sequence.tokens[whole * size :]
-                sequence.key = link(sequence.digests[whole - 1] if whole else ROOT, tail)
+                sequence.key = link(sequence.digests[whole - 1] if whole else sequence.root, tail)
                 ending = pool.ending(sequence.key) if len(found) == whole else None
                 if ending is None and self._follows(sequence):
                     return None

@@ -80,7 +80,7 @@ class ScriptedCompletion:
             raise CompleterError(f"the script of {self._name!r} failed: {error!r}", "mend the script") from error
         self._started = True
         self._usage.completion_tokens += 1
-        seen = self._watch.push(text)
+        seen = self._watch.push(text, self._usage.completion_tokens)
         if seen is None:
             return Piece(text)
         if seen.overhang:

@@ -64,6 +64,7 @@ class Sequence:
     reached: int = 0  # … with so many computed tokens
     published: int = 0  # blocks that others can find
     digests: list[bytes] = field(default_factory=list)
+    root: bytes = ROOT  # what its digests grow from: sequences share blocks only from one root
     key: bytes = ROOT  # of the whole prompt, while nothing but the prompt is there
     place: tuple[int, int] | None = None  # step, and row of its states, that the last token was drawn from
     seen: set[int] = field(default_factory=set)  # tokens of the context, where a penalty asks for them
@@ -97,7 +98,7 @@ class Sequence:
     def chain(self, blocks: int, block_size: int) -> list[bytes]:
         """The digests of the first `blocks` full blocks. Their tokens must be final."""
         for start in range(len(self.digests) * block_size, blocks * block_size, block_size):
-            before = self.digests[-1] if self.digests else ROOT
+            before = self.digests[-1] if self.digests else self.root
             self.digests.append(link(before, self.tokens[start : start + block_size]))
         return self.digests[:blocks]
 
@@ -122,7 +123,7 @@ class Sequence:
             self.outbox.append(Output(self.decoder.flush(), token, logprob, top, "eos"))
             return "eos"
         text = self.decoder.push((token,))
-        stopped = self.watch.push(text)
+        stopped = self.watch.push(text, usage.completion_tokens)
         finish: Finish | None = None
         stop = stop_token = None
         if stopped is not None:

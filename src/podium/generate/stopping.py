@@ -22,26 +22,33 @@ class Stopped:
 class StopWatch:
     """Watches one completion's text, as written by the model (appended text is not pushed)."""
 
-    __slots__ = ("_longest", "_start", "_stops", "_times", "_window", "text")
+    __slots__ = ("_least", "_start", "_stops", "_times", "_window", "text")
 
     def __init__(self, sampling: Sampling) -> None:
         self._stops = tuple(stop for stop in sampling.stop if stop)
-        self._longest = max(map(len, self._stops), default=0)
+        self._least = sampling.min_tokens
         self._window = sampling.repetition_window if sampling.repetition_count > 0 else 0
         self._times = sampling.repetition_count
         self._start = 0
         self.text = ""
 
-    def push(self, new: str) -> Stopped | None:
-        """Take `new` text. The stop string that ends first wins, and of those that end together the longest."""
+    def push(self, new: str, tokens: int) -> Stopped | None:
+        """Take `new` text. The stop string that ends first wins, and of those that end together the longest.
+
+        Args:
+            tokens: that the completion has with this text. Text of the first min_tokens ends nothing, as in vLLM: a
+                stop string that is complete by then is passed over for good.
+        """
         if not new:
             return None
-        searched = max(self._start, len(self.text) - self._longest + 1)
+        before = len(self.text)
         self.text += new
+        if tokens <= self._least:
+            return None
         first: tuple[int, int] | None = None
         fired = ""
         for stop in self._stops:
-            at = self.text.find(stop, searched)
+            at = self.text.find(stop, max(self._start, before - len(stop) + 1))
             if at >= 0 and (first is None or (at + len(stop), -len(stop)) < first):
                 first = (at + len(stop), -len(stop))
                 fired = stop

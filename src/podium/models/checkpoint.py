@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from podium.errors import InputError
 from podium.models.config import TransformerConfig
-from podium.models.folder import Weights, atomic_folder, read_config, write_weights
+from podium.models.folder import Weights, atomic_folder, write_weights
+from podium.models.place import read_shape
 from podium.models.transformer import Block, Transformer
 from podium.text import Tokenizer
 
@@ -37,7 +38,7 @@ class StoredModel:
 
     def __init__(self, folder: Path | str, dtype: torch.dtype = torch.float32) -> None:
         self.folder = Path(folder)
-        self.config = TransformerConfig.from_hf(read_config(self.folder))
+        self.config = read_shape(self.folder)
         weights = Weights(self.folder)
         has_tokenizer = (self.folder / "tokenizer.json").exists()
         self.tokenizer = Tokenizer.load(self.folder) if has_tokenizer else None

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from podium.errors import InputError, nearest
+from podium.records import token_ids
 
 Kind = Literal["llama", "qwen2", "qwen3"]
 ARCHITECTURES: dict[Kind, str] = {
@@ -40,13 +41,17 @@ ROPE_KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+STRETCHED = ("linear", "dynamic", "yarn")
+"""Kinds whose context is longer than the one the model was trained on by a factor."""
+
+
 @dataclass(frozen=True, slots=True)
 class RopeConfig:
     """Rotary position embedding: the base `theta` and how the frequencies are stretched for longer contexts."""
 
     theta: float = 10_000.0
     kind: str = "default"
-    factor: float = 1.0
+    factor: float | None = 1.0  # yarn; None: max_position_embeddings / original_max_position_embeddings
     original_max_position_embeddings: int | None = None  # llama3, yarn; None: max_position_embeddings
     low_freq_factor: float = 1.0  # llama3
     high_freq_factor: float = 4.0  # llama3
@@ -64,7 +69,7 @@ class RopeConfig:
         return {
             "rope_type": self.kind,
             "rope_theta": self.theta,
-            **{name: value for name, value in values.items() if value is not None},
+            **{name: value for name, value in values.items() if value is not None or name in needed},
         }
 
 
@@ -122,6 +127,31 @@ class TransformerConfig:
             raise InputError(f"unknown rope_type {self.rope.kind!r}", nearest(self.rope.kind, ROPE_KINDS))
 
     @property
+    def trained_context(self) -> int:
+        """Tokens of the longest text the model was trained on before its RoPE was stretched."""
+        return self.rope.original_max_position_embeddings or self.max_position_embeddings
+
+    @property
+    def rope_factor(self) -> float:
+        """How many times longer than `trained_context` a text may be, as the RoPE was stretched."""
+        factor = self.rope.factor
+        return self.max_position_embeddings / self.trained_context if factor is None else factor
+
+    @property
+    def context(self) -> int:
+        """Tokens a text may have, with the stretch of RoPE counted in.
+
+        `linear` and `dynamic` multiply max_position_embeddings, as vLLM does. `yarn` multiplies the original length:
+        folders tell it with max_position_embeddings stretched (Qwen3, DeepSeek) or not yet (Qwen2.5's own advice), and
+        both mean the same. `llama3` has it in max_position_embeddings already.
+        """
+        if self.rope.kind in ("linear", "dynamic"):
+            return int(self.max_position_embeddings * self.rope_factor)
+        if self.rope.kind == "yarn":
+            return max(self.max_position_embeddings, int(self.trained_context * self.rope_factor))
+        return self.max_position_embeddings
+
+    @property
     def qkv_bias(self) -> bool:
         return self.kind == "qwen2" or self.attention_bias
 
@@ -165,7 +195,6 @@ class TransformerConfig:
 
         hidden, heads = whole("hidden_size"), whole("num_attention_heads")
         positions = whole("max_position_embeddings", 2048 if kind == "llama" else 32768)
-        eos = values.get("eos_token_id")
         return cls(
             kind=kind,
             vocab_size=whole("vocab_size"),
@@ -182,7 +211,7 @@ class TransformerConfig:
             mlp_bias=kind == "llama" and bool(values.get("mlp_bias", False)),
             rope=_rope_from_hf(values),
             bos_token_id=values.get("bos_token_id"),
-            eos_token_id=() if eos is None else tuple(eos) if isinstance(eos, list) else (eos,),
+            eos_token_id=token_ids(values.get("eos_token_id")),
             pad_token_id=values.get("pad_token_id"),
         )
 
@@ -230,8 +259,8 @@ def _number(value: Any, name: str) -> float:
 def _rope_from_hf(values: Mapping[str, Any]) -> RopeConfig:
     # The same precedence as transformers: a rope_scaling dictionary wins over rope_parameters, and the base inside
     # the dictionary over the one beside it.
-    parameters = dict(values.get("rope_scaling") or values.get("rope_parameters") or {})
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    parameters = dict(_rope_dictionary(values.get("rope_scaling") or values.get("rope_parameters") or {}))
+    kind = parameters.get("rope_type") or parameters.get("type") or "default"
     if kind not in ROPE_KINDS:
         raise InputError(f"config.json: unknown rope_type {kind!r}", nearest(str(kind), ROPE_KINDS))
     if float(parameters.get("partial_rotary_factor") or values.get("partial_rotary_factor") or 1.0) != 1.0:
@@ -245,7 +274,10 @@ def _rope_from_hf(values: Mapping[str, Any]) -> RopeConfig:
         if name == "original_max_position_embeddings" and values.get(name) is not None:
             value = values[name]
         if value is None:
-            if name in needed:
+            if kind == "yarn" and name == "factor" and "factor" in parameters:
+                # DeepSeek's way: the ratio of the two lengths is the factor.
+                found[name] = None
+            elif name in needed:
                 raise InputError(f"config.json: rope_type {kind!r} needs {name}", "add it to rope_parameters")
             continue
         if name == "truncate":
@@ -254,4 +286,16 @@ def _rope_from_hf(values: Mapping[str, Any]) -> RopeConfig:
             found[name] = int(_number(value, name))
         else:
             found[name] = _number(value, name)
+    if kind in STRETCHED and found["factor"] is not None and found["factor"] < 1:
+        raise InputError(
+            f"config.json: rope_type {kind!r} has the factor {found['factor']}", "a factor of 1 or more stretches RoPE"
+        )
     return RopeConfig(theta=10_000.0 if theta is None else _number(theta, "rope_theta"), kind=kind, **found)
+
+
+def _rope_dictionary(parameters: Any) -> Mapping[str, Any]:
+    """The RoPE of full attention, where transformers 5 keeps one dictionary per type of layer."""
+    if not isinstance(parameters, Mapping):
+        raise InputError(f"config.json: rope_scaling is {parameters!r}", "it must be a JSON object or null")
+    nested = parameters.get("full_attention")
+    return nested if isinstance(nested, Mapping) else parameters

@@ -92,26 +92,6 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def read_config(folder: Path | str) -> dict[str, Any]:
-    """The dictionary in config.json.
-
-    Raises:
-        InputError: no such folder, no config.json, or not a JSON object.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such model folder", "check the path; an earlier stage may not have run")
-    path = folder / "config.json"
-    if not path.exists():
-        raise InputError(
-            f"{folder}: no config.json", "a model folder holds config.json, *.safetensors and tokenizer.json"
-        )
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: not a JSON object", "it must hold the fields of a Hugging Face config")
-    return values
-
-
 class Weights:
     """The tensors of a model folder by name, from one safetensors file or from shards with an index.
 

@@ -149,10 +149,12 @@ class Transformer(nn.Module):
         attend: Attend | None = None,
         attention_mask: Tensor | None = None,
         taps: Sequence[int] = (),
+        lengths: Tensor | None = None,
     ) -> Tensor:
         """States [B, T, D] after the last norm, before the head. Arguments as in `forward`.
 
         Args:
+            lengths: [B, T], what RoPE of the kind "dynamic" stretches each token by: see Rope.turns.
             taps: layers whose outputs stand behind the state, [B, T, (1 + len(taps)) * D], as the next layer gets them.
         """
         if attend is None:
@@ -166,7 +168,7 @@ class Transformer(nn.Module):
                 else (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
             )
         x = self.embedding(tokens)
-        turns = self.rope.turns(positions)
+        turns = self.rope.turns(positions, lengths)
         tapped: dict[int, Tensor] = {}
         for layer, block in enumerate(self.layers):
             x = block(x, layer, turns, attend)

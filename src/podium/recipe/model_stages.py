@@ -322,7 +322,7 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
         )
     if not files:
         raise InputError(f"stage {context.name!r}: no answers to learn from", "name solutions, or set `generate`")
-    documents = draft_documents(files, text, target.config.max_position_embeddings)
+    documents = draft_documents(files, text, target.config.context)
     settings = DraftTraining.model_validate(params.model_dump(exclude={"generate", "profile", "code"}))
     head, result = train_draft(target, documents, settings, context.state, seed=context.seed, runlog=context.runlog)
     save_draft(context.folder / "draft", head)

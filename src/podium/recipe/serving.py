@@ -36,8 +36,9 @@ def serve_command(
     ):
         if value < least:
             raise InputError(f"--{option} is {value}", f"at least {least}")
-    if not model.is_dir():
-        raise InputError(f"{model}: no such model folder", "give a folder with config.json")
+    from podium.models.place import find_model
+
+    folder = find_model(model)
     from podium.generate.server import Served, bind, create_app, serve
 
     bound = bind(host, port)  # before the model is loaded: a taken port is told at once
@@ -49,7 +50,6 @@ def serve_command(
 
     engine = open_model(str(model), rows, replicas, device=device, format=format)
     assert isinstance(engine, Engine | ParallelCompleter)
-    folder = model if (model / "tokenizer.json").exists() else model / "model"
     served = Served(
         engine,
         name or str(model),

@@ -53,11 +53,9 @@ def open_model(
             option, value = ("device", device) if device != "cpu" else ("format", format)
             raise InputError(f"--{option} {value}: {url} is a server", "it was chosen there")
         return OpenAICompleter(url, model=name)
-    folder = Path(model)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such model folder", "give a folder with config.json, or a server's URL")
-    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
-        folder = folder / "model"  # the folder of a training stage
+    from podium.models.place import find_model
+
+    folder = find_model(model)  # before anything heavy is imported
     from podium.generate.replica import EngineSpec
 
     options: dict[str, Any] = {"max_rows": math.ceil(rows / replicas), "memory_bytes": MEMORY_BYTES // replicas}
@@ -278,7 +276,7 @@ def draft_command(
         answers = state / "answers.jsonl"
         asyncio.run(own_answers(str(folder), problems, answers, profile=profile, code=code, seed=seed))
         data = [answers]
-    documents = draft_documents(data, tokenizer, target.config.max_position_embeddings)
+    documents = draft_documents(data, tokenizer, target.config.context)
     with RunLog(out) as log:
         head, result = train_draft(target, documents, DraftTraining(**settings), state, seed=seed, runlog=log)
     save_draft(out, head)

@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
 from podium.errors import InputError
-from podium.records import Message, Part, atomic_file, read_json, storage_errors
-from podium.text.decoding import ByteDecoder, Decoder, WindowDecoder, byte_table
-from podium.text.template import CHATML, ChatTemplate
+from podium.records import Message, Part, atomic_file, read_json, storage_errors, token_ids
+from podium.text.chat import chat_turns
+from podium.text.decoding import ByteDecoder, Decoder, Speller, WindowDecoder, blank_mark, byte_table, piece_bytes
+from podium.text.origin import MESSAGE, TEMPLATE, UNSURE
+from podium.text.sameness import cuts_words_like_qwen2
+from podium.text.template import CHATML, ChatTemplate, Rendered
 
 TEXT_END, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 TOOL_TAGS = ("<tool_call>", "</tool_call>")
@@ -36,6 +42,8 @@ FILES = (
     "merges.txt",
 )
 
+_SAID: set[Path] = set()  # folders that a line was said about
+
 Segment = str | int
 """A piece of plain text, or the id of an added token."""
 
@@ -44,7 +52,12 @@ class Tokenizer:
     """Attributes: vocab_size (largest id + 1), eos_id (end of a turn), pad_id, stop_ids (ids that end an answer)."""
 
     def __init__(self, files: Mapping[str, bytes], *, where: str = "tokenizer", stop_ids: Iterable[int] = ()) -> None:
-        """From the contents of the files of a Hugging Face tokenizer; `where` stands in errors.
+        """From the contents of the files of a Hugging Face tokenizer.
+
+        Args:
+            where: stands in errors.
+            stop_ids: ids that end an answer beside those the files name; the first is the end of a turn where the
+                files name none.
 
         Raises:
             InputError: a file is not JSON or not a tokenizer, or no end-of-text token can be found.
@@ -52,9 +65,15 @@ class Tokenizer:
         self._files = {name: files[name] for name in FILES if name in files}
         definition = _object(files, "tokenizer.json", where)
         settings = _object(files, "tokenizer_config.json", where) if "tokenizer_config.json" in files else {}
-        self._core = _build(files["tokenizer.json"].decode(errors="replace"), where)
+        names = _named_tokens(files, settings, where)
+        self._core = build(files["tokenizer.json"].decode(errors="replace"), where)
+        # As in transformers: a token that has a role is special, also where tokenizer.json has it as a plain entry.
+        there = {token.content for token in self._core.get_added_tokens_decoder().values()}
+        # Not the unknown token, which every text may need.
+        entries = [name for role, name in names.items() if role != "unk_token" and name not in there]
+        self._core.add_special_tokens([name for name in entries if self._core.token_to_id(name) is not None])
         plain = {**definition, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-        self._plain = _build(json.dumps(plain), where)
+        self._plain = build(json.dumps(plain), where)
 
         added = self._core.get_added_tokens_decoder()
         self._added: dict[str, int] = {token.content: number for number, token in added.items()}
@@ -76,16 +95,19 @@ class Tokenizer:
             if _is_byte_level(definition.get("decoder"))
             else None
         )
+        self._mark, self._byte_fallback = blank_mark(definition.get("decoder"))
 
-        names = {
-            key: _content(value) for key, value in settings.items() if key.endswith("_token") and value is not None
-        }
-        stops = [name for name in (names.get("eos_token"), *_STOPS) if name in self._added]
+        named = [self._added[name] for name in (names.get("eos_token"),) if name in self._added]
+        known = [self._added[name] for name in _STOPS if name in self._added]
+        stops = [*named, *stop_ids, *known]
         if not stops:
-            raise InputError(f"{where}: no end-of-text token", "set eos_token in tokenizer_config.json")
-        self.eos_id: int = self._added[stops[0]]
+            raise InputError(
+                f"{where}: no end-of-text token",
+                "set eos_token in tokenizer_config.json or eos_token_id in config.json",
+            )
+        self.eos_id: int = (named or known or stops)[0]
         self.pad_id: int = self._added.get(names.get("pad_token", ""), self.eos_id)
-        self.stop_ids: frozenset[int] = frozenset({*(self._added[name] for name in stops), *stop_ids})
+        self.stop_ids: frozenset[int] = frozenset(stops)
         source = _template_source(files, settings)
         if source is None and TURN_START in self._added and TURN_END in self._added:
             source = CHATML
@@ -94,11 +116,15 @@ class Tokenizer:
         self._turn_end = (
             self._added[TURN_END] if source and TURN_END in source and TURN_END in self._added else self.eos_id
         )
+        self._marks = _marks(self._added)
+        self._swaps_letters = source is not None and "replace" in source
         self._where = where
 
     @classmethod
     def load(cls, folder: Path | str) -> Tokenizer:
         """From the files of a Hugging Face folder.
+
+        Answers also end at eos_token_id of generation_config.json or, where that says nothing, of config.json.
 
         Raises:
             InputError: no tokenizer.json, or files that cannot be read as a tokenizer.
@@ -111,12 +137,24 @@ class Tokenizer:
                     files[name] = (folder / name).read_bytes()
         if "tokenizer.json" not in files:
             raise InputError(f"{folder}: no tokenizer.json", "name a Hugging Face folder with a fast tokenizer")
-        stops: Any = None
-        if (folder / "generation_config.json").exists():
-            generation = read_json(folder / "generation_config.json")
-            stops = generation.get("eos_token_id") if isinstance(generation, dict) else None
-        stops = [] if stops is None else stops if isinstance(stops, list) else [stops]
-        return cls(files, where=str(folder), stop_ids=(stop for stop in stops if isinstance(stop, int)))
+        tokenizer = cls(files, where=str(folder), stop_ids=_ends(folder))
+        tokenizer._say_whose_words(folder)
+        return tokenizer
+
+    def _say_whose_words(self, folder: Path) -> None:
+        """One line on standard error, once per folder, where transformers 5 would cut words by another rule."""
+        settings = _object(self._files, "tokenizer_config.json", self._where) if len(self._files) > 1 else {}
+        config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+        kind = config.get("model_type") if isinstance(config, dict) else None
+        named = str(settings.get("tokenizer_class") or "")
+        replaced = kind == "qwen2" or named.startswith("Qwen2Tokenizer") or (kind == "qwen3" and not named)
+        if replaced and folder.resolve() not in _SAID and not cuts_words_like_qwen2(self._core):
+            _SAID.add(folder.resolve())
+            print(
+                f"{folder}: words are cut as tokenizer.json says, which the model was made with; transformers 5 and "
+                "vLLM put Qwen2's rule in its place and give other ids (docs/text.md)",
+                file=sys.stderr,
+            )
 
     def save(self, folder: Path | str) -> None:
         """Write the files; those of a loaded tokenizer come back as they were."""
@@ -136,13 +174,18 @@ class Tokenizer:
         """Ids of text a model wrote: <tool_call> and </tool_call> become special, nothing else does."""
         return self._encode_segments([self._model_segments(text)])[0]
 
-    def render(self, messages: Sequence[Message], generate: bool = True) -> list[int]:
-        """Ids of a chat in the tokenizer's own template; contents are plain.
+    def render(self, messages: Sequence[Message | Mapping[str, Any]], generate: bool = True) -> list[int]:
+        """Ids of a chat in the tokenizer's own template, as transformers renders it; contents are plain.
 
-        `generate` opens the assistant's turn. What the template adds may hold special tokens, contents may not.
+        What the template writes may hold special tokens, what a message says may not.
+
+        Args:
+            messages: ours, or the dictionaries of a chat API, with parts, earlier thinking and tool calls.
+            generate: opens the assistant's turn.
 
         Raises:
-            InputError: the tokenizer has no chat template, or the template refuses these messages.
+            InputError: the tokenizer has no chat template, the template refuses these messages, or it rewrites one
+                that spells a special token so that nobody can tell whose the token is.
         """
         return self._encode_segments([self._chat_segments(messages, generate)])[0]
 
@@ -185,13 +228,28 @@ class Tokenizer:
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes an id stands for; they may be part of a character."""
-        if self._bytes_of is None:
+        if self._bytes_of is not None:
+            return self._bytes_of.get(token, b"")
+        if self._mark is None or token in self._forbidden:
             return self._core.decode([token], skip_special_tokens=False).encode()
-        return self._bytes_of.get(token, b"")
+        return piece_bytes(self._core.id_to_token(token) or "", self._mark, self._byte_fallback)
 
-    def stream(self) -> Decoder:
-        """A decoder for ids that arrive one by one."""
-        return WindowDecoder(self._core) if self._bytes_of is None else ByteDecoder(self._bytes_of)
+    def stream(self, after: Sequence[int] = ()) -> Decoder:
+        """A decoder for ids that arrive one by one, behind a text of the ids `after`."""
+        return WindowDecoder(self._core, after) if self._bytes_of is None else ByteDecoder(self._bytes_of)
+
+    def speller(self, *, begins: bool = False) -> Speller:
+        """What single tokens add to a text; `begins`: they are its first ones."""
+        return Speller(self.token_bytes, begins and self._drops_first_space)
+
+    @cached_property
+    def _drops_first_space(self) -> bool:
+        if self._mark is None:
+            return False
+        marked = next(
+            (entry for entry in self._core.get_vocab() if entry.startswith(self._mark) and len(entry) > 1), None
+        )
+        return marked is not None and not self._core.decode([self._core.token_to_id(marked) or 0]).startswith(" ")
 
     def special_id(self, content: str) -> int | None:
         """The id of an added token such as <tool_call>, if there is one."""
@@ -200,16 +258,64 @@ class Tokenizer:
     def _model_segments(self, text: str) -> list[Segment]:
         return _split(text, self._tag_pattern, self._tags)
 
-    def _chat_segments(self, messages: Sequence[Message], generate: bool) -> list[Segment]:
+    def _chat_segments(self, messages: Sequence[Message | Mapping[str, Any]], generate: bool) -> list[Segment]:
         if self._template is None:
             raise InputError(
                 f"{self._where}: the tokenizer has no chat template", "add chat_template.jinja, or give a plain prompt"
             )
-        rendered, fill = self._template.render(messages, generate)
-        return [
-            fill(segment) if isinstance(segment, str) else segment
-            for segment in _split(rendered, self._added_pattern, self._added)
-        ]
+        turns = chat_turns(messages, self._template.contents)
+        # Most contents have no character that any special token could be made of.
+        trace = self._swaps_letters or self._marks is None or _says(turns, self._marks)
+        rendered = self._template.render(turns, generate, trace)
+        if not trace:
+            return _split(rendered.text, self._added_pattern, self._added)
+        own = self._own_tokens(rendered, turns, generate)
+        segments: list[Segment] = []
+        place = 0
+        for start, end, token in own:
+            if start > place:
+                segments.append(rendered.text[place:start])
+            segments.append(token)
+            place = end
+        if place < len(rendered.text):
+            segments.append(rendered.text[place:])
+        return segments
+
+    def _own_tokens(
+        self, rendered: Rendered, turns: Sequence[Mapping[str, Any]], generate: bool
+    ) -> list[tuple[int, int, int]]:
+        """(start, end, id) of the added tokens that the template wrote. Those in a message's text are left out."""
+        found: list[tuple[int, int, int, int]] = []
+        place = 0
+        while self._added_pattern is not None and (match := self._added_pattern.search(rendered.text, place)):
+            content = match[0] if match[0] in self._added else match[0].strip()
+            start = rendered.text.index(content, match.start())
+            origins = set(rendered.origins[start : start + len(content)])
+            origin = MESSAGE if MESSAGE in origins else UNSURE if UNSURE in origins else TEMPLATE
+            if origin == MESSAGE:
+                place = start + 1
+                continue
+            found.append((match.start(), match.end(), self._added[content], origin))
+            place = match.end()
+        unsure = Counter(token for _, _, token, origin in found if origin == UNSURE)
+        if not unsure:
+            return [each[:3] for each in found]
+        # The template mixed its own text with a message's. What it writes when the messages spell no token is its own.
+        sure = Counter(token for _, _, token, origin in found if origin == TEMPLATE)
+        assert self._template is not None
+        harmless = self._template.render(_without(turns, self._marks), generate, trace=False).text
+        usual = Counter(part for part in _split(harmless, self._added_pattern, self._added) if isinstance(part, int))
+        kept = set()
+        for token, count in unsure.items():
+            if usual[token] == sure[token] + count:
+                kept.add(token)
+            elif usual[token] != sure[token]:
+                raise InputError(
+                    f"{self._where}: the chat template rewrites a message that spells "
+                    f"{self._core.id_to_token(token)!r}, so that nobody can tell whose it is",
+                    "take it out of the message, or use a template that leaves contents as they are",
+                )
+        return [(start, end, token) for start, end, token, origin in found if origin == TEMPLATE or token in kept]
 
     def _encode_segments(self, stretches: Sequence[Sequence[Segment]]) -> list[list[int]]:
         # Rows share many stretches (turn openings, stock phrases): each distinct one is encoded once.
@@ -250,6 +356,38 @@ class Tokenizer:
         return encoding.ids
 
 
+def _marks(added: Iterable[str]) -> re.Pattern[str] | None:
+    """A character of which every added token has one, in either case; None where one of them has none."""
+    left, chosen = list(added), set()
+    while left:
+        counts = Counter(character for token in left for character in set(token) if not character.isalnum())
+        if not counts:
+            counts = Counter(character for token in left for character in token)
+        if not counts:
+            return None
+        best = max(counts, key=lambda character: (not character.isspace(), counts[character]))
+        chosen |= {best, best.lower(), best.upper()}
+        left = [token for token in left if best not in token]
+    return re.compile("|".join(map(re.escape, sorted(chosen)))) if chosen else re.compile("(?!)")
+
+
+def _says(value: Any, marks: re.Pattern[str]) -> bool:
+    if isinstance(value, str):
+        return marks.search(value) is not None
+    if isinstance(value, Mapping):
+        return any(_says(key, marks) or _says(part, marks) for key, part in value.items())
+    return isinstance(value, list | tuple) and any(_says(part, marks) for part in value)
+
+
+def _without(value: Any, marks: re.Pattern[str] | None) -> Any:
+    """The same messages, as long, and with none of the characters that special tokens have."""
+    if isinstance(value, str):
+        return value if marks is None else marks.sub("_", value)
+    if isinstance(value, Mapping):
+        return {key: part if key == "role" else _without(part, marks) for key, part in value.items()}
+    return [_without(part, marks) for part in value] if isinstance(value, list | tuple) else value
+
+
 def _split(text: str, pattern: re.Pattern[str] | None, ids: Mapping[str, int]) -> list[Segment]:
     if pattern is None:
         return [text] if text else []
@@ -278,7 +416,8 @@ def _storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _build(definition: str, where: str) -> tokenizers.Tokenizer:
+def build(definition: str, where: str) -> tokenizers.Tokenizer:
+    """The tokenizers library's object of a tokenizer.json. Raises InputError for anything else."""
     try:
         return tokenizers.Tokenizer.from_str(definition)
     except Exception as error:  # the library raises nothing narrower
@@ -306,6 +445,34 @@ def _is_byte_level(decoder: Any) -> bool:
         parts = decoder.get("decoders") or []
         return len(parts) == 1 and _is_byte_level(parts[0])
     return decoder.get("type") == "ByteLevel"
+
+
+def _ends(folder: Path) -> tuple[int, ...]:
+    """The ids that a model folder says end an answer."""
+    for name in ("generation_config.json", "config.json"):
+        if not (folder / name).exists():
+            continue
+        values = read_json(folder / name)
+        if not isinstance(values, dict):
+            continue
+        ends = token_ids(values.get("eos_token_id"))
+        text = values.get("text_config")
+        if not ends and isinstance(text, dict):  # where a language model is a part of something larger
+            ends = token_ids(text.get("eos_token_id"))
+        if ends:
+            return ends
+    return ()
+
+
+def _named_tokens(files: Mapping[str, bytes], settings: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Role (eos_token, bos_token …) -> token, of tokenizer_config.json and, for what it leaves out, of the older
+    special_tokens_map.json."""
+    older = _object(files, "special_tokens_map.json", where) if "special_tokens_map.json" in files else {}
+    return {
+        key: _content(value)
+        for key, value in {**older, **settings}.items()
+        if key.endswith("_token") and isinstance(value, str | dict) and _content(value)
+    }
 
 
 def _content(token: Any) -> str:

@@ -9,13 +9,9 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from podium.errors import InputError
+from podium.text.sameness import WORDS
 from podium.text.tokenizer import SPECIALS, TEXT_END, TURN_END, Tokenizer
 
-# Qwen2's rule for cutting text into words: one digit at a time, punctuation with its newline, blanks apart.
-WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+"
-)
 SMALLEST = 256 + len(SPECIALS)
 
 

@@ -19,7 +19,7 @@ from podium.errors import CompleterError, InputError
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import PackedLinear, available_isas, isa, set_isa
 from podium.generate.native.runner import BLOCK_SIZE, FORMATS, NativeRunner
-from podium.generate.runner import Span
+from podium.generate.runner import Span, TorchRunner, load_runner
 from podium.models import StoredModel, Transformer, TransformerConfig, save_model
 from podium.models.config import RopeConfig
 
@@ -99,7 +99,6 @@ SHAPES = {
     "head_dim 256": {"head_dim": 256, "num_hidden_layers": 1},
     "odd sizes": {"hidden_size": 50, "intermediate_size": 77, "vocab_size": 223},
     "linear": {"rope": RopeConfig(kind="linear", factor=4.0)},
-    "dynamic": {"rope": RopeConfig(kind="dynamic", factor=2.0)},
     "llama3": {
         "rope": RopeConfig(
             kind="llama3",
@@ -401,10 +400,15 @@ def test_unknown_choices_are_refused() -> None:
             NativeRunner(tiny(), **{"threads": 1, **choice})  # pyright: ignore[reportArgumentType]
 
 
-def test_dynamic_rope_is_refused_beyond_its_context() -> None:
-    runner = runner_of(tiny(max_position_embeddings=64, rope=RopeConfig(kind="dynamic", factor=2.0)))
+def test_dynamic_rope_is_left_to_torch() -> None:
+    model = tiny(max_position_embeddings=64, rope=RopeConfig(kind="dynamic", factor=2.0))
     with pytest.raises(CompleterError, match="dynamic"):
-        whole(runner, words(65))
+        runner_of(model)
+    runner, description = load_runner(model, "auto", None, 1)
+    assert isinstance(runner, TorchRunner)
+    assert "dynamic" in description
+    with pytest.raises(InputError, match="dynamic"):
+        load_runner(model, "graphs", None, 1)
 
 
 @pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("qwen2", False), ("qwen3", False)])

@@ -83,6 +83,22 @@ def test_a_chat_goes_through_the_template_and_can_be_continued(server, tokenizer
     assert continued.choices[0].message.content == client.completions.create(prompt=by_hand, **settings).choices[0].text
 
 
+def test_parts_and_earlier_turns_of_a_chat_are_read_as_the_tokenizer_reads_them(server, tokenizer):
+    parts = [{"type": "text", "text": "What is"}, {"type": "text", "text": "12 + 31?"}]
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": None, "reasoning_content": "I add.", "tool_calls": [call], "refusal": None},
+        {"role": "tool", "tool_call_id": "1", "content": "43"},
+    ]
+    with httpx.Client(base_url=server.url) as client:
+        got = client.post("/tokenize", json={"messages": messages}).json()
+    expected = tokenizer.render([{**messages[0], "role": "system"}, *messages[1:]])
+    assert got["tokens"] == expected
+    assert "What is\n12 + 31?" in tokenizer.decode(expected)
+
+
 def test_a_chat_may_fill_the_context(server):
     got = server.client().chat.completions.create(
         model="tiny", messages=CHAT, seed=1, temperature=0, extra_body={"ignore_eos": True}
@@ -125,7 +141,7 @@ class Spelled:
             if self.ended:
                 break
             piece = text[at : at + self.parent.piece]
-            stopped = self.watch.push(piece)
+            stopped = self.watch.push(piece, self.usage.completion_tokens + 1)
             self.usage.completion_tokens += 1
             if stopped is not None:
                 yield Piece(piece[: len(piece) - stopped.overhang], (5,), (-1.0,), "stop", stopped.stop)
@@ -222,7 +238,8 @@ def test_logprobs_are_the_engines(server, tokenizer):
     settings = {"model": "tiny", "temperature": 0, "max_tokens": 12}
     tokens = asyncio.run(answer(server.served.completer, tokenizer.encode(PROMPT), Sampling(max_tokens=12)))
     got = client.completions.create(prompt=PROMPT, logprobs=2, **settings).choices[0]
-    assert got.logprobs.tokens == [tokenizer.decode([token]) for token in tokens]
+    assert len(got.logprobs.tokens) == len(tokens)
+    assert "".join(got.logprobs.tokens) == got.text.rstrip("\ufffd")
     assert all(value <= 0 for value in got.logprobs.token_logprobs)
     assert got.logprobs.text_offset[0] == 0
     for text, value, top in zip(
@@ -320,8 +337,15 @@ def test_metrics_count(server):
         ("completions", {"prompt": "x", "min_tokens": 9, "max_tokens": 3}, 400, "min_tokens"),
         ("chat/completions", {}, 400, "messages"),
         ("chat/completions", {"messages": []}, 400, "messages"),
-        ("chat/completions", {"messages": [{"role": "tool", "content": "x"}]}, 400, "messages.0.role"),
+        ("chat/completions", {"messages": [{"role": "robot", "content": "x"}]}, 400, "messages.0.role"),
         ("chat/completions", {"messages": [{"role": "user", "content": 5}]}, 400, "messages.0.content"),
+        ("chat/completions", {"messages": [{"role": "user"}]}, 400, "messages.0"),
+        (
+            "chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            400,
+            "messages.0.content",
+        ),
         ("chat/completions", {"messages": CHAT, "top_logprobs": 3}, 400, "top_logprobs"),
         ("chat/completions", {"messages": CHAT, "continue_final_message": True}, 400, "continue_final_message"),
         ("chat/completions", {"messages": CHAT, "tools": [{"type": "function"}]}, 400, "tools"),

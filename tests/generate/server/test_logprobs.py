@@ -5,8 +5,10 @@ import pytest
 from podium.generate import Sampling
 from podium.generate.logprobs import read_logprobs
 from podium.generate.openai import OpenAICompleter
+from podium.generate.server.shapes import chat_logprobs, completion_logprobs
 from podium.records import Message
 from podium.solve.confidence import Confidence
+from tests.text.test_decoding import LLAMA, ids
 
 SAMPLING = Sampling(max_tokens=12, temperature=0.8, seed=3, top_logprobs=5, ignore_eos=True)
 
@@ -52,3 +54,37 @@ def test_the_two_forms_of_the_api() -> None:
     assert read_logprobs(completion) == ((-0.5,), (((-1, -0.4), (-1, -0.5)),), (("b", "a"),))
     assert read_logprobs({"token_logprobs": [None], "top_logprobs": [None]}) == ((), (), ())
     assert read_logprobs(None) == ((), (), ())
+
+
+def test_completions_tell_every_alternative_and_offsets_of_the_text() -> None:
+    """Entries: " the", the bytes of é one by one, "a", and <0x61>, which spells "a" once more."""
+    the, first, second, a, byte = ids(LLAMA, "▁the", "<0xC3>", "<0xA9>", "a", "<0x61>")
+    top = [
+        [(the, -0.1), (a, -2.0), (byte, -3.0)],
+        [(a, -0.2)],
+        [(second, -0.1), (first, -0.5)],
+        [(a, -0.3), (byte, -1.0)],
+    ]
+    tokens, logprobs = [the, first, second, byte], [-0.1, -4.0, -0.1, -1.0]
+    told = completion_logprobs(LLAMA.speller(), tokens, logprobs, top)
+    assert told["tokens"] == [" the", "", "é", "a"]
+    assert told["text_offset"] == [0, 4, 4, 5]
+    assert told["token_logprobs"] == logprobs
+    assert told["top_logprobs"] == [
+        {" the": -0.1, "a": -2.0, f"token_id:{byte}": -3.0},
+        {"a": -0.2, "": -4.0},
+        {"é": -0.1, "\ufffd": -0.5},
+        {f"token_id:{a}": -0.3, "a": -1.0},
+    ]
+
+
+def test_chats_tell_the_bytes_of_each_token() -> None:
+    first, second, a, byte = ids(LLAMA, "<0xC3>", "<0xA9>", "a", "<0x61>")
+    told = chat_logprobs(
+        LLAMA, LLAMA.speller(), [first, second], [-1.0, -2.0], [[(a, -0.5), (byte, -0.6), (first, -1.0)], []], 2
+    )["content"]
+    assert [(entry["token"], entry["bytes"]) for entry in told] == [("", [0xC3]), ("é", [0xA9])]
+    assert [(each["token"], each["bytes"], each["logprob"]) for each in told[0]["top_logprobs"]] == [
+        ("a", [0x61], -0.5),
+        ("a", [0x61], -0.6),
+    ]

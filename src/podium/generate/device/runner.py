@@ -59,7 +59,7 @@ class GraphRunner(TorchRunner):
     def allocate(self, blocks: int) -> None:
         super().allocate(blocks + 1)
         self._spare = blocks
-        longest = -(-self.model.config.max_position_embeddings // self.block_size)
+        longest = -(-self.model.config.context // self.block_size)
         self._widths = block_buckets(min(blocks, longest))
         self._steps.clear()
         self._draws.clear()

@@ -134,6 +134,8 @@ class _Asks:
 def missing(model: Transformer | StoredModel) -> str | None:
     """Why this model cannot be run by C kernels here, or None."""
     size = model.config.head_dim
+    if model.config.rope.kind == "dynamic":
+        return "rope_type 'dynamic' turns a position by other angles in longer texts"
     if not isinstance(model, StoredModel) and model.embedding.weight.device.type != "cpu":
         return f"the model is on {model.embedding.weight.device}"
     if size % 8 or not 8 <= size <= _MAX_HEAD_DIM:
@@ -398,15 +400,7 @@ class NativeRunner:
             raise CompleterError(f"cannot start {self.threads} threads", "ask for fewer")
 
     def _extend_angles(self, positions: int) -> None:
-        # Beyond the trained context "dynamic" would stretch the frequencies by what else is in the step.
-        if self._config.rope.kind == "dynamic" and positions > self._config.max_position_embeddings:
-            raise CompleterError(
-                f"position {positions - 1} with rope_type 'dynamic'",
-                f"stay below max_position_embeddings {self._config.max_position_embeddings}",
-            )
-        room = max(positions, min(2 * positions, self._config.max_position_embeddings), 256)
-        if self._config.rope.kind == "dynamic":
-            room = min(room, self._config.max_position_embeddings)
+        room = max(positions, min(2 * positions, self._config.context), 256)
         turns = self._rope.turns(torch.arange(room)[None])[0, :, 0]
         self._angles = tuple(np.ascontiguousarray(part.numpy(), np.float32) for part in (turns.real, turns.imag))
         self._library.stack_set_angles(self._stack, *(part.ctypes.data for part in self._angles), room)

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from podium.errors import nearest
+from podium.errors import InputError, nearest
 from podium.generate.protocol import Sampling
 from podium.generate.server.refusal import Refusal
-from podium.records import Message
+from podium.text.chat import content_text
 
 MOST_CHOICES = 128
 MOST_PROMPTS = 2048
@@ -64,17 +64,13 @@ def _stops(value: Any) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _content(value: Any) -> str:
-    """Text, or OpenAI's list of parts as long as they are text."""
-    if isinstance(value, str):
-        return value
-    texts: list[str] = []
-    for part in value if isinstance(value, list) else [None]:
-        text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
-        if not isinstance(text, str):
-            raise _wrong("must be a string or a list of text parts")
-        texts.append(text)
-    return "".join(texts)
+def _content(value: Any) -> Any:
+    """Text, or a list of parts as long as they are text."""
+    try:
+        content_text({"content": value})
+    except InputError as error:
+        raise _wrong(f"{error.message}; {error.cure}") from error
+    return value
 
 
 class StreamOptions(BaseModel):
@@ -174,22 +170,31 @@ class CompletionAsk(Ask):
 
 
 class Turn(BaseModel):
-    """Clients send back whole messages they were given: other keys may be there as long as they are null."""
+    """A message as podium.text.chat reads it. Clients send back whole messages they were given: other keys may be there
+    as long as they are null."""
 
     model_config = ConfigDict(extra="allow", strict=True)
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[Any, AfterValidator(_content)]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[Any, AfterValidator(_content)] = None
     name: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
 
     @model_validator(mode="after")
     def _nothing_more(self) -> Turn:
         for key, value in (self.model_extra or {}).items():
             if value not in (None, [], ""):
                 raise _wrong(f"{key!r} is not supported by this server")
+        if self.content is None and self.role != "assistant":
+            raise _wrong("content: must be a string or a list of text parts")
         return self
 
-    def message(self) -> Message:
-        return Message(role="system" if self.role == "developer" else self.role, content=self.content)
+    def message(self) -> dict[str, Any]:
+        """What a template is asked with."""
+        known = {key: value for key, value in dict(self).items() if key in type(self).model_fields}
+        return known | {"role": "system" if self.role == "developer" else self.role}
 
 
 class ChatAsk(Ask):

@@ -15,6 +15,7 @@ from podium.generate.server.asks import Ask, ChatAsk, CompletionAsk, read_ask
 from podium.generate.server.choice import Increment
 from podium.generate.server.refusal import Refusal
 from podium.generate.server.served import Served
+from podium.text.decoding import Speller
 
 DEFAULT_COMPLETION_TOKENS = 16
 """What OpenAI's /v1/completions writes when max_tokens is left out; chats may fill the context."""
@@ -55,6 +56,7 @@ class Form(ABC, Generic[AskT]):
     def __init__(self, served: Served, ask: AskT) -> None:
         self.served = served
         self.ask = ask
+        self._spellers: dict[int, Speller] = {}
 
     @property
     def tells_tokens(self) -> bool:
@@ -64,6 +66,12 @@ class Form(ABC, Generic[AskT]):
     def with_tokens(self, choice: dict[str, Any], said: Sequence[Increment]) -> dict[str, Any]:
         """The choice with vLLM's addition to it, where that is asked for."""
         return {**choice, "token_ids": drawn(said)[0]} if self.ask.return_token_ids else choice
+
+    def speller(self, index: int, begins: bool = False) -> Speller:
+        """What spells the tokens of a choice, behind those that were told of it; `begins`: the first begin a text."""
+        if index not in self._spellers:
+            self._spellers[index] = self.served.tokenizer.speller(begins=begins)
+        return self._spellers[index]
 
     def new_id(self) -> str:
         return f"{self.identity}-{uuid.uuid4().hex}"
@@ -115,7 +123,6 @@ class Completions(Form[CompletionAsk]):
         self.top_logprobs = self.ask.logprobs or 0
         self.tells_logprobs = self.ask.logprobs is not None
         self.wants_scores = bool(self.ask.echo) and self.tells_logprobs
-        self._offsets: dict[int, int] = {}  # characters told of each choice, as its tokens spell them
         self._scores: dict[tuple[int, ...], tuple[list[float | None], shapes.Top]] = {}
 
     def prompts(self) -> list[list[int]]:
@@ -150,10 +157,7 @@ class Completions(Form[CompletionAsk]):
     def _told(
         self, index: int, tokens: Sequence[int], logprobs: Sequence[float | None], top: shapes.Top
     ) -> dict[str, Any]:
-        offset = self._offsets.get(index, 0)
-        told = shapes.completion_logprobs(self.served.tokenizer, tokens, logprobs, top, offset)
-        self._offsets[index] = offset + sum(map(len, told["tokens"]))
-        return told
+        return shapes.completion_logprobs(self.speller(index, bool(self.ask.echo)), tokens, logprobs, top)
 
     def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]:
         text, logprobs = self._echoed(index, prompt)
@@ -197,18 +201,18 @@ class Chat(Form[ChatAsk]):
             prompt, ask.max_tokens if ask.max_completion_tokens is None else ask.max_completion_tokens
         )
 
-    def _logprobs(self, increments: Sequence[Increment]) -> dict[str, Any] | None:
+    def _logprobs(self, index: int, increments: Sequence[Increment]) -> dict[str, Any] | None:
         if not self.tells_logprobs:
             return None
-        return shapes.chat_logprobs(self.served.tokenizer, *drawn(increments), self.top_logprobs)
+        return shapes.chat_logprobs(self.served.tokenizer, self.speller(index), *drawn(increments), self.top_logprobs)
 
     def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]:
         text, last = "".join([each.text for each in said]), said[-1]
-        choice = shapes.chat_choice(index, text, self._logprobs(said), last.finish, last.stop_reason)
+        choice = shapes.chat_choice(index, text, self._logprobs(index, said), last.finish, last.stop_reason)
         return self.with_tokens(choice, said)
 
     def part(self, index: int, increment: Increment) -> dict[str, Any]:
-        logprobs = self._logprobs([increment]) if increment.piece.tokens else None
+        logprobs = self._logprobs(index, [increment]) if increment.piece.tokens else None
         choice = shapes.chat_delta(index, increment.text, logprobs, increment.finish, increment.stop_reason)
         return self.with_tokens(choice, [increment])
 

@@ -13,6 +13,7 @@ from podium.generate.server.gate import Gate
 from podium.generate.server.metrics import Metrics
 from podium.generate.server.refusal import Refusal
 from podium.text import Tokenizer
+from podium.text.chat import content_text
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Served:
         try:
             if not continued:
                 return self.tokenizer.render(messages, generate=opened)
-            written = self.tokenizer.encode_model(messages[-1].content)
+            written = self.tokenizer.encode_model(content_text(messages[-1]))
             return self.tokenizer.render(messages[:-1], generate=True) + written
         except InputError as error:
             raise Refusal(400, f"messages: {error.message}", param="messages", code="invalid_value") from error

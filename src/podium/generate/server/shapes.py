@@ -10,6 +10,7 @@ from typing import Any
 
 from podium.generate.protocol import CompletionUsage
 from podium.text import Tokenizer
+from podium.text.decoding import Speller
 
 Top = Sequence[Sequence[tuple[int, float]]]
 """Per token, its likeliest alternatives: (id, log-probability), likeliest first."""
@@ -20,44 +21,44 @@ LEAST_LOGPROB = -9999.0
 
 
 def completion_logprobs(
-    tokenizer: Tokenizer, tokens: Sequence[int], logprobs: Sequence[float | None], top: Top, offset: int
+    speller: Speller, tokens: Sequence[int], logprobs: Sequence[float | None], top: Top
 ) -> dict[str, Any]:
-    """The `logprobs` object of /v1/completions. `offset`: characters before the first token. The chosen token is
-    among the alternatives, which are null where the token has no log-probability (the first one of an echo)."""
-    texts = [tokenizer.decode([token]) for token in tokens]
-    offsets = []
-    for text in texts:
-        offsets.append(offset)
-        offset += len(text)
+    """The `logprobs` object of /v1/completions; `speller` stands behind the tokens told before. The chosen token is
+    among the alternatives, which are null where the token has no log-probability (the first one of an echo). Another
+    token with the same text is called token_id:5, since an object has a key once."""
+    offsets: list[int] = []
+    texts: list[str] = []
     tops: list[dict[str, float] | None] = []
-    for place, (text, logprob) in enumerate(zip(texts, logprobs, strict=True)):
-        if logprob is None:
-            tops.append(None)
-            continue
-        alternatives = top[place] if place < len(top) else ()
-        logprob = max(logprob, LEAST_LOGPROB)
+    for place, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
+        text = speller.spell(token)
         likeliest: dict[str, float] = {}
-        for token, value in alternatives:
-            likeliest.setdefault(
-                tokenizer.decode([token]), max(value, LEAST_LOGPROB)
-            )  # of two spelt alike the likelier one
-        tops.append(likeliest if text in likeliest else {**likeliest, text: logprob})
+        for other, value in top[place] if place < len(top) else ():
+            spelt = text if other == token else speller.spell(other)
+            taken = spelt in likeliest or (spelt == text and other != token)
+            likeliest[f"token_id:{other}" if taken else spelt] = max(value, LEAST_LOGPROB)
+        if logprob is not None:
+            likeliest.setdefault(text, max(logprob, LEAST_LOGPROB))
+        tops.append(None if logprob is None else likeliest)
+        offsets.append(speller.offset)
+        texts.append(speller.push(token))
     return {"text_offset": offsets, "token_logprobs": list(logprobs), "tokens": texts, "top_logprobs": tops}
 
 
 def chat_logprobs(
-    tokenizer: Tokenizer, tokens: Sequence[int], logprobs: Sequence[float], top: Top, wanted: int
+    tokenizer: Tokenizer, speller: Speller, tokens: Sequence[int], logprobs: Sequence[float], top: Top, wanted: int
 ) -> dict[str, Any]:
-    """The `logprobs` object of /v1/chat/completions."""
+    """The `logprobs` object of /v1/chat/completions; `speller` as above. `bytes` are the token's own, also where it
+    leaves a character unfinished and so adds no text."""
 
     def entry(token: int, logprob: float) -> dict[str, Any]:
         data = tokenizer.token_bytes(token)
-        return {"token": tokenizer.decode([token]), "logprob": max(logprob, LEAST_LOGPROB), "bytes": list(data)}
+        return {"token": speller.spell(token), "logprob": max(logprob, LEAST_LOGPROB), "bytes": list(data)}
 
     content = []
     for place, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
         alternatives = top[place][:wanted] if place < len(top) else ()
         content.append({**entry(token, logprob), "top_logprobs": [entry(*each) for each in alternatives]})
+        speller.push(token)
     return {"content": content, "refusal": None}
 
 

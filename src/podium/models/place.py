@@ -1,0 +1,104 @@
+"""Finding a model: what a path must hold before anything of it is loaded, and what to do where it does not.
+
+Knows file names; imports neither torch nor transformers, so that a mistake is told at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from podium.errors import InputError
+from podium.models.config import TransformerConfig
+from podium.records import read_json
+
+SERVER = "or give the address of any server that runs it: http://HOST:PORT/v1#NAME"
+
+
+def find_model(path: Path | str) -> Path:
+    """The folder of the model at `path`: that one, or `model` in the folder of a training stage. Its family is known.
+
+    Raises:
+        InputError: as read_config and TransformerConfig.from_hf do.
+    """
+    folder = Path(path)
+    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
+        folder = folder / "model"
+    read_shape(folder)
+    return folder
+
+
+def read_shape(folder: Path | str) -> TransformerConfig:
+    """What config.json says of a model, in errors named by its path.
+
+    Raises:
+        InputError: as read_config and TransformerConfig.from_hf do.
+    """
+    values = read_config(folder)
+    try:
+        return TransformerConfig.from_hf(values)
+    except InputError as error:
+        about = error.message.removeprefix("config.json: ")
+        cure = f"{error.cure}; {SERVER}" if "model_type" in about else error.cure
+        raise InputError(f"{Path(folder) / 'config.json'}: {about}", cure) from error
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """The dictionary in config.json.
+
+    Raises:
+        InputError: no such folder, a file in its place, no config.json, or not a JSON object; each with what lies there
+            and the next step.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        raise InputError(*_of_a_file(folder))
+    if not folder.is_dir():
+        cure = "check the path; an earlier stage may not have run"
+        if not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.exists():
+            # It looks like a name on a hub, where nothing is fetched from.
+            cure = f"check the path, download it first (hf download {folder} --local-dir {folder.name}), {SERVER}"
+        raise InputError(f"{folder}: no such model folder", cure)
+    path = folder / "config.json"
+    if not path.exists():
+        raise InputError(*_without_config(folder))
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not a JSON object", "it must hold the fields of a Hugging Face config")
+    return values
+
+
+def _of_a_file(path: Path) -> tuple[str, str]:
+    if path.suffix == ".gguf" or _is_gguf(path):
+        return (
+            f"{path}: is a GGUF file, and Podium reads Hugging Face folders",
+            f"get the model as a folder with *.safetensors, or serve the file (llama-server -m {path} --port 8080) and "
+            "give http://localhost:8080/v1#NAME",
+        )
+    return f"{path}: is a file, not a model folder", f"name the folder: {path.parent}"
+
+
+def _is_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+def _without_config(folder: Path) -> tuple[str, str]:
+    names = sorted(entry.name for entry in folder.iterdir())
+    if not names:
+        return (
+            f"{folder}: is empty, there is no config.json",
+            "copy a model's folder there (config.json, *.safetensors, tokenizer.json), or make one: "
+            "podium run recipes/demo.yaml",
+        )
+    for name in names:
+        if name.endswith(".gguf"):
+            return _of_a_file(folder / name)
+    inner = sorted(path.parent for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(f"{pattern}/config.json"))
+    if inner:
+        return f"{folder}: no config.json, but there is one in {inner[0]}", f"name that folder: {inner[0]}"
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return (
+        f"{folder}: no config.json (it holds {shown})",
+        "a model folder holds config.json, *.safetensors and tokenizer.json: copy what is missing",
+    )
