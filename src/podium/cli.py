@@ -17,7 +17,15 @@ from typer.core import TyperGroup
 
 from podium import __version__
 from podium.cli_exam import exam_app
-from podium.cli_options import DataOption, DeviceOption, FormatOption, JsonOption, JudgeOption, ReplicasOption
+from podium.cli_options import (
+    DataOption,
+    DeviceOption,
+    FormatOption,
+    GenerationConfigOption,
+    JsonOption,
+    JudgeOption,
+    ReplicasOption,
+)
 from podium.errors import PodiumError
 
 
@@ -126,7 +134,10 @@ def solve(
     problem: Annotated[str, typer.Argument(help="The problem, or - to read it from standard input.")],
     attempts: Annotated[int, typer.Option("-n", "--attempts", help="Attempts.")] = 1,
     profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature (default: the model's, then the profile's).")
+    ] = None,
+    generation_config: GenerationConfigOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
     replicas: ReplicasOption = 1,
     device: DeviceOption = "cpu",
@@ -144,6 +155,7 @@ def solve(
         attempts=attempts,
         profile=profile,
         temperature=temperature,
+        generation_config=generation_config,
         seed=seed,
         replicas=replicas,
         device=device,
@@ -157,9 +169,14 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="What the user says, or - to read it from standard input.")],
     attempts: Annotated[int, typer.Option("-n", "--attempts", help="Answers, side by side.")] = 1,
     tools: Annotated[bool, typer.Option("--tools", help="Run the Python the model writes, in the sandbox.")] = False,
-    max_tokens: Annotated[int, typer.Option(help="Tokens per answer.")] = 1024,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Share of the probability that is drawn from.")] = 0.95,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens per answer (default: the model's, then 1024).")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature; 0 is greedy (default: the model's, then 0.7).")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Share of the probability that is drawn from (default: the model's, then 0.95).")
+    ] = None,
+    generation_config: GenerationConfigOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the first answer; the others follow.")] = 0,
     device: DeviceOption = "cpu",
     format_: FormatOption = None,
@@ -178,6 +195,7 @@ def generate(
         max_tokens=max_tokens,
         temperature=temperature,
         top_p=top_p,
+        generation_config=generation_config,
         seed=seed,
         device=device,
         format=format_,

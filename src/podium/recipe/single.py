@@ -124,6 +124,29 @@ def profile_overrides(code: bool, max_tokens: int | None, temperature: float | N
     return {key: value for key, value in given.items() if value is not None}
 
 
+def model_sampling(model: str, choice: str, named: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a tool profile: what the user has named, and behind it what the model's makers recommend.
+
+    Says on standard error, in one line, which recommendations count.
+
+    Args:
+        choice: as for podium.generate.defaults.read_defaults.
+        named: fields that the user has named; None: not named.
+
+    Raises:
+        InputError: as read_defaults.
+    """
+    import sys
+
+    from podium.generate.defaults import read_defaults
+
+    defaults = read_defaults(model, choice)
+    line = defaults.line(named)
+    if line is not None:
+        print(line, file=sys.stderr)
+    return {**defaults.values, **{key: value for key, value in named.items() if value is not None}}
+
+
 def solve_command(
     model: str,
     problem: str,
@@ -135,6 +158,7 @@ def solve_command(
     replicas: int = 1,
     device: str = "cpu",
     format: str | None = None,
+    generation_config: str = "auto",
 ) -> None:
     """Show every attempt at one problem with its code and outputs, then the vote."""
     import sys
@@ -149,7 +173,9 @@ def solve_command(
     if not text:
         raise InputError("the problem is empty", "give it as an argument, or on standard input with -")
     row = Problem(id="command-line", text=text, source="command line")
-    chosen = get_profile(profile, **profile_overrides(True, None, temperature))
+    chosen = get_profile(
+        profile, **model_sampling(model, generation_config, profile_overrides(True, None, temperature))
+    )
     console = Console(highlight=False)
 
     async def attempt_all() -> list[Attempt]:

@@ -189,6 +189,10 @@ class Tokenizer:
             return self._core.decode([token], skip_special_tokens=False).encode()
         return self._bytes_of.get(token, b"")
 
+    def piece(self, token: int) -> str:
+        """The token as the vocabulary spells it: "Ġthe" in byte-level BPE, "▁the" or "<0x0A>" in SentencePiece."""
+        return self._core.id_to_token(token) or ""
+
     def stream(self) -> Decoder:
         """A decoder for ids that arrive one by one."""
         return WindowDecoder(self._core) if self._bytes_of is None else ByteDecoder(self._bytes_of)

@@ -67,7 +67,8 @@ def test_a_body_that_is_too_large(tokenizer):
             for _ in range(20):
                 yield b"x" * 100
 
-        unannounced = httpx.post(f"{server.url}/v1/completions", content=chunks(), timeout=10)
+        headers = {"Content-Type": "application/json"}
+        unannounced = httpx.post(f"{server.url}/v1/completions", content=chunks(), headers=headers, timeout=10)
         assert (unannounced.status_code, unannounced.json()["error"]["code"]) == (413, "body_too_large")
         assert server.post("/v1/completions", {"prompt": "x" * 200}).status_code == 200
 
@@ -159,7 +160,8 @@ def test_malformed_bodies_are_refused_and_change_nothing(server, tokenizer):
                 assert response.json()["error"]["message"], data
         assert set(statuses) <= {200, 400, 404}, statuses
         assert statuses[400] > 100
-        deep = client.post("/v1/completions", content=b'{"prompt":' + b"[" * 100_000)
+        headers = {"Content-Type": "application/json"}
+        deep = client.post("/v1/completions", content=b'{"prompt":' + b"[" * 100_000, headers=headers)
         assert deep.status_code == 400
     after = server.client().completions.create(model="tiny", prompt=PROMPT, temperature=0, max_tokens=9)
     assert after.choices[0].text == before.choices[0].text
