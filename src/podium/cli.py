@@ -1,8 +1,8 @@
 """The command line: one thin function per command, no logic.
 
 Imports nothing heavy: `podium --help` must answer before a person notices, so every command imports its room itself.
-A PodiumError is printed as message and cure, exit code 2; Ctrl-C leaves with 130; anything else is a defect and keeps
-its traceback.
+A PodiumError is printed as message and cure, exit code 2; Ctrl-C leaves with 130 and SIGTERM with 143, told alike;
+anything else is a defect and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from podium import __version__
+from podium import __version__, interrupts
 from podium.cli_exam import exam_app
 from podium.cli_options import (
     DataOption,
@@ -34,7 +34,8 @@ class ErrorsInTwoLines(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with interrupts.sigterm_like_ctrl_c():
+                return super().invoke(ctx)
         except PodiumError as error:
             if ctx.params.get("debug"):
                 raise
@@ -44,7 +45,7 @@ class ErrorsInTwoLines(TyperGroup):
             raise typer.Exit(2) from error
         except KeyboardInterrupt as stop:
             typer.echo("stopped; what was finished is kept, the same command continues", err=True)
-            raise typer.Exit(130) from stop
+            raise typer.Exit(interrupts.exit_code()) from stop
 
 
 app = typer.Typer(
@@ -263,6 +264,19 @@ def serve(
     max_queue: Annotated[int, typer.Option(help="Completions that may wait; more are refused with 429.")] = 1024,
     max_body: Annotated[int, typer.Option(help="Bytes of a request; larger ones are refused with 413.")] = 16 << 20,
     grace: Annotated[float, typer.Option(help="Seconds that running answers may take to finish at the end.")] = 30.0,
+    generation_config: GenerationConfigOption = "auto",
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="Key that requests must carry as a bearer token.", envvar="PODIUM_API_KEY", show_envvar=True),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose pages may call the server from a browser; * for all.", metavar="ORIGIN"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that requests may be sent to, for example a proxy's; * for all.", metavar="NAME"),
+    ] = None,
     device: DeviceOption = "cpu",
     format_: FormatOption = None,
 ) -> None:
@@ -284,6 +298,10 @@ def serve(
         grace=grace,
         device=device,
         format=format_,
+        generation_config=generation_config,
+        api_key=api_key,
+        allow_origin=allow_origin or [],
+        allow_host=allow_host or [],
     )
 
 

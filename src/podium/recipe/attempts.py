@@ -18,6 +18,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from podium import interrupts
 from podium.errors import InputError
 from podium.records import Attempt, Part, Problem
 
@@ -48,7 +49,7 @@ def generate_command(
     format: str | None = None,
     generation_config: str = "auto",
 ) -> int:
-    """Write attempts at a prompt and show them; the exit code, 130 when they were stopped.
+    """Write attempts at a prompt and show them; the exit code, that of a stopped process when they were stopped.
 
     `max_tokens`, `temperature` and `top_p` are the model's own where they are None, and ours where it has none.
 
@@ -95,7 +96,7 @@ def generate_command(
         for run in runs:
             if run.index not in done:
                 show_attempt(console, run.record("cancelled"))
-        return 130
+        return interrupts.exit_code()
     return 0
 
 

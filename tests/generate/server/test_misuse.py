@@ -33,7 +33,8 @@ def test_a_client_that_leaves_frees_its_rows(tokenizer, stream):
         body = {"prompt": PROMPT, "max_tokens": 1000, "stream": stream, "n": 3}
         with socket.create_connection(server.bound.getsockname()) as connection:
             data = json.dumps(body).encode()
-            head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+            kind = "Host: localhost\r\nContent-Type: application/json"
+            head = f"POST /v1/completions HTTP/1.1\r\n{kind}\r\nContent-Length: {len(data)}\r\n\r\n"
             connection.sendall(head.encode() + data)
             wait_for(lambda: server.served.gate.running == 3)
         wait_for(lambda: server.served.gate.running == 0)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import difflib
 import secrets
 from dataclasses import replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from podium.errors import nearest
@@ -43,6 +43,16 @@ def _only(*off: Any) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise _wrong("must be a number")
+    return value
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
+"""An integer, as 16, 16.0 or "16"; vLLM also takes true for 1."""
 
 
 def _is_token(value: Any) -> bool:
@@ -106,21 +116,21 @@ class Ask(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     model: str | None = None
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    n: Annotated[Whole, Field(ge=1, le=MOST_CHOICES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=0)] | None = None
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[Any, AfterValidator(_stops)] = ()
     # What vLLM adds.
-    top_k: Annotated[int, Field(ge=-1)] | None = None
+    top_k: Annotated[Whole, Field(ge=-1)] | None = None
     min_p: Annotated[float, Field(ge=0, lt=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_tokens: Annotated[Whole, Field(ge=0)] | None = None
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[int], Field(max_length=1024)] | None = None
     include_stop_str_in_output: bool | None = None
@@ -138,7 +148,7 @@ class Ask(BaseModel):
     prompt_cache_key: str | None = None
     cache_salt: str | None = None
     session_id: str | None = None
-    stream_interval: Annotated[int, Field(ge=1)] | None = None
+    stream_interval: Annotated[Whole, Field(ge=1)] | None = None
     length_penalty: float | None = None
     # Features that do not exist here.
     logit_bias: Annotated[Any, _only(None, {})] = None
@@ -211,9 +221,9 @@ class Ask(BaseModel):
 
 class CompletionAsk(Ask):
     prompt: Annotated[Any, AfterValidator(_prompts)]
-    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    logprobs: Annotated[Whole, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     echo: bool | None = None
-    best_of: Annotated[int, Field(ge=1)] | None = None
+    best_of: Annotated[Whole, Field(ge=1)] | None = None
     add_special_tokens: bool | None = None  # accepted: plain text never gets any here
     suffix: Annotated[Any, _only(None, "")] = None
     prompt_embeds: Annotated[Any, _only(None, [])] = None
@@ -250,9 +260,9 @@ class Turn(BaseModel):
 
 class ChatAsk(Ask):
     messages: Annotated[list[Turn], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     modalities: Annotated[Any, _only(None, ["text"])] = None
