@@ -175,7 +175,8 @@ def generate(
         float | None, typer.Option(help="Sampling temperature; 0 is greedy (default: the model's, then 0.7).")
     ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Share of the probability that is drawn from (default: the model's, then 0.95).")
+        float | None,
+        typer.Option(help="Share of the probability that is drawn from (default: the model's, then 0.95)."),
     ] = None,
     generation_config: GenerationConfigOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the first answer; the others follow.")] = 0,

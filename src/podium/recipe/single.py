@@ -28,7 +28,8 @@ MEMORY_BYTES = 4 << 30  # for keys and values
 def open_model(
     model: str, rows: int, replicas: int = 1, *, device: str = "cpu", format: str | None = None
 ) -> Completer:
-    """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model.
+    """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model,
+    where it has several. $PODIUM_API_KEY is its key.
 
     With several `replicas`, engines in processes of their own share rows, memory and processors.
 
@@ -37,22 +38,22 @@ def open_model(
         format: of the weights; None: what suits the device.
 
     Raises:
-        InputError: no such folder, no tokenizer in it, a server without a model name, replicas, a device or a format
+        InputError: no such folder, no tokenizer in it, a server without this model, replicas, a device or a format
             of a server, no such device or format here, or several replicas on one GPU.
-        CompleterError: the weights do not fit into the GPU's memory.
+        CompleterError: the weights do not fit into the GPU's memory; no server is there, or none with this API.
     """
     if model.startswith(("http://", "https://")):
         from podium.generate.openai import OpenAICompleter
+        from podium.generate.reach import api_key, reach
 
         url, _, name = model.partition("#")
-        if not name:
-            raise InputError(f"{url}: which of the server's models?", f"write {url}#NAME")
         if replicas > 1:
             raise InputError(f"--replicas {replicas}: {url} is a server", "start the replicas there")
         if device != "cpu" or format is not None:
             option, value = ("device", device) if device != "cpu" else ("format", format)
             raise InputError(f"--{option} {value}: {url} is a server", "it was chosen there")
-        return OpenAICompleter(url, model=name)
+        found = reach(url, name or None, key=api_key())
+        return OpenAICompleter(found.url, model=found.model, api_key=api_key())
     folder = Path(model)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such model folder", "give a folder with config.json, or a server's URL")

@@ -1,9 +1,9 @@
 """Who may ask: which names the server answers to, which pages of a browser may call it, and which keys it takes.
 
-A server on the user's own machine is in reach of every page that the user's browser shows. Three things keep such a page
-from making it compute: a request must say that its body is JSON, which a page of another origin cannot do without a
-preflight; a page's origin must be allowed; and the name that the request was sent to must be one of the server's own,
-so that a name of a foreign page that was made to point at this machine (DNS rebinding) does not pass as same-origin.
+A server on the user's own machine is in reach of every page that the user's browser shows. Three things keep such a
+page from making it compute: a request must say that its body is JSON, which a page of another origin cannot do without
+a preflight; a page's origin must be allowed; and the name that the request was sent to must be one of the server's own,
+so that a foreign page whose name was made to point at this machine (DNS rebinding) does not pass as same-origin.
 
 Knows headers; no bodies and no models. /health answers everybody, since it tells nothing and probes use any name.
 """

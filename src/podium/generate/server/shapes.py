@@ -68,7 +68,9 @@ def spelt_as_ids(
     which are no whole characters can be told apart. Offsets stay those of the text."""
     tops: list[dict[str, float] | None] = []
     for place, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
-        likeliest = {by_id(other): max(value, LEAST_LOGPROB) for other, value in (top[place] if place < len(top) else ())}
+        likeliest = {
+            by_id(other): max(value, LEAST_LOGPROB) for other, value in (top[place] if place < len(top) else ())
+        }
         if logprob is not None:
             likeliest.setdefault(by_id(token), max(logprob, LEAST_LOGPROB))
         tops.append(None if logprob is None else likeliest)
