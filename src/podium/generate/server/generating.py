@@ -18,6 +18,7 @@ from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.server import shapes
 from podium.generate.server.choice import Choice, Increment, side_by_side
 from podium.generate.server.forms import Form
+from podium.generate.server.gate import AFTER_A_RESTART
 from podium.generate.server.http import as_json, dump, read_body, refused
 from podium.generate.server.refusal import Refusal
 from podium.generate.server.served import Served
@@ -96,7 +97,8 @@ class Answer:
         rooms = [form.room(prompt) for prompt in self._prompts]
         count = len(self._prompts) * (form.ask.n or 1)
         if served.broken is not None:
-            raise Refusal(503, served.broken.message, code="engine_failed")
+            headers = {"Retry-After": str(AFTER_A_RESTART)}
+            raise Refusal(503, served.broken.message, code="engine_failed", headers=headers)
         served.gate.enter(count)
         self._held = count
         try:
@@ -151,7 +153,7 @@ class Answer:
         finally:
             for choice in self._choices:
                 gate.closed(choice)
-            gate.leave(held, self._came)
+            gate.leave(held)
             if self._choices:
                 metrics.prompt_tokens.add(sum(map(len, self._prompts)))
             metrics.completion_tokens.add(sum(choice.usage.completion_tokens for choice in self._choices))
