@@ -160,11 +160,13 @@ def test_a_defect_in_the_middle_of_a_stream_is_told_in_the_stream(tokenizer):
         with pytest.raises(openai.APIError, match="the server failed"):
             next(chunks)
         assert server.served.gate.running == 0
+        whole = server.post("/v1/completions", {"prompt": "x"})
+        assert (whole.status_code, whole.json()["error"]["code"]) == (500, "internal_error")
 
         async def ask():
             completer = OpenAICompleter(server.url, model="tiny")
             try:
-                await complete(completer, "x", Sampling())
+                await complete(completer, "x", Sampling(max_tokens=50))
             finally:
                 await completer.close()
 

@@ -23,7 +23,7 @@ from podium.generate.server.forms import Chat, Completions
 from podium.generate.server.generating import Generating
 from podium.generate.server.http import as_json, read_body, refused
 from podium.generate.server.metrics import CONTENT_TYPE, gauge, gauges
-from podium.generate.server.refusal import Refusal
+from podium.generate.server.refusal import DEFECT, Refusal
 from podium.generate.server.served import Served
 
 
@@ -106,13 +106,18 @@ def create_app(served: Served) -> Starlette:
             Route("/detokenize", detokenize, methods=["POST"]),
         ],
         middleware=[Middleware(Guard, access=served.access, metrics=served.metrics)],
-        exception_handlers={Refusal: _refusal, HTTPException: _no_such_page},
+        exception_handlers={Refusal: _refusal, HTTPException: _no_such_page, Exception: _defect},
     )
 
 
 def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return refused(error)
+
+
+def _defect(request: Request, error: Exception) -> Response:
+    """A defect of ours; its traceback goes to standard error."""
+    return refused(DEFECT)
 
 
 def _no_such_page(request: Request, error: Exception) -> Response:

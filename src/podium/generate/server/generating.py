@@ -20,7 +20,7 @@ from podium.generate.server.choice import Choice, Increment, side_by_side
 from podium.generate.server.forms import Form
 from podium.generate.server.gate import AFTER_A_RESTART
 from podium.generate.server.http import as_json, dump, read_body, refused
-from podium.generate.server.refusal import Refusal
+from podium.generate.server.refusal import DEFECT, Refusal
 from podium.generate.server.served import Served
 
 Outcome: TypeAlias = str
@@ -117,7 +117,7 @@ class Answer:
             if not self._begun:
                 raise
             # A defect of ours. An OpenAI client takes a stream that is merely cut for one that has ended.
-            await self._break_off(Refusal(500, "the server failed; see its standard error", code="internal_error"))
+            await self._break_off(DEFECT)
             raise
         finally:
             await self._free()
