@@ -56,7 +56,8 @@ def open_model(
         return OpenAICompleter(found.url, model=found.model, api_key=api_key())
     folder = Path(model)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such model folder", "give a folder with config.json, or a server's URL")
+        cure = "give a folder with config.json, or a server's URL (http://HOST:PORT/v1#NAME)"
+        raise InputError(f"{folder}: no such model folder", cure)
     if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
         folder = folder / "model"  # the folder of a training stage
     from podium.generate.replica import EngineSpec

@@ -310,10 +310,11 @@ def test_two_servers_never_share_a_port(first, second):
         held = bind(first, 0)
     except InputError:
         pytest.skip(f"{first} is no address here")
+    port = held.getsockname()[1]
     with held, pytest.raises(InputError, match="in use") as caught:
-        bind(second, held.getsockname()[1])
+        bind(second, port)
     assert "--port" in caught.value.cure
-    bind(second, held.getsockname()[1]).close()  # and afterwards it is free at once
+    bind(second, port).close()  # and afterwards it is free at once
 
 
 def test_a_name_of_several_addresses_is_taken_when_one_of_them_is(monkeypatch):
