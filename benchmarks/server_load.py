@@ -93,7 +93,8 @@ class Visitor:
         if self._reader is None or self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(*self._address)
         method = "GET" if body is None else "POST"
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body or b'')}\r\n\r\n"
+        kind = "Host: localhost\r\nContent-Type: application/json"
+        head = f"{method} {path} HTTP/1.1\r\n{kind}\r\nContent-Length: {len(body or b'')}\r\n\r\n"
         self._writer.write(head.encode() + (body or b""))
         status = await self._reader.readuntil(b"\r\n\r\n")
         yield status.split(b"\r\n")[0]

@@ -1,8 +1,8 @@
 """The command line: one thin function per command, no logic.
 
 Imports nothing heavy: `podium --help` must answer before a person notices, so every command imports its room itself.
-A PodiumError is printed as message and cure, exit code 2; Ctrl-C leaves with 130; anything else is a defect and keeps
-its traceback.
+A PodiumError is printed as message and cure, exit code 2; Ctrl-C leaves with 130 and SIGTERM with 143, told alike;
+anything else is a defect and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -15,9 +15,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from podium import __version__
+from podium import __version__, interrupts
 from podium.cli_exam import exam_app
-from podium.cli_options import DataOption, DeviceOption, FormatOption, JsonOption, JudgeOption, ReplicasOption
+from podium.cli_options import (
+    DataOption,
+    DeviceOption,
+    FormatOption,
+    GenerationConfigOption,
+    JsonOption,
+    JudgeOption,
+    ReplicasOption,
+)
 from podium.errors import PodiumError
 
 
@@ -26,7 +34,8 @@ class ErrorsInTwoLines(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with interrupts.sigterm_like_ctrl_c():
+                return super().invoke(ctx)
         except PodiumError as error:
             if ctx.params.get("debug"):
                 raise
@@ -36,7 +45,7 @@ class ErrorsInTwoLines(TyperGroup):
             raise typer.Exit(2) from error
         except KeyboardInterrupt as stop:
             typer.echo("stopped; what was finished is kept, the same command continues", err=True)
-            raise typer.Exit(130) from stop
+            raise typer.Exit(interrupts.exit_code()) from stop
 
 
 app = typer.Typer(
@@ -144,7 +153,10 @@ def solve(
     problem: Annotated[str, typer.Argument(help="The problem, or - to read it from standard input.")],
     attempts: Annotated[int, typer.Option("-n", "--attempts", help="Attempts.")] = 1,
     profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature (default: the model's, then the profile's).")
+    ] = None,
+    generation_config: GenerationConfigOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the attempts.")] = 0,
     replicas: ReplicasOption = 1,
     device: DeviceOption = "cpu",
@@ -162,6 +174,7 @@ def solve(
         attempts=attempts,
         profile=profile,
         temperature=temperature,
+        generation_config=generation_config,
         seed=seed,
         replicas=replicas,
         device=device,
@@ -175,9 +188,15 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="What the user says, or - to read it from standard input.")],
     attempts: Annotated[int, typer.Option("-n", "--attempts", help="Answers, side by side.")] = 1,
     tools: Annotated[bool, typer.Option("--tools", help="Run the Python the model writes, in the sandbox.")] = False,
-    max_tokens: Annotated[int, typer.Option(help="Tokens per answer.")] = 1024,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature; 0 is greedy.")] = 0.7,
-    top_p: Annotated[float, typer.Option(help="Share of the probability that is drawn from.")] = 0.95,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens per answer (default: the model's, then 1024).")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature; 0 is greedy (default: the model's, then 0.7).")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Share of the probability that is drawn from (default: the model's, then 0.95)."),
+    ] = None,
+    generation_config: GenerationConfigOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of the first answer; the others follow.")] = 0,
     device: DeviceOption = "cpu",
     format_: FormatOption = None,
@@ -196,6 +215,7 @@ def generate(
         max_tokens=max_tokens,
         temperature=temperature,
         top_p=top_p,
+        generation_config=generation_config,
         seed=seed,
         device=device,
         format=format_,
@@ -263,6 +283,19 @@ def serve(
     max_queue: Annotated[int, typer.Option(help="Completions that may wait; more are refused with 429.")] = 1024,
     max_body: Annotated[int, typer.Option(help="Bytes of a request; larger ones are refused with 413.")] = 16 << 20,
     grace: Annotated[float, typer.Option(help="Seconds that running answers may take to finish at the end.")] = 30.0,
+    generation_config: GenerationConfigOption = "auto",
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="Key that requests must carry as a bearer token.", envvar="PODIUM_API_KEY", show_envvar=True),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin whose pages may call the server from a browser; * for all.", metavar="ORIGIN"),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that requests may be sent to, for example a proxy's; * for all.", metavar="NAME"),
+    ] = None,
     device: DeviceOption = "cpu",
     format_: FormatOption = None,
 ) -> None:
@@ -284,6 +317,10 @@ def serve(
         grace=grace,
         device=device,
         format=format_,
+        generation_config=generation_config,
+        api_key=api_key,
+        allow_origin=allow_origin or [],
+        allow_host=allow_host or [],
     )
 
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from podium.cli_options import (
     DataOption,
+    GenerationConfigOption,
     JsonOption,
     JudgeOption,
     ReplicasOption,
@@ -59,7 +60,10 @@ def exam(
     ] = None,
     code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python.")] = True,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens per attempt (default: the profile's).")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sampling temperature (default: the profile's).")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sampling temperature (default: the model's, then the profile's).")
+    ] = None,
+    generation_config: GenerationConfigOption = "auto",
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every attempt.")] = 0,
     replicas: ReplicasOption = 1,
@@ -106,6 +110,7 @@ def exam(
         verifier=verifier,
         thinking=thinking,
         judge=judge,
+        generation_config=generation_config,
     )
 
 

@@ -37,4 +37,11 @@ FormatOption = Annotated[
         help="Of weights. CPU: fp16 (default), fp32, bf16, int8, w8a16, w4a16, fp8; GPU: bf16 (default), fp16, fp8.",
     ),
 ]
+GenerationConfigOption = Annotated[
+    str,
+    typer.Option(
+        "--generation-config",
+        help="Sampling where nothing is named: auto (the model's generation_config.json), none, or a folder with one.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]

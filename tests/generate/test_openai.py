@@ -1,11 +1,14 @@
 """The client against a real HTTP server on this machine."""
 
 import asyncio
+import email.utils
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 
 import pytest
 
@@ -205,6 +208,44 @@ async def test_refusals_that_pass_are_sent_again():
     assert len(server.requests) == 3
 
 
+async def test_a_server_that_says_when_to_come_again_is_obeyed_as_often_as_it_says_so():
+    """Far oftener than `retries`, which is for servers that say nothing."""
+    told = [[("Retry-After", "0.2")], [("retry-after-ms", "200")], [("Retry-After", "0")]] * 3
+    came = []
+
+    def answer(request):
+        came.append(time.monotonic())
+        return (429, {"error": "full"}, told[len(came) - 1]) if len(came) <= len(told) else ["fine"]
+
+    with serving(answer) as server:
+        completer = OpenAICompleter(server.url, model="m", retries=0)
+        assert await complete(completer, "x", Sampling()) == "fine"
+        await completer.close()
+    waits = [after - before for before, after in pairwise(came)]
+    assert all(wait >= (0.0 if headers[0][1] == "0" else 0.2) for wait, headers in zip(waits, told, strict=True))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_that_wants_to_be_left_alone_for_long_is_told(status):
+    then = email.utils.formatdate(time.time() + 900, usegmt=True)
+    for wait in ("900", then):
+        with serving(lambda request, wait=wait: (status, {"error": "full"}, [("Retry-After", wait)])) as server:
+            completer = OpenAICompleter(server.url, model="m", first_timeout=600)
+            with pytest.raises(CompleterError, match=r"full; it asks to come again in (900|89\d) s, 600 s are left"):
+                await complete(completer, "x", Sampling())
+            await completer.close()
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("odd", ["soon", "-5", "nan", "inf", "", "Wed, 99 Foo 2026"])
+async def test_a_retry_after_that_says_nothing_is_none(odd):
+    with serving(lambda request: (429, {"error": "full"}, [("Retry-After", odd)])) as server:
+        completer = OpenAICompleter(server.url, model="m", retries=0)
+        with pytest.raises(CompleterError, match="full"):
+            await complete(completer, "x", Sampling())
+        await completer.close()
+
+
 async def test_fields_a_server_does_not_know_are_left_out():
     def answer(request):
         if "skip_special_tokens" in request:
@@ -273,6 +314,49 @@ async def test_a_stream_that_breaks_off_is_an_error_and_not_a_short_answer():
         await completer.close()
     assert "".join(seen) == "It is "
     assert len(server.requests) == 1
+
+
+def sent(*lines):
+    """The bytes of a stream of these lines as a whole 200 answer."""
+    return 200, "".join(f"{line}\n\n" for line in lines).encode()
+
+
+def event(text="", finish=None):
+    return "data: " + json.dumps({"choices": [{"index": 0, "text": text, "finish_reason": finish}]})
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([event("It ")], "without a finish"),
+        ([], "without a finish"),
+        ([event("It "), "data: [DONE]"], "without a finish"),
+        ([event("It "), 'data: {"error": {"message": "the GPU is gone", "code": 500}}', "data: [DONE]"], "GPU is gone"),
+        ([event("It "), 'data: {"object": "error", "message": "the GPU is gone"}'], "GPU is gone"),
+        ([event("It "), 'event: error\ndata: {"message": "the GPU is gone"}'], "GPU is gone"),
+        ([event("It "), "error: the GPU is gone"], "GPU is gone"),
+        ([event("It "), '{"error": {"message": "the GPU is gone"}}'], "GPU is gone"),
+        ([event("It ", "abort"), "data: [DONE]"], "the server ended it"),
+        ([event("It ", "error"), "data: [DONE]"], "the server ended it"),
+    ],
+)
+async def test_a_stream_that_does_not_come_to_its_end_is_never_an_answer(lines, said):
+    with serving(lambda request: sent(*lines)) as server:
+        completer = OpenAICompleter(server.url, model="m")
+        with pytest.raises(CompleterError, match=said):
+            await complete(completer, "x", Sampling())
+        await completer.close()
+    assert len(server.requests) == 1
+
+
+async def test_what_is_missing_behind_the_finish_does_not_spoil_an_answer():
+    """Neither [DONE] nor the usage: the connection may even break there."""
+    with serving(
+        lambda request: sent(event("It ", None), 'data: {"error": null, "choices": []}', event("is", "stop"))
+    ) as server:
+        completer = OpenAICompleter(server.url, model="m")
+        assert await complete(completer, "x", Sampling()) == "It is"
+        await completer.close()
 
 
 def test_one_completer_serves_several_event_loops():

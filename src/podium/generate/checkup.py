@@ -11,15 +11,22 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx
 from pydantic import BaseModel, ConfigDict
 
-from podium.errors import nearest
+from podium.errors import InputError, nearest
+from podium.generate.reach import KEY_CURE, api_root, error_message, model_names, no_models, unreachable
 
 LIMIT = 9.5  # seconds for everything
 FIRST_TOKEN = 3.0  # seconds after which a first token is slow
+LONG_TOKENS = 160  # of the answer that is streamed
+LONG_LETTERS, LONG_WORDS = 60, 5  # an answer of so many is several pieces where it is streamed
+ENOUGH_PIECES = 32  # after which the rest of the answer is not waited for …
+ENOUGH_SECONDS = 0.5  # … unless they came within so short a time
+LOG_CURE = "look into the server's log"
 Judgement = Literal["good", "poor", "bad", "unknown"]
 
 
@@ -67,13 +74,25 @@ async def check_server(url: str, *, context: int = 8192, limit: float = LIMIT, a
     return Checkup(url=address, model=checking.model, findings=findings, seconds=time.monotonic() - begun)
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What a streamed answer brought."""
+
+    kind: str = ""  # of content
+    lines: int = 0
+    first: float = 0.0  # seconds to the first line
+    arrivals: list[float] = field(default_factory=list)  # seconds to each piece of text
+    letters: int = 0
+    words: int = 0
+    trouble: str = ""
+
+
 class _Checking:
     def __init__(
         self, client: httpx.AsyncClient, address: str, model: str | None, context: int, deadline: float
     ) -> None:
         self.client = client
-        root = address.rstrip("/")
-        self.base = root if root.endswith("/v1") else f"{root}/v1"
+        self.base = address
         self.model = model
         self.context = context
         self.deadline = deadline
@@ -84,8 +103,10 @@ class _Checking:
         self.findings.append(Finding(name=name, verdict=verdict, said=said, cure=cure))
 
     async def run(self) -> None:
-        if not self.base.startswith(("http://", "https://")):
-            self.note("server", "bad", f"{self.base} is no address", "write it like http://localhost:8000/v1")
+        try:
+            self.base = api_root(self.base)
+        except InputError as error:
+            self.note("server", "bad", error.message, error.cure)
             return
         for name, step in (
             ("server", self._server),
@@ -119,21 +140,14 @@ class _Checking:
     async def _server(self) -> bool:
         try:
             response = await self.client.get(f"{self.base}/models")
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            self.note(
-                "server", "bad", f"nothing listens at {self.base}",
-                "start it (vllm serve …, podium serve …), wait until it has loaded, check host and port",
-            )  # fmt: skip
+        except httpx.HTTPError as error:
+            said, cure = await asyncio.to_thread(unreachable, self.base, error)
+            self.note("server", "bad", f"{self.base}: {said}", cure)
             return False
-        if response.status_code in (401, 403):
-            self.note("server", "bad", f"not allowed ({response.status_code})", "give the API key it wants")
-            return False
-        names = _models(response)
+        names = model_names(response)
         if names is None:
-            self.note(
-                "server", "bad", f"{self.base}/models says {response.status_code}, and no list of models",
-                "this is no OpenAI API: the address usually ends with /v1",
-            )  # fmt: skip
+            said, cure = no_models(self.base, response)
+            self.note("server", "bad", f"{self.base}: {said}", cure)
             return False
         self.note("server", "good", f"up, serves {', '.join(names) or 'no model'}")
         if self.model is None and len(names) == 1:
@@ -152,40 +166,77 @@ class _Checking:
         return {"model": self.model, "temperature": 1.0, "max_tokens": 16, **more}
 
     async def _streaming(self) -> bool:
-        body = self._body(messages=[{"role": "user", "content": "Count from 1 to 20."}], stream=True, max_tokens=24)
-        begun = time.monotonic()
-        first, pieces, chunks, kind = 0.0, 0, 0, ""
-        async with self.client.stream("POST", f"{self.base}/chat/completions", json=body) as response:
-            if response.status_code != 200:
-                said = (await response.aread()).decode(errors="replace")[:200]
-                self.note("chat", "bad", f"{response.status_code}: {_message(said)}", "look into the server's log")
-                return False
-            kind = response.headers.get("content-type", "")
-            async for line in response.aiter_lines():
-                if line.strip() and not first:
-                    first = time.monotonic() - begun
-                chunks += 1
-                pieces += line.startswith("data:") and _has_text(line[5:])
-        whole = time.monotonic() - begun
+        """Ask for an answer that is long enough for its pieces to be told apart, and read as much as that takes."""
+        question = "Count from 1 to 200 in words, one number per line, without leaving any out."
+        body = self._body(messages=[{"role": "user", "content": question}], stream=True, max_tokens=LONG_TOKENS)
+        seen = await self._stream({**body, "min_tokens": LONG_TOKENS // 2})
+        if isinstance(seen, tuple) and seen[0] in (400, 422):  # not every server knows min_tokens
+            seen = await self._stream(body)
+        if isinstance(seen, tuple):
+            self.note("chat", "bad", f"{seen[0]}: {seen[1]}", KEY_CURE if seen[0] in (401, 403) else LOG_CURE)
+            return False
+        if seen.trouble:
+            self.note("chat", "bad", seen.trouble, LOG_CURE)
+            return False
         self.note("chat", "good", "answers /v1/chat/completions")
-        if "text/event-stream" not in kind or not chunks:
+        if "text/event-stream" not in seen.kind or not seen.lines:
             self.note(
-                "streaming", "bad", f"asked for a stream, got {kind or 'nothing'}",
+                "streaming", "bad", f"asked for a stream, got {seen.kind or 'nothing'}",
                 "turn streaming on: without it no attempt can be stopped early, and no answer is seen before its end",
             )  # fmt: skip
             return False
-        if pieces <= 1:
-            self.note("streaming", "poor", "the whole answer came in one piece", "turn off buffering (proxies do it)")
-        else:
-            self.note("streaming", "good", f"{pieces} pieces, {pieces / max(whole, 1e-6):.0f} a second")
-        if first > FIRST_TOKEN:
+        self._judge_pieces(seen)
+        if seen.first > FIRST_TOKEN:
             self.note(
-                "first token", "poor", f"after {first:.1f} s",
+                "first token", "poor", f"after {seen.first:.1f} s",
                 "it is still warming up, or others are asking: ask again; then fewer sequences, a shorter context",
             )  # fmt: skip
         else:
-            self.note("first token", "good", f"after {first:.2f} s")
+            self.note("first token", "good", f"after {seen.first:.2f} s")
         return True
+
+    def _judge_pieces(self, seen: _Seen) -> None:
+        count, cure = len(seen.arrivals), "turn off buffering (proxies do it)"
+        spread = seen.arrivals[-1] - seen.arrivals[0] if count else 0.0
+        long = seen.letters >= LONG_LETTERS or seen.words >= LONG_WORDS
+        if count == 1 and long:
+            self.note("streaming", "poor", "the whole answer came in one piece", cure)
+        elif count <= 1:
+            self.note(
+                "streaming", "unknown", f"the answer was too short to tell ({seen.letters} letters)",
+                "a model that answers hardly anything to a chat may need another prompt, or has no chat template",
+            )  # fmt: skip
+        elif long and seen.arrivals[0] > 0.5 and spread < 0.02 * seen.arrivals[0]:
+            self.note("streaming", "poor", f"{count} pieces, all of them at the end of {seen.arrivals[-1]:.1f} s", cure)
+        else:
+            self.note("streaming", "good", f"{count} pieces, {count / max(seen.arrivals[-1], 1e-6):.0f} a second")
+
+    async def _stream(self, body: dict[str, Any]) -> _Seen | tuple[int, str]:
+        """What a stream brings until enough was seen, or (status, reason) of a refusal."""
+        begun = time.monotonic()
+        seen = _Seen()
+        async with self.client.stream("POST", f"{self.base}/chat/completions", json=body) as response:
+            if response.status_code != 200:
+                said = (await response.aread()).decode(errors="replace")
+                return response.status_code, error_message(said)[:200]
+            seen.kind = response.headers.get("content-type", "")
+            async for line in response.aiter_lines():
+                if not line.strip():
+                    continue
+                seen.lines += 1
+                now = time.monotonic() - begun
+                seen.first = seen.first or now
+                if not line.startswith("data:"):
+                    continue
+                new = _new_text(line[5:])
+                if new:
+                    seen.arrivals.append(now)
+                    seen.letters += len(new)
+                    seen.words += len(new.split())
+                seen.trouble = seen.trouble or _trouble(line[5:])
+                if len(seen.arrivals) >= ENOUGH_PIECES and now - seen.arrivals[0] > ENOUGH_SECONDS:
+                    break
+        return seen
 
     async def _seed(self) -> bool:
         body = self._body(messages=[{"role": "user", "content": "Write some random letters."}])
@@ -228,9 +279,9 @@ class _Checking:
         if response.status_code == 200:
             self.note("context", "good", f"takes a prompt of {self.context} tokens")
         elif response.status_code in (400, 413, 422):
-            self._too_short(f"a prompt of about {self.context} tokens is refused: {_message(response.text)[:120]}")
+            self._too_short(f"a prompt of about {self.context} tokens is refused: {error_message(response.text)[:120]}")
         else:
-            self.note("context", "unknown", f"{response.status_code}: {_message(response.text)[:120]}")
+            self.note("context", "unknown", f"{response.status_code}: {error_message(response.text)[:120]}")
         return True
 
     def _too_short(self, said: str) -> None:
@@ -240,20 +291,23 @@ class _Checking:
         )  # fmt: skip
 
 
-def _models(response: httpx.Response) -> dict[str, int | None] | None:
+def _new_text(data: str) -> str:
+    """The text that an event of a stream adds, thinking included."""
     try:
-        return {str(entry["id"]): entry.get("max_model_len") for entry in response.json()["data"]}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _has_text(data: str) -> bool:
-    try:
-        choice = json.loads(data)["choices"][0]
-        delta = choice.get("delta") or {}
-        return bool(delta.get("content") or delta.get("reasoning_content"))
+        delta = json.loads(data)["choices"][0].get("delta") or {}
+        return str(delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning") or "")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return False
+        return ""
+
+
+def _trouble(data: str) -> str:
+    """What an event of a stream says went wrong; empty for all others."""
+    try:
+        event = json.loads(data)
+    except ValueError:
+        return ""
+    broken = isinstance(event, dict) and (event.get("error") or event.get("object") == "error")
+    return f"the stream broke off: {error_message(data)[:200]}" if broken else ""
 
 
 def _text(answer: Any) -> str:
@@ -262,12 +316,3 @@ def _text(answer: Any) -> str:
         return str(message.get("reasoning_content") or "") + str(message.get("content") or "")
     except (KeyError, IndexError, TypeError, AttributeError):
         return ""
-
-
-def _message(text: str) -> str:
-    try:
-        said = json.loads(text)
-        error = said.get("error", said) if isinstance(said, dict) else said
-        return str(error.get("message", error) if isinstance(error, dict) else error)
-    except ValueError:
-        return " ".join(text.split())

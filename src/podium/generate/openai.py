@@ -8,7 +8,10 @@ computation there. A continuation sends the whole context again; servers with a 
 from __future__ import annotations
 
 import asyncio
+import datetime
+import email.utils
 import json
+import math
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,11 +23,14 @@ import httpx
 from podium.errors import CompleterError, InputError, PromptTooLong, nearest
 from podium.generate.logprobs import Told, read_logprobs
 from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
+from podium.generate.reach import KEY_CURE, ROOT_CURE, api_root, error_message, unreachable
 from podium.generate.stopping import StopWatch
 from podium.records import Message
 
 if TYPE_CHECKING:
     from podium.text import Tokenizer
+
+LEAST_WAIT = 0.1  # seconds before a refused request is sent again, however soon the server wants it
 
 # Sent because they help, left out for servers that refuse them by name.
 _OPTIONAL = ("stream_options", "skip_special_tokens", "return_token_ids", "logprobs", "top_logprobs")
@@ -59,8 +65,9 @@ class OpenAICompleter:
             queue included) and from one to the next, before a request counts as dead.
         concurrent: requests under way at once; more wait here, in order of arrival.
         retries: how often a request that was refused (no connection, 429, 5xx) is sent again, after about 0.5, 1,
-            2 … seconds or what the server asks for. An answer that broke off half-way is not: it would be another
-            answer.
+            2 … seconds. A server that says when to come again (Retry-After) is obeyed and may say so as often as it
+            likes, for `first_timeout` seconds in all. An answer that broke off half-way is not asked for again: it
+            would be another answer.
     """
 
     def __init__(
@@ -78,10 +85,7 @@ class OpenAICompleter:
     ) -> None:
         if concurrent < 1:
             raise InputError(f"concurrent is {concurrent}", "at least one request must be allowed")
-        if not url.startswith(("http://", "https://")):
-            raise InputError(f"{url!r} is not the address of a server", "write it like http://localhost:8000/v1")
-        url = url.rstrip("/")
-        self.url = url if url.endswith("/v1") else f"{url}/v1"
+        self.url = api_root(url)
         self.name = model
         if isinstance(tokenizer, str | Path):
             from podium.text import Tokenizer
@@ -128,7 +132,7 @@ class OpenAICompleter:
         Raises:
             CompleterError: no server, a refusal that sending again does not mend, or a stream that broke off.
         """
-        attempt = 0
+        attempt, patience = 0, self._first_timeout
         while True:
             delay = 0.5 * 2**attempt * random.uniform(0.75, 1.25)
             sent = {key: value for key, value in body.items() if key not in self.refused}
@@ -149,19 +153,30 @@ class OpenAICompleter:
                             body = shorter or body
                             continue
                     passing = response.status_code == 429 or response.status_code >= 500
-                    if not passing or attempt == self.retries:
+                    asked = _retry_after(response) if passing else None
+                    if asked is not None and asked > patience:
+                        refusal = await self._refusal(response.status_code, text)
+                        refusal.message += (
+                            f"; it asks to come again in {asked:.0f} s, {patience:.0f} s are left to wait"
+                        )
+                        raise refusal
+                    if asked is None and (not passing or attempt == self.retries):
                         raise await self._refusal(response.status_code, text)
-                    delay = _retry_after(response, delay)
             except httpx.HTTPError as error:
                 if begun:
                     raise CompleterError(
                         f"{self.url}: the answer broke off ({error!r})", "see whether the server is still running"
                     ) from error
                 if attempt == self.retries:
-                    raise CompleterError(
-                        f"{self.url}: no answer ({error!r})", "start the server, or check its address"
-                    ) from error
-            attempt += 1
+                    said, cure = await asyncio.to_thread(unreachable, self.url, error)
+                    raise CompleterError(f"{self.url}: no answer: {said}", cure) from error
+                asked = None
+            if asked is None:
+                attempt += 1
+            else:
+                # Those who were refused together are not to come again together, nor at once.
+                delay = max(asked, LEAST_WAIT) * random.uniform(1.0, 1.1)
+                patience -= delay
             await asyncio.sleep(delay)
 
     @asynccontextmanager
@@ -213,14 +228,14 @@ class OpenAICompleter:
         return {key: value for key, value in body.items() if key != "max_tokens"} if "messages" in body else None
 
     async def _refusal(self, status: int, text: str) -> CompleterError:
-        said = _message(text)
+        said = error_message(text)
         if status in (401, 403):
-            return CompleterError(f"{self.url}: not allowed ({status}: {said})", "check the API key")
+            return CompleterError(f"{self.url}: not allowed ({status}: {said})", KEY_CURE)
         models = await self._models() if status in (400, 404) else None
         if models and self.name not in models:
             return CompleterError(f"{self.url}: no model {self.name!r}", nearest(self.name, models))
         if status == 404 and models is None:
-            return CompleterError(f"{self.url}: not an OpenAI API (404)", "write it like http://localhost:8000/v1")
+            return CompleterError(f"{self.url}: not an OpenAI API (404)", ROOT_CURE)
         return CompleterError(f"{self.url}: {status}: {said}", "change the request, or look into the server's log")
 
     async def _models(self) -> dict[str, int | None] | None:
@@ -325,10 +340,7 @@ class OpenAICompletion:
         events = self._completer.events(path, body)
         try:
             async for event in events:
-                if "error" in event:
-                    raise CompleterError(
-                        f"{self._completer.url}: {_message(json.dumps(event))}", "see the server's log"
-                    )
+                _check_event(event, self._completer.url)
                 usage = event.get("usage")
                 if usage:
                     reported = int(usage.get("completion_tokens") or 0)
@@ -349,6 +361,7 @@ class OpenAICompletion:
                         )  # fmt: skip
                         break
                     if choice.get("finish_reason"):
+                        _check_finish(choice["finish_reason"], self._completer.url)
                         ending = self._ending(new, ids, told, choice["finish_reason"], choice.get("stop_reason"))
                     elif new or ids:
                         self._pieces.put_nowait(
@@ -356,6 +369,9 @@ class OpenAICompletion:
                         )
                 if ending is not None and (ending.stop is not None or ending.finish == "repetition"):
                     break
+        except CompleterError:
+            if ending is None:  # else the answer is whole, and only the usage behind it is missing
+                raise
         finally:
             await events.aclose()
             self._account(text, drawn, pieces, reported)
@@ -438,14 +454,39 @@ def _tokens_of(text: str, drawn: list[int], tokenizer: Tokenizer, context: str |
     return drawn
 
 
+def _check_event(event: dict[str, Any], url: str) -> None:
+    """Raises CompleterError where an event of a stream says that there will be no answer."""
+    # vLLM, OpenAI, Podium: {"error": {…}}; older servers and SGLang: {"object": "error", "message": …}.
+    if event.get("error") or event.get("object") == "error":
+        raise CompleterError(f"{url}: the answer broke off: {error_message(json.dumps(event))}", "see the server's log")
+
+
+def _check_finish(reason: str, url: str) -> None:
+    """Raises CompleterError for the reasons of a server that ended an answer before the model did."""
+    if reason in ("abort", "error", "cancelled"):
+        raise CompleterError(
+            f"{url}: the answer broke off, the server ended it ({reason})", "see whether the server still runs"
+        )
+
+
 async def _server_sent(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
-    """`data:` lines of a server-sent event stream, up to [DONE]."""
+    """`data:` lines of a server-sent event stream, up to [DONE].
+
+    Raises:
+        CompleterError: something that is no event, or an event that is called an error.
+    """
+    named = ""
     async for line in response.aiter_lines():
+        if not line.strip():
+            named = ""
+        if line.startswith("event:"):
+            named = line[6:].strip()
+        if line.startswith("error:"):  # llama.cpp
+            _check_event({"error": line[6:].strip()}, str(response.url))
         if not line.startswith("data:"):
             if line.strip() and not line.startswith((":", "event:", "id:", "retry:")):
-                raise CompleterError(
-                    f"{response.url}: not a stream of events: {line[:80]!r}", "write it like http://localhost:8000/v1"
-                )
+                said = f": {error_message(line)}" if line.startswith("{") else f": {line[:80]!r}"
+                raise CompleterError(f"{response.url}: not a stream of events{said}", ROOT_CURE)
             continue
         data = line[5:].strip()
         if data == "[DONE]":
@@ -456,24 +497,24 @@ async def _server_sent(response: httpx.Response) -> AsyncIterator[dict[str, Any]
             raise CompleterError(
                 f"{response.url}: an event is not JSON: {data[:80]!r}", "see the server's log"
             ) from error
+        if named == "error":
+            _check_event({"error": event}, str(response.url))
         if isinstance(event, dict):
             yield event
 
 
-def _retry_after(response: httpx.Response, otherwise: float) -> float:
-    """Seconds the server asks to wait, at most a minute."""
-    asked = response.headers.get("retry-after", "")
-    return min(float(asked), 60.0) if asked.replace(".", "", 1).isdigit() else otherwise
-
-
-def _message(text: str) -> str:
-    """What an error body says, whichever of the usual forms it has."""
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds after which the server asks to come again, as a number or a date; None where it says nothing of use."""
+    milliseconds = response.headers.get("retry-after-ms", "")
+    said = response.headers.get("retry-after", "").strip()
     try:
-        value = json.loads(text)
+        seconds = float(milliseconds) / 1000 if milliseconds else float(said)
     except ValueError:
-        return text[:200].strip() or "no reason given"
-    if isinstance(value, dict):
-        value = value.get("error", value.get("detail", value.get("message", value)))
-    if isinstance(value, dict):
-        value = value.get("message", value)
-    return str(value)[:400]
+        try:
+            then = email.utils.parsedate_to_datetime(said)
+            now = datetime.datetime.now(then.tzinfo or datetime.UTC)
+            seconds = (then.replace(tzinfo=then.tzinfo or datetime.UTC) - now).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+        seconds = max(0.0, seconds)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

@@ -213,7 +213,8 @@ class EngineWorker:
 
 def main(descriptor: int, parent: int) -> None:
     """Serve the socket `descriptor` until it is closed or process `parent` is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent's business: service managers tell every process
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     asyncio.run(_serve(socket.socket(fileno=descriptor)))
 

@@ -18,12 +18,14 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from podium import interrupts
 from podium.errors import InputError
 from podium.records import Attempt, Part, Problem
 
 if TYPE_CHECKING:
     from podium.solve.toolloop import AttemptRun
 
+OURS = {"max_tokens": 1024, "temperature": 0.7, "top_p": 0.95}  # of `podium generate`, where nobody names others
 NARROWEST = 40  # characters of a column; attempts that do not fit side by side go into further rows
 FRAMES_PER_SECOND = 8
 
@@ -39,21 +41,24 @@ def generate_command(
     *,
     attempts: int,
     tools: bool,
-    max_tokens: int,
-    temperature: float,
-    top_p: float,
+    max_tokens: int | None,
+    temperature: float | None,
+    top_p: float | None,
     seed: int,
     device: str = "cpu",
     format: str | None = None,
+    generation_config: str = "auto",
 ) -> int:
-    """Write attempts at a prompt and show them; the exit code, 130 when they were stopped.
+    """Write attempts at a prompt and show them; the exit code, that of a stopped process when they were stopped.
+
+    `max_tokens`, `temperature` and `top_p` are the model's own where they are None, and ours where it has none.
 
     Raises:
         InputError: no such model, device or format, an empty prompt, or settings that mean nothing.
     """
     from podium.generate.protocol import Sampling
     from podium.generate.sampling import check_sampling
-    from podium.recipe.single import open_table
+    from podium.recipe.single import model_sampling, open_table
     from podium.solve import get_profile
     from podium.solve.toolloop import AttemptRun
 
@@ -62,10 +67,10 @@ def generate_command(
         raise InputError("the prompt is empty", "give it as an argument, or on standard input with -")
     if attempts < 1:
         raise InputError(f"-n is {attempts}", "at least one attempt")
-    check_sampling(Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p))
-    profile = get_profile(
-        "notebook", temperature=temperature, top_p=top_p, max_tokens=max_tokens, **({} if tools else {"code_calls": 0})
-    )
+    named = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    sampling = {**OURS, **model_sampling(model, generation_config, named)}
+    check_sampling(Sampling(**sampling))
+    profile = get_profile("notebook", **sampling, **({} if tools else {"code_calls": 0}))
     problem = Problem(id="command-line", text=text, source="command line")
     console = Console(highlight=False)
     runs: list[AttemptRun] = []
@@ -91,7 +96,7 @@ def generate_command(
         for run in runs:
             if run.index not in done:
                 show_attempt(console, run.record("cancelled"))
-        return 130
+        return interrupts.exit_code()
     return 0
 
 

@@ -17,9 +17,10 @@ def check_command(url: str, *, context: int, json_: bool) -> int:
     from rich.console import Console
 
     from podium.generate.checkup import check_server
+    from podium.generate.reach import api_key
 
     console = Console(highlight=False)
-    checkup = asyncio.run(check_server(url, context=context))
+    checkup = asyncio.run(check_server(url, context=context, api_key=api_key()))
     if json_:
         print(checkup.model_dump_json())
         return 0 if checkup.fit else 1

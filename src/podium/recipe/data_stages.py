@@ -99,6 +99,7 @@ def teach(context: StageContext, params: TeachParams, inputs: dict[str, Path]) -
     from podium.curate import make_solutions
     from podium.generate import Sampling
     from podium.generate.openai import OpenAICompleter
+    from podium.generate.reach import api_key, reach
     from podium.problems import read_problems
 
     file = file_of(inputs["problems"], "train.jsonl")
@@ -112,7 +113,8 @@ def teach(context: StageContext, params: TeachParams, inputs: dict[str, Path]) -
                 f"stage {context.name!r}: field 'teacher_model' is empty",
                 "say which of the server's models is the teacher",
             )
-        teacher = OpenAICompleter(params.teacher, model=params.teacher_model)
+        found = reach(params.teacher, params.teacher_model, key=api_key())
+        teacher = OpenAICompleter(found.url, model=found.model, api_key=api_key())
     report = make_solutions(
         rows,
         context.folder / SOLUTIONS,

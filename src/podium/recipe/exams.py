@@ -67,6 +67,7 @@ def exam_command(
     verifier: str | None = None,
     thinking: int = 0,
     judge: str | None = None,
+    generation_config: str = "auto",
 ) -> None:
     """Sit an exam and write its report; the same command goes on where it was stopped."""
     from rich.console import Console
@@ -76,7 +77,7 @@ def exam_command(
     from podium.board.summary import print_exams
     from podium.problems import load_problems
     from podium.recipe.grade import open_judge
-    from podium.recipe.single import open_table, profile_overrides
+    from podium.recipe.single import model_sampling, open_table, profile_overrides
     from podium.runlog import RunLog, system_description
     from podium.solve import ExamConfig, parse_policy, sit_exam
     from podium.solve.lab.curves import budget_curves
@@ -93,7 +94,7 @@ def exam_command(
             "policy": policy,
             "vote": vote or ("uniform" if verifier is None else "verifier"),
             "profile": profile,
-            "overrides": profile_overrides(code, max_tokens, temperature),
+            "overrides": model_sampling(model, generation_config, profile_overrides(code, max_tokens, temperature)),
             "budget_seconds": parse_seconds(budget),
             "concurrency": concurrency,
             "fallback": fallback,

@@ -28,7 +28,8 @@ MEMORY_BYTES = 4 << 30  # for keys and values
 def open_model(
     model: str, rows: int, replicas: int = 1, *, device: str = "cpu", format: str | None = None
 ) -> Completer:
-    """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model.
+    """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model,
+    where it has several. $PODIUM_API_KEY is its key.
 
     With several `replicas`, engines in processes of their own share rows, memory and processors.
 
@@ -37,22 +38,22 @@ def open_model(
         format: of the weights; None: what suits the device.
 
     Raises:
-        InputError: no such folder, no tokenizer in it, a server without a model name, replicas, a device or a format
+        InputError: no such folder, no tokenizer in it, a server without this model, replicas, a device or a format
             of a server, no such device or format here, or several replicas on one GPU.
-        CompleterError: the weights do not fit into the GPU's memory.
+        CompleterError: the weights do not fit into the GPU's memory; no server is there, or none with this API.
     """
     if model.startswith(("http://", "https://")):
         from podium.generate.openai import OpenAICompleter
+        from podium.generate.reach import api_key, reach
 
         url, _, name = model.partition("#")
-        if not name:
-            raise InputError(f"{url}: which of the server's models?", f"write {url}#NAME")
         if replicas > 1:
             raise InputError(f"--replicas {replicas}: {url} is a server", "start the replicas there")
         if device != "cpu" or format is not None:
             option, value = ("device", device) if device != "cpu" else ("format", format)
             raise InputError(f"--{option} {value}: {url} is a server", "it was chosen there")
-        return OpenAICompleter(url, model=name)
+        found = reach(url, name or None, key=api_key())
+        return OpenAICompleter(found.url, model=found.model, api_key=api_key())
     from podium.models.place import find_model
 
     folder = find_model(model)  # before anything heavy is imported
@@ -122,6 +123,29 @@ def profile_overrides(code: bool, max_tokens: int | None, temperature: float | N
     return {key: value for key, value in given.items() if value is not None}
 
 
+def model_sampling(model: str, choice: str, named: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a tool profile: what the user has named, and behind it what the model's makers recommend.
+
+    Says on standard error, in one line, which recommendations count.
+
+    Args:
+        choice: as for podium.generate.defaults.read_defaults.
+        named: fields that the user has named; None: not named.
+
+    Raises:
+        InputError: as read_defaults.
+    """
+    import sys
+
+    from podium.generate.defaults import read_defaults
+
+    defaults = read_defaults(model, choice)
+    line = defaults.line(named)
+    if line is not None:
+        print(line, file=sys.stderr)
+    return {**defaults.values, **{key: value for key, value in named.items() if value is not None}}
+
+
 def solve_command(
     model: str,
     problem: str,
@@ -133,6 +157,7 @@ def solve_command(
     replicas: int = 1,
     device: str = "cpu",
     format: str | None = None,
+    generation_config: str = "auto",
 ) -> None:
     """Show every attempt at one problem with its code and outputs, then the vote."""
     import sys
@@ -147,7 +172,9 @@ def solve_command(
     if not text:
         raise InputError("the problem is empty", "give it as an argument, or on standard input with -")
     row = Problem(id="command-line", text=text, source="command line")
-    chosen = get_profile(profile, **profile_overrides(True, None, temperature))
+    chosen = get_profile(
+        profile, **model_sampling(model, generation_config, profile_overrides(True, None, temperature))
+    )
     console = Console(highlight=False)
 
     async def attempt_all() -> list[Attempt]:

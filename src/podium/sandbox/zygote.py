@@ -33,7 +33,8 @@ def main(descriptor: int) -> None:
         if confinement.tier == "A":
             os.environ.update(HOME=confinement.scratch, TMPDIR=confinement.scratch)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the sessions
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the host's business
+        for number in (signal.SIGINT, signal.SIGTERM):  # the host's business: service managers tell every process
+            signal.signal(number, signal.SIG_IGN)
         warm_up(settings["warm"], settings["paths"])
         confinement.baseline = _address_space(confinement.proc)
     except confine.StepFailed as failure:
@@ -90,7 +91,8 @@ def _become_session(confinement: confine.Confinement, control: int, output: int)
         os.dup2(null, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         try:
             confine.confine_session(confinement, control)
         except confine.StepFailed as failure:

@@ -40,6 +40,9 @@ class Profile:
     max_tokens: int  # written by the model; code output is not counted
     top_k: int = 0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     prompt: str = "plain"
     past_limit: Literal["hint", "stop"] = "hint"  # a block too many: told so once, or the attempt ends at once
     stop_at_answer: bool = False  # end with the first complete \boxed{} outside code
@@ -56,6 +59,9 @@ class Profile:
             top_p=self.top_p,
             top_k=self.top_k,
             min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
             seed=seed,
             stop=stop,
             repetition_window=self.repetition_window,

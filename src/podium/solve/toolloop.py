@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podium.errors import PromptTooLong
-from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece
+from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
 from podium.grading import extract, find_answer
 from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopReason, Usage
 from podium.solve.confidence import Confidence
@@ -315,6 +315,7 @@ class AttemptRun:
                     "top_k": sampling.top_k,
                     "min_p": sampling.min_p,
                     "max_tokens": sampling.max_tokens,
+                    **_penalties(sampling),
                 },
                 prompt_version=self.profile.prompt,
                 seed=self.seed,
@@ -333,6 +334,16 @@ class AttemptRun:
             tier=self._tier,
             signals=self._confidence.signals(),
         )
+
+
+def _penalties(sampling: Sampling) -> dict[str, float]:
+    """Those that are on; rows of samplings without any stay as they always were."""
+    told = {
+        "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+    }
+    return {name: value for name, value in told.items() if value != getattr(Sampling(), name)}
 
 
 def _sum(before: CompletionUsage, after: CompletionUsage) -> CompletionUsage:

@@ -234,6 +234,10 @@ class Tokenizer:
             return self._core.decode([token], skip_special_tokens=False).encode()
         return piece_bytes(self._core.id_to_token(token) or "", self._mark, self._byte_fallback)
 
+    def piece(self, token: int) -> str:
+        """The token as the vocabulary spells it: "Ġthe" in byte-level BPE, "▁the" or "<0x0A>" in SentencePiece."""
+        return self._core.id_to_token(token) or ""
+
     def stream(self, after: Sequence[int] = ()) -> Decoder:
         """A decoder for ids that arrive one by one, behind a text of the ids `after`."""
         return WindowDecoder(self._core, after) if self._bytes_of is None else ByteDecoder(self._bytes_of)

@@ -22,6 +22,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from podium import interrupts
 from podium.errors import TrainingError
 from podium.train.checkpoint import (
     average_weights,
@@ -495,7 +496,9 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
     def remember(number: int, _frame: Any) -> None:
         asked.set()
-        signal.signal(number, before[signal.Signals(number)])
+        interrupts.note(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
     for number in before:
         signal.signal(number, remember)

@@ -1,6 +1,7 @@
 """What clients are answered: the official client against a server over a small random model."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import httpx
@@ -8,6 +9,7 @@ import openai
 import pytest
 
 from podium.generate import Completer, Sampling, complete
+from podium.generate.defaults import SamplingDefaults
 from podium.generate.openai import OpenAICompleter
 from podium.generate.protocol import CompletionUsage, Piece
 from podium.records import Message
@@ -286,12 +288,183 @@ def test_echo_tells_the_prompt_and_how_likely_it_is(tokenizer):
         assert len(server.served.completer.asked) == asked
 
 
+@pytest.mark.parametrize("path", ["completions", "chat/completions"])
+def test_usage_goes_along_where_it_is_asked_for(server, path):
+    """As guidellm asks for it, always."""
+    body = {"max_tokens": 12, "n": 2, "seed": 3, "stream": True, "ignore_eos": True}
+    body |= {"prompt": PROMPT} if path == "completions" else {"messages": CHAT}
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    lines = server.post(f"/v1/{path}", {**body, "stream_options": options}).text.split("\n\n")
+    *events, last = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    so_far = {0: 0, 1: 0}
+    for event in events:
+        usage, index = event["usage"], event["choices"][0]["index"]
+        assert so_far[index] <= usage["completion_tokens"] <= 12
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        assert usage["prompt_tokens"] == last["usage"]["prompt_tokens"]
+        so_far[index] = usage["completion_tokens"]
+    assert so_far == {0: 12, 1: 12}
+    assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 24)
+    # vLLM: nothing without include_usage.
+    for quiet in ({"continuous_usage_stats": True}, {"include_usage": False, "continuous_usage_stats": True}, {}, None):
+        text = server.post(f"/v1/{path}", {**body, "stream_options": quiet}).text
+        assert '"usage"' not in text
+
+
+def test_token_ids_of_prompt_and_answer_are_told_where_they_are_asked_for(server, tokenizer):
+    prompt = tokenizer.encode(PROMPT)
+    rendered = tokenizer.render([Message(role="user", content=CHAT[0]["content"])])
+    ask = {"max_tokens": 8, "temperature": 0, "return_token_ids": True}
+    whole = server.post("/v1/completions", {"prompt": [PROMPT, PROMPT], **ask}).json()
+    expected = asyncio.run(answer(server.served.completer, prompt, Sampling(max_tokens=8)))
+    for choice in whole["choices"]:
+        assert (choice["prompt_token_ids"], choice["token_ids"]) == (prompt, expected)
+    chat = server.post("/v1/chat/completions", {"messages": CHAT, **ask}).json()
+    assert chat["prompt_token_ids"] == rendered
+    assert chat["choices"][0]["token_ids"] == asyncio.run(
+        answer(server.served.completer, rendered, Sampling(max_tokens=8))
+    )
+
+    def events(path, body):
+        text = server.post(path, {**body, "stream": True}).text
+        return [json.loads(line[6:]) for line in text.split("\n\n") if line.startswith("data: {")]
+
+    for extra in ({}, {"echo": True}):
+        parts = [event["choices"][0] for event in events("/v1/completions", {"prompt": PROMPT, **ask, **extra})]
+        assert [part["prompt_token_ids"] for part in parts] == [prompt] + [None] * (len(parts) - 1)
+        assert [token for part in parts for token in part["token_ids"]] == expected
+    first, *others = events("/v1/chat/completions", {"messages": CHAT, **ask})
+    assert first["prompt_token_ids"] == rendered
+    assert not any(event.get("prompt_token_ids") for event in others)
+    tokens = [token for event in others for token in event["choices"][0]["token_ids"]]
+    assert tokens == chat["choices"][0]["token_ids"]
+
+
+def test_tokens_can_be_told_by_their_ids(server, tokenizer):
+    ask = {"max_tokens": 6, "temperature": 0, "return_tokens_as_token_ids": True, "return_token_ids": True}
+    whole = server.post("/v1/completions", {"prompt": PROMPT, "logprobs": 3, **ask}).json()["choices"][0]
+    plain = server.post("/v1/completions", {"prompt": PROMPT, "logprobs": 3, "max_tokens": 6, "temperature": 0}).json()
+    names = [f"token_id:{token}" for token in whole["token_ids"]]
+    assert whole["logprobs"]["tokens"] == names
+    assert whole["logprobs"]["token_logprobs"] == plain["choices"][0]["logprobs"]["token_logprobs"]
+    for name, value, top in zip(
+        names, whole["logprobs"]["token_logprobs"], whole["logprobs"]["top_logprobs"], strict=True
+    ):
+        assert top[name] == value == max(top.values())
+        assert len(top) == 3
+        assert all(other.startswith("token_id:") for other in top)
+    chat = server.post("/v1/chat/completions", {"messages": CHAT, "logprobs": True, "top_logprobs": 2, **ask}).json()
+    for token, entry in zip(chat["choices"][0]["token_ids"], chat["choices"][0]["logprobs"]["content"], strict=True):
+        assert entry["token"] == entry["top_logprobs"][0]["token"] == f"token_id:{token}"
+        assert bytes(entry["bytes"]) == tokenizer.token_bytes(token)
+
+
+def test_what_was_not_asked_for_is_null(server):
+    """The keys of vLLM 0.33's answers, so that a program written for these finds each of them."""
+    whole = server.post("/v1/completions", {"prompt": "x", "max_tokens": 2}).json()
+    assert all(whole[key] is None for key in ("service_tier", "system_fingerprint", "kv_transfer_params"))
+    choice = whole["choices"][0]
+    assert all(
+        choice[key] is None for key in ("logprobs", "prompt_logprobs", "prompt_token_ids", "token_ids", "stop_reason")
+    )
+    assert whole["usage"]["prompt_tokens_details"] is None
+    chat = server.post("/v1/chat/completions", {"messages": CHAT, "max_tokens": 2}).json()
+    assert chat["prompt_token_ids"] is None
+    assert chat["choices"][0]["token_ids"] is None
+    message = chat["choices"][0]["message"]
+    assert all(message[key] is None for key in ("refusal", "annotations", "audio", "function_call", "reasoning"))
+    # It may be sent back as it came.
+    assert (
+        server.post("/v1/chat/completions", {"messages": [*CHAT, message, *CHAT], "max_tokens": 2}).status_code == 200
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("completions", {"max_tokens": 4.0, "n": 2.0, "seed": 7.0, "top_k": 5.0, "logprobs": 1.0, "min_tokens": 1.0}),
+        ("completions", {"max_tokens": "4", "temperature": "0.5", "stop_token_ids": [5.0]}),
+        ("completions", {"prompt": [5.0, 6.0], "max_tokens": 2}),
+        ("completions", {"prompt": [[5.0], [6]], "max_tokens": 2}),
+        ("completions", {"seed": 2**63 - 1}),
+        ("completions", {"seed": -(2**63)}),
+        ("completions", {"seed": 2**63 - 1, "n": 3, "temperature": 1.0}),
+        ("completions", {"model": "", "max_tokens": 2}),
+        ("completions", {"unheard_of": {"a": 1}, "web_search_options": {}, "max_tokens": 2}),
+        ("completions", {"stream_options": {}, "max_tokens": 2}),
+        ("completions", {"stream": True, "stream_options": {"include_usage": True, "obfuscation": 1}, "max_tokens": 2}),
+        ("completions", {"use_beam_search": False, "truncate_prompt_tokens": None, "bad_words": [], "priority": 0}),
+        ("completions", {"response_format": {"type": "text"}, "add_special_tokens": True, "cache_salt": "s"}),
+        ("chat/completions", {"max_completion_tokens": 3.0, "top_logprobs": 2.0, "logprobs": True}),
+        ("chat/completions", {"top_logprobs": None, "logprobs": None, "max_tokens": 2, "chat_template_kwargs": {}}),
+        ("chat/completions", {"verbosity": "low", "prediction": None, "moderation": {}, "max_tokens": 2}),
+    ],
+)
+def test_what_vllm_takes_is_taken(server, path, body):
+    needed = {"prompt": "x"} if path == "completions" else {"messages": CHAT}
+    response = server.post(f"/v1/{path}", {**needed, **body})
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("path", ["completions", "chat/completions"])
+def test_every_field_may_be_null(server, path):
+    from podium.generate.server.asks import ChatAsk, CompletionAsk
+
+    kind = CompletionAsk if path == "completions" else ChatAsk
+    needed = {"prompt": "x"} if path == "completions" else {"messages": CHAT}
+    body = {**dict.fromkeys(kind.model_fields), **needed, "temperature": 0, "seed": 1}
+    plain = server.post(f"/v1/{path}", {**needed, "temperature": 0, "seed": 1, "max_tokens": 16})
+    got = server.post(f"/v1/{path}", {**body, **({"max_tokens": 16} if path != "completions" else {})})
+    assert got.json()["choices"] == plain.json()["choices"]
+
+
+def test_an_answer_goes_by_the_requests_own_id(server):
+    assert (
+        server.post("/v1/completions", {"prompt": "x", "max_tokens": 1, "request_id": "a7"}).json()["id"] == "cmpl-a7"
+    )
+
+
+def test_a_field_without_a_meaning_is_named_once(server, capfd):
+    for _ in range(2):
+        assert server.post("/v1/completions", {"prompt": "x", "max_tokens": 1, "max_new_tokens": 5}).status_code == 200
+    said = capfd.readouterr().err
+    assert said.count("'max_new_tokens'") == 1
+    assert "did you mean 'max_tokens'" in said
+
+
+def test_the_models_own_sampling_counts_where_a_request_names_none(tokenizer):
+    values = {"temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1, "max_tokens": 7}
+    completer = Spelling("x")
+    with serving(completer, tokenizer, defaults=SamplingDefaults(values, "here")) as server:
+        client = server.client()
+        client.chat.completions.create(model="tiny", messages=CHAT, seed=1)
+        client.completions.create(model="tiny", prompt="x", seed=1)
+        client.chat.completions.create(
+            model="tiny", messages=CHAT, seed=1, temperature=0, top_p=1, max_tokens=30,
+            extra_body={"top_k": -1, "min_p": 0, "repetition_penalty": 1.0},
+        )  # fmt: skip
+        client.chat.completions.create(model="tiny", messages=CHAT, seed=1, temperature=None, max_completion_tokens=9)
+    chat, text, named, half = (sampling for _, sampling in completer.asked)
+    own = {name: value for name, value in values.items() if name != "max_tokens"}
+    assert chat == Sampling(**own, max_tokens=7, seed=1)
+    assert text == Sampling(**own, max_tokens=16, seed=1)  # vLLM: completions of text have OpenAI's limit
+    assert named == Sampling(max_tokens=30, seed=1)
+    assert half == Sampling(**own, max_tokens=9, seed=1)
+
+
 def test_models_tokens_and_health(server, tokenizer):
+    card = httpx.get(f"{server.url}/v1/models").json()["data"][0]
+    assert card == httpx.get(f"{server.url}/v1/models/tiny").json()
+    assert (card["root"], card["parent"], card["max_model_len"]) == (server.served.completer.name, None, 1024)
+    assert card["permission"][0]["object"] == "model_permission"
     assert [model.id for model in server.client().models.list()] == ["tiny"]
     assert server.client().models.retrieve("tiny").max_model_len == 1024
     told = server.post("/tokenize", {"prompt": "Größe", "return_token_strs": True}).json()
     assert told["tokens"] == tokenizer.encode("Größe")
-    assert told["count"] == len(told["tokens"]) == len(told["token_strs"])
+    assert told["token_strs"] == [tokenizer.piece(token) for token in told["tokens"]]
+    assert "Ã" in "".join(told["token_strs"])  # the vocabulary's spelling of the first byte of ö
+    assert told["count"] == len(told["tokens"])
+    assert server.post("/tokenize", {"prompt": "x", "return_token_strs": None}).json()["token_strs"] is None
     chat = server.post("/tokenize", {"model": "tiny", "messages": CHAT}).json()["tokens"]
     assert chat == tokenizer.render([Message(role="user", content=CHAT[0]["content"])])
     assert server.post("/detokenize", {"tokens": told["tokens"]}).json() == {"prompt": "Größe"}
@@ -326,6 +499,20 @@ def test_metrics_count(server):
         ("completions", {"prompt": "x", "top_p": 0}, 400, "top_p"),
         ("completions", {"prompt": "x", "n": 0}, 400, "n"),
         ("completions", {"prompt": "x", "n": True}, 400, "n"),
+        ("completions", {"prompt": "x", "n": 1.5}, 400, "n"),
+        ("completions", {"prompt": "x", "max_tokens": 16.5}, 400, "max_tokens"),
+        ("completions", {"prompt": "x", "max_tokens": 1e308}, 400, "max_tokens"),
+        ("completions", {"prompt": [1.5, 2]}, 400, "prompt"),
+        ("completions", {"prompt": None}, 400, "prompt"),
+        ("completions", {"prompt": "x", "seed": 2**63}, 400, "seed"),
+        ("completions", {"prompt": "x", "seed": -(2**63) - 1}, 400, "seed"),
+        ("completions", {"prompt": "x", "seed": 1.5}, 400, "seed"),
+        ("completions", {"prompt": "x", "allowed_token_ids": [5]}, 400, "allowed_token_ids"),
+        ("completions", {"prompt": "x", "structured_outputs": {"choice": ["a"]}}, 400, "structured_outputs"),
+        ("completions", {"prompt": "x", "guided_regex": "a+"}, 400, "guided_regex"),
+        ("completions", {"prompt": "x", "use_beam_search": True}, 400, "use_beam_search"),
+        ("completions", {"prompt": "x", "truncate_prompt_tokens": 5}, 400, "truncate_prompt_tokens"),
+        ("completions", {"prompt": "x", "stream_options": {"include_usage": None}}, 400, "stream_options"),
         ("completions", {"prompt": "x", "max_tokens": 0}, 400, "max_tokens"),
         ("completions", {"prompt": "x", "max_tokens": 5000}, 400, "max_tokens"),
         ("completions", {"prompt": [5] * 1024}, 400, "prompt"),
@@ -347,6 +534,9 @@ def test_metrics_count(server):
             "messages.0.content",
         ),
         ("chat/completions", {"messages": CHAT, "top_logprobs": 3}, 400, "top_logprobs"),
+        ("chat/completions", {"messages": None}, 400, "messages"),
+        ("chat/completions", {"messages": CHAT, "chat_template": "{{ x }}"}, 400, "chat_template"),
+        ("chat/completions", {"messages": CHAT, "chat_template_kwargs": {"a": 1}}, 400, "chat_template_kwargs"),
         ("chat/completions", {"messages": CHAT, "continue_final_message": True}, 400, "continue_final_message"),
         ("chat/completions", {"messages": CHAT, "tools": [{"type": "function"}]}, 400, "tools"),
         ("chat/completions", {"messages": CHAT, "response_format": {"type": "json_object"}}, 400, "response_format"),

@@ -6,16 +6,19 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
 from podium.generate.checkup import Checkup, check_server
+from tests.generate.server.conftest import serving
 
 
 class Broken(BaseHTTPRequestHandler):
     """An OpenAI-like server with one fault."""
 
     fault = ""
+    asked: ClassVar[list[dict]] = []
     context: int | None = 16_384
 
     def log_message(self, *_):
@@ -36,6 +39,9 @@ class Broken(BaseHTTPRequestHandler):
             return self.reply({"error": {"message": "maximum context length is 512"}}, 400)
         if self.fault == "refuses":
             return self.reply({"error": {"message": "out of memory"}}, 500)
+        self.asked.append(body)
+        if self.fault == "no min_tokens" and "min_tokens" in body:
+            return self.reply({"error": {"message": "unrecognised argument: min_tokens"}}, 400)
         words = [f"w{(body.get('seed', 0) * 7 + i) % 11} " for i in range(5)]
         if self.fault == "seedless":
             words = [f"w{time.monotonic_ns()}"]
@@ -48,6 +54,16 @@ class Broken(BaseHTTPRequestHandler):
         self.end_headers()
         if self.fault == "slow":
             time.sleep(3.2)
+        if self.fault == "breaks":
+            self.wfile.write(b'data: {"error": {"message": "the GPU is gone"}}\n\n')
+            return None
+        if self.fault == "terse":
+            words = ["Hi"]
+        if self.fault == "buffered":
+            time.sleep(0.8)
+            chunks = [f"data: {json.dumps({'choices': [{'delta': {'content': 'one '}}]})}\n\n" for _ in range(40)]
+            self.wfile.write("".join(chunks).encode())
+            words = []
         for word in ["".join(words)] if self.fault == "one piece" else words:
             self.wfile.write(f"data: {json.dumps({'choices': [{'delta': {'content': word}}]})}\n\n".encode())
             self.wfile.flush()
@@ -65,10 +81,10 @@ class Broken(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def broken():
-    servers = []
+    servers, asked = [], []
 
     def start(fault: str, context: int | None = 16_384) -> str:
-        handler = type("Handler", (Broken,), {"fault": fault, "context": context})
+        handler = type("Handler", (Broken,), {"fault": fault, "context": context, "asked": asked})
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
         server.block_on_close = False
@@ -76,6 +92,7 @@ def broken():
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
+    start.asked = asked  # type: ignore[attr-defined]
     yield start
     for server in servers:
         server.shutdown()
@@ -105,6 +122,9 @@ def test_a_server_without_faults_is_fit(broken):
         ("seedless", "seed", "poor", "two different answers"),
         ("same", "seed", "poor", "the same answer"),
         ("slow", "first token", "poor", "after 3"),
+        ("breaks", "chat", "bad", "the GPU is gone"),
+        ("terse", "streaming", "unknown", "too short"),
+        ("buffered", "streaming", "poor", "at the end"),
     ],
 )
 def test_every_fault_is_named(broken, fault, name, verdict, words):
@@ -137,3 +157,18 @@ def test_a_misspelt_model_and_a_short_context(broken):
     assert found["context"] == "bad"
     _, found = check(broken("", context=None), context=4_096)
     assert found["context"] == "good"
+
+
+def test_the_streamed_answer_is_long_enough_to_be_streamed(broken):
+    _, found = check(broken("no min_tokens"))
+    assert found["streaming"] == "good"
+    streamed = [body for body in broken.asked if body.get("stream")]
+    assert all(body["max_tokens"] >= 100 for body in streamed)
+    assert ["min_tokens" in body for body in streamed] == [True, False]
+
+
+def test_our_own_server_is_found_to_stream(make_engine, tokenizer):
+    """Its small model writes a hundred tokens in a few pieces, and would end at once if it were let."""
+    with serving(make_engine(), tokenizer) as server:
+        _, found = check(server.url, context=512)
+    assert (found["server"], found["chat"], found["streaming"]) == ("good", "good", "good")

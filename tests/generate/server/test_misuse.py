@@ -17,8 +17,10 @@ import openai
 import pytest
 import torch
 
-from podium.errors import InputError
-from podium.generate import EngineSpec, ParallelCompleter
+from podium.errors import CompleterError, InputError
+from podium.generate import EngineSpec, ParallelCompleter, Sampling, complete
+from podium.generate.openai import OpenAICompleter
+from podium.generate.protocol import Piece
 from podium.generate.server import bind
 from podium.models import save_model
 from tests.generate.conftest import random_model
@@ -33,7 +35,8 @@ def test_a_client_that_leaves_frees_its_rows(tokenizer, stream):
         body = {"prompt": PROMPT, "max_tokens": 1000, "stream": stream, "n": 3}
         with socket.create_connection(server.bound.getsockname()) as connection:
             data = json.dumps(body).encode()
-            head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+            kind = "Host: localhost\r\nContent-Type: application/json"
+            head = f"POST /v1/completions HTTP/1.1\r\n{kind}\r\nContent-Length: {len(data)}\r\n\r\n"
             connection.sendall(head.encode() + data)
             wait_for(lambda: server.served.gate.running == 3)
         wait_for(lambda: server.served.gate.running == 0)
@@ -51,6 +54,10 @@ def test_a_full_queue_is_told_so_and_clears(tokenizer):
         with pytest.raises(openai.RateLimitError) as refused:
             client.completions.create(model="tiny", prompt="x")
         assert int(refused.value.response.headers["Retry-After"]) >= 1
+        # Each who is turned away gets a moment of its own, and none that the official client would not wait for.
+        waits = [int(server.post("/v1/completions", {"prompt": "x"}).headers["Retry-After"]) for _ in range(80)]
+        assert waits == sorted(waits)
+        assert 1 <= waits[0] < waits[-1] == 60
         streams.pop().close()
         wait_for(lambda: server.served.gate.waiting == 0)
         client.completions.create(model="tiny", prompt="x", stream=True).close()
@@ -67,7 +74,8 @@ def test_a_body_that_is_too_large(tokenizer):
             for _ in range(20):
                 yield b"x" * 100
 
-        unannounced = httpx.post(f"{server.url}/v1/completions", content=chunks(), timeout=10)
+        headers = {"Content-Type": "application/json"}
+        unannounced = httpx.post(f"{server.url}/v1/completions", content=chunks(), headers=headers, timeout=10)
         assert (unannounced.status_code, unannounced.json()["error"]["code"]) == (413, "body_too_large")
         assert server.post("/v1/completions", {"prompt": "x" * 200}).status_code == 200
 
@@ -130,6 +138,59 @@ def test_a_failure_in_the_middle_reaches_both_kinds_of_reader(tokenizer):
         wait_for(lambda: server.metric('podium_requests_total{endpoint="/v1/completions",outcome="failed"}') == 2)
 
 
+class Faulty(Spelling):
+    """Its pieces have what no form can write: a defect of ours, not of the engine."""
+
+    async def start(self, prompt, sampling):
+        completion = await super().start(prompt, sampling)
+
+        class Broken(type(completion)):
+            async def __aiter__(self):
+                yield Piece("abc", (5,), (-1.0,))
+                yield Piece(b"not text", (5,), (-1.0,))
+
+        completion.__class__ = Broken
+        return completion
+
+
+def test_a_defect_in_the_middle_of_a_stream_is_told_in_the_stream(tokenizer):
+    with serving(Faulty("abcdef"), tokenizer) as server:
+        chunks = server.client().completions.create(model="tiny", prompt="x", stream=True)
+        assert next(chunks).choices[0].text == "abc"
+        with pytest.raises(openai.APIError, match="the server failed"):
+            next(chunks)
+        assert server.served.gate.running == 0
+        whole = server.post("/v1/completions", {"prompt": "x"})
+        assert (whole.status_code, whole.json()["error"]["code"]) == (500, "internal_error")
+
+        async def ask():
+            completer = OpenAICompleter(server.url, model="tiny")
+            try:
+                await complete(completer, "x", Sampling(max_tokens=50))
+            finally:
+                await completer.close()
+
+        with pytest.raises(CompleterError, match="the server failed"):
+            asyncio.run(ask())
+
+
+def test_the_official_client_waits_as_long_as_it_is_asked_to(tokenizer):
+    """It comes again by itself after a 429, and is let in once there is a place."""
+    completer = Spelling("x" * 100_000, pause=0.005)
+    with serving(completer, tokenizer, rows=1, max_queue=0) as server:
+        stream = server.client().completions.create(model="tiny", prompt="x", stream=True, max_tokens=900)
+        came = []
+        closing = threading.Timer(0.3, stream.close)
+        closing.start()
+        client = server.client(max_retries=2)
+        for _ in client.completions.create(model="tiny", prompt="x", stream=True):
+            came.append(time.monotonic())
+            break
+        closing.join()
+        assert came
+        assert server.metric('podium_requests_total{endpoint="/v1/completions",outcome="refused"}') == 1
+
+
 def test_malformed_bodies_are_refused_and_change_nothing(server, tokenizer):
     """Valid requests mutated: bytes dropped, doubled and replaced, values swapped for others, structures nested."""
     draw = random.Random(3)
@@ -159,7 +220,8 @@ def test_malformed_bodies_are_refused_and_change_nothing(server, tokenizer):
                 assert response.json()["error"]["message"], data
         assert set(statuses) <= {200, 400, 404}, statuses
         assert statuses[400] > 100
-        deep = client.post("/v1/completions", content=b'{"prompt":' + b"[" * 100_000)
+        headers = {"Content-Type": "application/json"}
+        deep = client.post("/v1/completions", content=b'{"prompt":' + b"[" * 100_000, headers=headers)
         assert deep.status_code == 400
     after = server.client().completions.create(model="tiny", prompt=PROMPT, temperature=0, max_tokens=9)
     assert after.choices[0].text == before.choices[0].text
@@ -227,6 +289,50 @@ def test_the_end_is_orderly(folder, stop, grace):
     assert "Traceback" not in process.stderr.read()
     with pytest.raises(openai.APIConnectionError):
         client.models.list()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("::", "127.0.0.1"),
+        ("::", "0.0.0.0"),
+        ("0.0.0.0", "::"),
+        ("::1", "::1"),
+    ],
+)
+def test_two_servers_never_share_a_port(first, second):
+    """Although neither has loaded its model, or answered anybody, yet."""
+    try:
+        held = bind(first, 0)
+    except InputError:
+        pytest.skip(f"{first} is no address here")
+    port = held.getsockname()[1]
+    with held, pytest.raises(InputError, match="in use") as caught:
+        bind(second, port)
+    assert "--port" in caught.value.cure
+    bind(second, port).close()  # and afterwards it is free at once
+
+
+def test_a_name_of_several_addresses_is_taken_when_one_of_them_is(monkeypatch):
+    """As localhost is ::1 and 127.0.0.1: the other server would get some of the requests."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        both = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        try:
+            with socket.create_server(("::1", 0), family=socket.AF_INET6):
+                pass
+        except OSError:
+            pytest.skip("no IPv6 here")
+        with pytest.raises(InputError, match="in use"):
+            bind("localhost", port)
 
 
 def test_addresses_that_cannot_be_bound():

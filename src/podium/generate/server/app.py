@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -15,17 +17,33 @@ from starlette.routing import Route
 from podium.generate.engine import Engine
 from podium.generate.parallel import ParallelCompleter
 from podium.generate.protocol import Completer
+from podium.generate.server.access import Guard
 from podium.generate.server.asks import DetokenizeAsk, TokenizeAsk, read_ask
 from podium.generate.server.forms import Chat, Completions
 from podium.generate.server.generating import Generating
 from podium.generate.server.http import as_json, read_body, refused
 from podium.generate.server.metrics import CONTENT_TYPE, gauge, gauges
-from podium.generate.server.refusal import Refusal
+from podium.generate.server.refusal import DEFECT, Refusal
 from podium.generate.server.served import Served
 
 
 def create_app(served: Served) -> Starlette:
     """The application. Closing the completer is left to whoever opened it."""
+
+    permission = {
+        "id": f"modelperm-{uuid.uuid4().hex}",
+        "object": "model_permission",
+        "created": served.created,
+        "allow_create_engine": False,
+        "allow_sampling": True,
+        "allow_logprobs": True,
+        "allow_search_indices": False,
+        "allow_view": True,
+        "allow_fine_tuning": False,
+        "organization": "*",
+        "group": None,
+        "is_blocking": False,
+    }
 
     async def models(request: Request) -> Response:
         model = {
@@ -33,8 +51,10 @@ def create_app(served: Served) -> Starlette:
             "object": "model",
             "created": served.created,
             "owned_by": "podium",
-            "root": served.completer.name,
+            "root": served.root or served.completer.name,
+            "parent": None,
             "max_model_len": served.context,
+            "permission": [permission],
         }
         wanted = request.path_params.get("model")
         if wanted is None:
@@ -56,13 +76,15 @@ def create_app(served: Served) -> Starlette:
     async def tokenize(request: Request) -> Response:
         ask = read_ask(TokenizeAsk, await read_body(request, served.max_body))
         served.check_model(ask.model)
+        served.note_unknown(ask)
         if ask.messages is not None:
             opened = ask.add_generation_prompt is not False
             tokens = served.chat_tokens(ask.messages, bool(ask.continue_final_message), opened)
         else:
             tokens = served.tokenizer.encode(ask.prompt or "")
         answer: dict[str, Any] = {"count": len(tokens), "max_model_len": served.context, "tokens": tokens}
-        answer["token_strs"] = [served.tokenizer.decode([token]) for token in tokens] if ask.return_token_strs else None
+        # As the vocabulary spells them ("Ġthe"), so that the parts of a character can be told apart.
+        answer["token_strs"] = list(map(served.tokenizer.piece, tokens)) if ask.return_token_strs else None
         return as_json(answer)
 
     async def detokenize(request: Request) -> Response:
@@ -83,13 +105,19 @@ def create_app(served: Served) -> Starlette:
             Route("/tokenize", tokenize, methods=["POST"]),
             Route("/detokenize", detokenize, methods=["POST"]),
         ],
-        exception_handlers={Refusal: _refusal, HTTPException: _no_such_page},
+        middleware=[Middleware(Guard, access=served.access, metrics=served.metrics)],
+        exception_handlers={Refusal: _refusal, HTTPException: _no_such_page, Exception: _defect},
     )
 
 
 def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return refused(error)
+
+
+def _defect(request: Request, error: Exception) -> Response:
+    """A defect of ours; its traceback goes to standard error."""
+    return refused(DEFECT)
 
 
 def _no_such_page(request: Request, error: Exception) -> Response:

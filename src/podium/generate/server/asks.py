@@ -1,19 +1,24 @@
 """What a request may say: OpenAI's fields and the ones vLLM's users add, checked, and turned into Sampling.
 
-A field that is not known is refused by name, since ignoring it would answer another question. Fields that steer
-billing, storage or caching elsewhere are accepted and mean nothing here; fields of features that do not exist here are
-accepted only with the value that switches the feature off.
+Values are read as vLLM 0.33 reads them: 16.0 and "16" are the integer 16, and null is what was left out. A field that
+nobody knows is ignored, as vLLM does, and named once on the server's standard error; one that is a known field misspelt
+is refused, where vLLM would give the answer to another question. Fields that steer billing, storage or caching are
+accepted and mean nothing here; fields of features that do not exist here are accepted
+only with the value that switches the feature off, since ignoring them would answer another question.
 """
 
 from __future__ import annotations
 
+import difflib
 import secrets
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from podium.errors import InputError, nearest
+from podium.generate.defaults import SamplingDefaults
 from podium.generate.protocol import Sampling
 from podium.generate.server.refusal import Refusal
 from podium.text.chat import content_text
@@ -22,6 +27,7 @@ MOST_CHOICES = 128
 MOST_PROMPTS = 2048
 MOST_STOPS = 64
 MOST_LOGPROBS = 20
+MISSPELT = 0.85  # of likeness (difflib's ratio) to a known field; max_new_tokens has 0.83 to max_tokens
 
 
 def _wrong(message: str) -> PydanticCustomError:
@@ -39,19 +45,33 @@ def _only(*off: Any) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise _wrong("must be a number")
+    return value
+
+
+Whole: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
+"""An integer, as 16, 16.0 or "16"; vLLM also takes true for 1."""
+
+
+def _is_token(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
 def _prompts(value: Any) -> list[str | list[int]]:
     """One prompt or several, as text or as token ids -> several."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, list) and value:
-        if all(type(part) is int for part in value):
-            return [value]
+        if all(map(_is_token, value)):
+            return [[int(token) for token in value]]
         if len(value) > MOST_PROMPTS:
             raise _wrong(f"has {len(value)} prompts, at most {MOST_PROMPTS} are taken")
-        if all(isinstance(part, str) for part in value) or all(
-            isinstance(part, list) and all(type(token) is int for token in part) for part in value
-        ):
+        if all(isinstance(part, str) for part in value):
             return value
+        if all(isinstance(part, list) and all(map(_is_token, part)) for part in value):
+            return [[int(token) for token in part] for part in value]
     raise _wrong("must be a string, a list of token ids, or a non-empty list of either")
 
 
@@ -73,36 +93,46 @@ def _content(value: Any) -> Any:
     return value
 
 
+def _plain_text(value: Any) -> Any:
+    """The response format that asks for nothing but text."""
+    if value is not None and not (isinstance(value, dict) and value.get("type") == "text"):
+        raise _wrong("not supported by this server, unless its type is text")
+    return value
+
+
 class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow")
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None  # with include_usage: each event says what was used so far
 
 
 class Ask(BaseModel):
     """What both kinds of request share. `None` is the default, as clients send it for what was left out."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     model: str | None = None
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    n: Annotated[Whole, Field(ge=1, le=MOST_CHOICES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=0)] | None = None
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: int | None = None
+    seed: Annotated[Whole, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[Any, AfterValidator(_stops)] = ()
     # What vLLM adds.
-    top_k: Annotated[int, Field(ge=-1)] | None = None
+    top_k: Annotated[Whole, Field(ge=-1)] | None = None
     min_p: Annotated[float, Field(ge=0, lt=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_tokens: Annotated[Whole, Field(ge=0)] | None = None
     ignore_eos: bool | None = None
     stop_token_ids: Annotated[list[int], Field(max_length=1024)] | None = None
     include_stop_str_in_output: bool | None = None
     return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None  # of logprobs: token_id:5 instead of the token's text
+    request_id: str | None = None  # what the answer's id ends with
     skip_special_tokens: bool | None = None  # ours are shown as the model writes them; eos never is
     spaces_between_special_tokens: bool | None = None
     # Accepted, without meaning here.
@@ -112,12 +142,36 @@ class Ask(BaseModel):
     service_tier: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    cache_salt: str | None = None
+    session_id: str | None = None
+    stream_interval: Annotated[Whole, Field(ge=1)] | None = None
+    length_penalty: float | None = None
     # Features that do not exist here.
     logit_bias: Annotated[Any, _only(None, {})] = None
+    allowed_token_ids: Annotated[Any, _only(None)] = None
+    bad_words: Annotated[Any, _only(None, [])] = None
+    structured_outputs: Annotated[Any, _only(None)] = None
+    response_format: Annotated[Any, AfterValidator(_plain_text)] = None
+    # vLLM ignores these, which it had once, and answers without the constraint.
+    guided_json: Annotated[Any, _only(None)] = None
+    guided_regex: Annotated[Any, _only(None)] = None
+    guided_choice: Annotated[Any, _only(None)] = None
+    guided_grammar: Annotated[Any, _only(None)] = None
+    use_beam_search: Annotated[Any, _only(None, False)] = None
+    prompt_logprobs: Annotated[Any, _only(None)] = None
+    logprob_token_ids: Annotated[Any, _only(None, [])] = None
+    truncate_prompt_tokens: Annotated[Any, _only(None)] = None
+    priority: Annotated[Any, _only(None, 0)] = None
+    watermarking: Annotated[Any, _only(None, False)] = None
+    repetition_detection: Annotated[Any, _only(None)] = None
+    thinking_token_budget: Annotated[Any, _only(None, -1)] = None
+    return_weight_versions: Annotated[Any, _only(None, False)] = None
+    kv_transfer_params: Annotated[Any, _only(None, {})] = None
+    vllm_xargs: Annotated[Any, _only(None, {})] = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Ask:
-        if self.stream_options is not None and not self.stream:
+        if self.stream_options is not None and self.stream_options.model_fields_set and not self.stream:
             raise _wrong("stream_options: only with stream")
         if self.min_tokens is not None and self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise _wrong(f"min_tokens: {self.min_tokens} is more than max_tokens {self.max_tokens}")
@@ -127,36 +181,48 @@ class Ask(BaseModel):
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def samplings(self, max_tokens: int, top_logprobs: int) -> list[Sampling]:
-        """One per choice: seed, seed + 1, …; a random start where none was given."""
+    @property
+    def continuous_usage(self) -> bool:
+        return self.include_usage and bool(self.stream_options and self.stream_options.continuous_usage_stats)
+
+    def samplings(self, max_tokens: int, top_logprobs: int, defaults: SamplingDefaults) -> list[Sampling]:
+        """One per choice: seed, seed + 1, …; a random start where none was given.
+
+        Args:
+            defaults: what counts where the request says nothing; where these say nothing either, OpenAI's defaults.
+        """
         seed = secrets.randbits(48) if self.seed is None else self.seed
-        return [
-            Sampling(
-                max_tokens=max_tokens,
-                temperature=1.0 if self.temperature is None else self.temperature,
-                top_p=1.0 if self.top_p is None else self.top_p,
-                top_k=max(0, self.top_k or 0),
-                min_p=self.min_p or 0.0,
-                seed=seed + index,
-                stop=self.stop,
-                min_tokens=self.min_tokens or 0,
-                ignore_eos=bool(self.ignore_eos),
-                stop_token_ids=tuple(self.stop_token_ids or ()),
-                repetition_penalty=1.0 if self.repetition_penalty is None else self.repetition_penalty,
-                presence_penalty=self.presence_penalty or 0.0,
-                frequency_penalty=self.frequency_penalty or 0.0,
-                top_logprobs=top_logprobs,
-            )
-            for index in range(self.n or 1)
-        ]
+
+        def chosen(name: str, otherwise: float) -> float:
+            named = getattr(self, name)
+            return defaults.get(name, otherwise) if named is None else named
+
+        sampling = Sampling(
+            max_tokens=max_tokens,
+            temperature=chosen("temperature", 1.0),
+            top_p=chosen("top_p", 1.0),
+            top_k=max(0, int(chosen("top_k", 0))),
+            min_p=chosen("min_p", 0.0),
+            stop=self.stop,
+            min_tokens=self.min_tokens or 0,
+            ignore_eos=bool(self.ignore_eos),
+            stop_token_ids=tuple(self.stop_token_ids or ()),
+            repetition_penalty=chosen("repetition_penalty", 1.0),
+            presence_penalty=chosen("presence_penalty", 0.0),
+            frequency_penalty=chosen("frequency_penalty", 0.0),
+            top_logprobs=top_logprobs,
+        )
+        return [replace(sampling, seed=seed + index) for index in range(self.n or 1)]
 
 
 class CompletionAsk(Ask):
     prompt: Annotated[Any, AfterValidator(_prompts)]
-    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    logprobs: Annotated[Whole, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     echo: bool | None = None
-    best_of: Annotated[int, Field(ge=1)] | None = None
+    best_of: Annotated[Whole, Field(ge=1)] | None = None
+    add_special_tokens: bool | None = None  # accepted: plain text never gets any here
     suffix: Annotated[Any, _only(None, "")] = None
+    prompt_embeds: Annotated[Any, _only(None, [])] = None
 
     @model_validator(mode="after")
     def _has_something_to_do(self) -> CompletionAsk:
@@ -199,18 +265,27 @@ class Turn(BaseModel):
 
 class ChatAsk(Ask):
     messages: Annotated[list[Turn], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-    response_format: Annotated[Any, _only(None, {"type": "text"})] = None
     modalities: Annotated[Any, _only(None, ["text"])] = None
     tools: Annotated[Any, _only(None, [])] = None
     tool_choice: Annotated[Any, _only(None, "none", "auto")] = None
     functions: Annotated[Any, _only(None, [])] = None
     function_call: Annotated[Any, _only(None, "none", "auto")] = None
     parallel_tool_calls: bool | None = None
+    include_reasoning: bool | None = None
+    # Templates are asked with the messages alone.
+    echo: Annotated[Any, _only(None, False)] = None
+    add_special_tokens: Annotated[Any, _only(None, False)] = None
+    chat_template: Annotated[Any, _only(None)] = None
+    chat_template_kwargs: Annotated[Any, _only(None, {})] = None
+    documents: Annotated[Any, _only(None, [])] = None
+    reasoning_effort: Annotated[Any, _only(None)] = None
+    mm_processor_kwargs: Annotated[Any, _only(None, {})] = None
+    media_io_kwargs: Annotated[Any, _only(None, {})] = None
 
     @model_validator(mode="after")
     def _is_one_turn(self) -> ChatAsk:
@@ -227,7 +302,7 @@ class ChatAsk(Ask):
 
 
 class TokenizeAsk(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow")
     model: str | None = None
     prompt: str | None = None
     messages: Annotated[list[Turn], Field(min_length=1)] | None = None
@@ -235,6 +310,9 @@ class TokenizeAsk(BaseModel):
     continue_final_message: bool | None = None
     add_special_tokens: bool | None = None  # accepted: plain text never gets any here
     return_token_strs: bool | None = None
+    chat_template: Annotated[Any, _only(None)] = None
+    chat_template_kwargs: Annotated[Any, _only(None, {})] = None
+    tools: Annotated[Any, _only(None, [])] = None
 
     @model_validator(mode="after")
     def _is_one(self) -> TokenizeAsk:
@@ -244,12 +322,17 @@ class TokenizeAsk(BaseModel):
 
 
 class DetokenizeAsk(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow")
     model: str | None = None
     tokens: list[int]
 
 
 AskT = TypeVar("AskT", bound=BaseModel)
+
+
+def unknown_fields(ask: BaseModel) -> dict[str, str]:
+    """Fields of a request that mean nothing to anybody, each with what was perhaps meant."""
+    return {name: nearest(name, type(ask).model_fields) for name in ask.model_extra or ()}
 
 
 def read_ask(kind: type[AskT], body: bytes) -> AskT:
@@ -259,7 +342,7 @@ def read_ask(kind: type[AskT], body: bytes) -> AskT:
         Refusal: 400, naming the first field that is at fault.
     """
     try:
-        return kind.model_validate_json(body)
+        ask = kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         message, place = str(first["msg"]), [str(part) for part in first["loc"]]
@@ -269,8 +352,11 @@ def read_ask(kind: type[AskT], body: bytes) -> AskT:
             named, colon, rest = message.partition(": ")
             place, message = ([named], rest) if colon and named.isidentifier() else ([], message)
         param = ".".join(place)[:100] or None
-        if first["type"] == "extra_forbidden":
-            message = f"no such field; {nearest(place[-1], kind.model_fields)}"
-        elif first["type"] == "missing":
+        if first["type"] == "missing":
             message = "missing"
         raise Refusal(400, f"{param or 'the body'}: {message}", param=param, code="invalid_value") from None
+    for name in ask.model_extra or ():
+        if difflib.get_close_matches(name, kind.model_fields, n=1, cutoff=MISSPELT):
+            cure = nearest(name, kind.model_fields)
+            raise Refusal(400, f"{name}: no such field; {cure}", param=name, code="invalid_value")
+    return ask

@@ -57,6 +57,7 @@ class Form(ABC, Generic[AskT]):
         self.served = served
         self.ask = ask
         self._spellers: dict[int, Speller] = {}
+        served.note_unknown(ask)
 
     @property
     def tells_tokens(self) -> bool:
@@ -73,8 +74,12 @@ class Form(ABC, Generic[AskT]):
             self._spellers[index] = self.served.tokenizer.speller(begins=begins)
         return self._spellers[index]
 
+    def beside(self, prompt: list[int]) -> dict[str, Any]:
+        """What stands beside the choices of a whole answer and of a streamed choice's first event."""
+        return {}
+
     def new_id(self) -> str:
-        return f"{self.identity}-{uuid.uuid4().hex}"
+        return f"{self.identity}-{self.ask.request_id or uuid.uuid4().hex}"
 
     async def score(self, prompt: list[int]) -> None:
         """Have the prompt's own log-probabilities ready for `whole` and `opening`."""
@@ -107,7 +112,7 @@ class Form(ABC, Generic[AskT]):
     def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]: ...
 
     @abstractmethod
-    def part(self, index: int, increment: Increment) -> dict[str, Any]: ...
+    def part(self, index: int, prompt: list[int], increment: Increment) -> dict[str, Any]: ...
 
     def opening(self, index: int, prompt: list[int]) -> dict[str, Any] | None:
         """What a streamed choice begins with before the model has written anything."""
@@ -123,6 +128,7 @@ class Completions(Form[CompletionAsk]):
         self.top_logprobs = self.ask.logprobs or 0
         self.tells_logprobs = self.ask.logprobs is not None
         self.wants_scores = bool(self.ask.echo) and self.tells_logprobs
+        self._prompted: set[int] = set()  # choices that the prompt's ids were told with
         self._scores: dict[tuple[int, ...], tuple[list[float | None], shapes.Top]] = {}
 
     def prompts(self) -> list[list[int]]:
@@ -157,7 +163,16 @@ class Completions(Form[CompletionAsk]):
     def _told(
         self, index: int, tokens: Sequence[int], logprobs: Sequence[float | None], top: shapes.Top
     ) -> dict[str, Any]:
-        return shapes.completion_logprobs(self.speller(index, bool(self.ask.echo)), tokens, logprobs, top)
+        told = shapes.completion_logprobs(self.speller(index, bool(self.ask.echo)), tokens, logprobs, top)
+        as_ids = self.ask.return_tokens_as_token_ids
+        return shapes.spelt_as_ids(told, tokens, logprobs, top) if as_ids else told
+
+    def _with_prompt(self, index: int, prompt: list[int], choice: dict[str, Any]) -> dict[str, Any]:
+        """The choice with the ids of its prompt, the first time that something is told of it."""
+        if not self.ask.return_token_ids or index in self._prompted:
+            return choice
+        self._prompted.add(index)
+        return {**choice, "prompt_token_ids": prompt}
 
     def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]:
         text, logprobs = self._echoed(index, prompt)
@@ -167,17 +182,19 @@ class Completions(Form[CompletionAsk]):
         text += "".join([each.text for each in said])
         finish, stop_reason = (said[-1].finish, said[-1].stop_reason) if said else ("length", None)
         choice = shapes.completion_choice(index, text, logprobs or written, finish, stop_reason)
-        return self.with_tokens(choice, said)
+        choice["prompt_logprobs"] = None
+        return self.with_tokens(self._with_prompt(index, prompt, choice), said)
 
-    def part(self, index: int, increment: Increment) -> dict[str, Any]:
+    def part(self, index: int, prompt: list[int], increment: Increment) -> dict[str, Any]:
         logprobs = self._written(index, [increment]) if increment.piece.tokens else None
         choice = shapes.completion_choice(index, increment.text, logprobs, increment.finish, increment.stop_reason)
-        return self.with_tokens(choice, [increment])
+        return self.with_tokens(self._with_prompt(index, prompt, choice), [increment])
 
     def opening(self, index: int, prompt: list[int]) -> dict[str, Any] | None:
         if not self.ask.echo:
             return None
-        return shapes.completion_choice(index, *self._echoed(index, prompt), None, None)
+        choice = shapes.completion_choice(index, *self._echoed(index, prompt), None, None)
+        return self.with_tokens(self._with_prompt(index, prompt, choice), [])
 
 
 class Chat(Form[ChatAsk]):
@@ -196,22 +213,29 @@ class Chat(Form[ChatAsk]):
         return [self.served.chat_tokens(ask.messages, bool(ask.continue_final_message), opened)]
 
     def room(self, prompt: Sequence[int]) -> int:
-        ask = self.ask
-        return self.check_room(
-            prompt, ask.max_tokens if ask.max_completion_tokens is None else ask.max_completion_tokens
-        )
+        wanted = self.ask.max_tokens if self.ask.max_completion_tokens is None else self.ask.max_completion_tokens
+        room = self.check_room(prompt, wanted)
+        # As in vLLM the model's own limit is one for chats: a completion of text has OpenAI's.
+        return room if wanted is not None else min(room, int(self.served.defaults.get("max_tokens", room)))
+
+    def beside(self, prompt: list[int]) -> dict[str, Any]:
+        return {"prompt_token_ids": prompt if self.ask.return_token_ids else None}
 
     def _logprobs(self, index: int, increments: Sequence[Increment]) -> dict[str, Any] | None:
         if not self.tells_logprobs:
             return None
-        return shapes.chat_logprobs(self.served.tokenizer, self.speller(index), *drawn(increments), self.top_logprobs)
+        tokens, logprobs, top = drawn(increments)
+        speller = self.speller(index)
+        told = shapes.chat_logprobs(self.served.tokenizer, speller, tokens, logprobs, top, self.top_logprobs)
+        as_ids = self.ask.return_tokens_as_token_ids
+        return shapes.chat_spelt_as_ids(told, tokens, top, self.top_logprobs) if as_ids else told
 
     def whole(self, index: int, prompt: list[int], said: list[Increment]) -> dict[str, Any]:
         text, last = "".join([each.text for each in said]), said[-1]
         choice = shapes.chat_choice(index, text, self._logprobs(index, said), last.finish, last.stop_reason)
         return self.with_tokens(choice, said)
 
-    def part(self, index: int, increment: Increment) -> dict[str, Any]:
+    def part(self, index: int, prompt: list[int], increment: Increment) -> dict[str, Any]:
         logprobs = self._logprobs(index, [increment]) if increment.piece.tokens else None
         choice = shapes.chat_delta(index, increment.text, logprobs, increment.finish, increment.stop_reason)
         return self.with_tokens(choice, [increment])

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from podium.generate.server.choice import Choice
 
 
+MOST_SECONDS = 60
+"""Of Retry-After: more than that (120 in the newest) the official clients take for no answer and come again at once."""
+
+AFTER_A_RESTART = 10
+"""Seconds in which a service manager has started another server, if it does."""
+
+
 class Gate:
     """At most `rows` completions run at once (the engine sees to that); at most `max_queue` wait behind them.
 
@@ -28,7 +35,11 @@ class Gate:
         self.closing = False
         self._reserved = 0
         self._open: set[Choice] = set()
-        self._seconds = 1.0  # running mean of how long a completion holds its place
+        self._seconds = (
+            1.0  # running mean of the time from one completion's end to the next one's, while there is a queue
+        )
+        self._left = 0.0  # when the last one ended, or when all rows became busy if that was later
+        self._promised = 0.0  # when the last of those who were turned away is to come again
         self._cut = False
 
     @property
@@ -46,21 +57,37 @@ class Gate:
             Refusal: 503 while closing, 429 when too many wait already; both say when to come again.
         """
         if self.closing:
-            raise Refusal(503, "the server is shutting down", code="shutting_down", headers={"Retry-After": "5"})
+            headers = {"Retry-After": str(AFTER_A_RESTART)}
+            raise Refusal(503, "the server is shutting down", code="shutting_down", headers=headers)
         if self._reserved >= self.rows + self.max_queue:
-            seconds = min(60, max(1, math.ceil(self._seconds * (self.waiting + 1) / self.rows)))
             raise Refusal(
                 429,
                 f"{self.waiting} completions wait already, at most {self.max_queue} may",
                 code="queue_full",
-                headers={"Retry-After": str(seconds)},
+                headers={"Retry-After": str(self._come_again())},
             )
+        if self._reserved < self.rows <= self._reserved + count:
+            self._left = time.monotonic()
         self._reserved += count
 
-    def leave(self, count: int, entered: float) -> None:
-        """Give the places back; `entered` is the time.monotonic() of the reservation."""
+    def _come_again(self) -> int:
+        """Seconds until there will be a place for one more of those who were turned away: each gets its own.
+
+        Clients obey to the second, so that the same answer to all would bring all of them back at once.
+        """
+        now = time.monotonic()
+        # An end that is long in coming says that ends are further apart than was thought.
+        apart = max(self._seconds, now - self._left)
+        self._promised = min(max(self._promised, now) + apart, now + MOST_SECONDS)
+        return min(MOST_SECONDS, max(1, math.ceil(self._promised - now)))
+
+    def leave(self, count: int) -> None:
+        """Give the places back."""
+        now = time.monotonic()
+        if self.waiting:
+            self._seconds += 0.1 * ((now - self._left) / count - self._seconds)
+        self._left = now
         self._reserved -= count
-        self._seconds += 0.05 * (time.monotonic() - entered - self._seconds)
 
     async def opened(self, choice: Choice) -> None:
         """Keep `choice` in reach of `cut` until `closed`."""

@@ -18,13 +18,15 @@ from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.server import shapes
 from podium.generate.server.choice import Choice, Increment, side_by_side
 from podium.generate.server.forms import Form
+from podium.generate.server.gate import AFTER_A_RESTART
 from podium.generate.server.http import as_json, dump, read_body, refused
-from podium.generate.server.refusal import Refusal
+from podium.generate.server.refusal import DEFECT, Refusal
 from podium.generate.server.served import Served
 
 Outcome: TypeAlias = str
 """finished, refused, disconnected, aborted (by a shutdown) or failed."""
 
+DONE = b"data: [DONE]\n\n"
 _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
@@ -95,7 +97,8 @@ class Answer:
         rooms = [form.room(prompt) for prompt in self._prompts]
         count = len(self._prompts) * (form.ask.n or 1)
         if served.broken is not None:
-            raise Refusal(503, served.broken.message, code="engine_failed")
+            headers = {"Retry-After": str(AFTER_A_RESTART)}
+            raise Refusal(503, served.broken.message, code="engine_failed", headers=headers)
         served.gate.enter(count)
         self._held = count
         try:
@@ -109,10 +112,21 @@ class Answer:
             refusal = Refusal(500, f"the engine failed: {error.message}", code="engine_failed")
             if not self._begun:
                 raise refusal from error
-            await self._body(b"data: " + dump(refusal.body()) + b"\n\n", more=False)
-            return "failed"
+            return await self._break_off(refusal)
+        except Exception:
+            if not self._begun:
+                raise
+            # A defect of ours. An OpenAI client takes a stream that is merely cut for one that has ended.
+            await self._break_off(DEFECT)
+            raise
         finally:
             await self._free()
+
+    async def _break_off(self, refusal: Refusal) -> Outcome:
+        """End a stream that has begun with an error event, as vLLM and OpenAI do."""
+        await self._free()
+        await self._body(b"data: " + dump(refusal.body()) + b"\n\n" + DONE, more=False)
+        return "failed"
 
     async def _start(self, rooms: Sequence[int]) -> None:
         form, served = self._form, self._served
@@ -121,7 +135,7 @@ class Answer:
                 await form.score(prompt)
             if not room:
                 continue
-            for sampling in form.ask.samplings(room, form.top_logprobs):
+            for sampling in form.ask.samplings(room, form.top_logprobs, served.defaults):
                 completion = await served.completer.start(prompt, sampling)
                 choice = Choice(completion, sampling.stop, bool(form.ask.include_stop_str_in_output))
                 self._choices.append(choice)
@@ -139,7 +153,7 @@ class Answer:
         finally:
             for choice in self._choices:
                 gate.closed(choice)
-            gate.leave(held, self._came)
+            gate.leave(held)
             if self._choices:
                 metrics.prompt_tokens.add(sum(map(len, self._prompts)))
             metrics.completion_tokens.add(sum(choice.usage.completion_tokens for choice in self._choices))
@@ -168,6 +182,8 @@ class Answer:
         answer = {
             **self._head(form.object),
             "choices": [form.whole(index, self._prompt_of(index), said[index]) for index in range(total)],
+            **shapes.ABSENT,
+            **form.beside(self._prompts[0]),
             "usage": self._usage(),
         }
         response = as_json(answer)
@@ -181,22 +197,25 @@ class Answer:
         head = self._head(form.chunk)
         if form.ask.include_usage:
             head["usage"] = None
-        opened: set[int] = set()
+        written: dict[int, int] = {}  # tokens of each choice that has begun
         finishes = []
         async for index, increment in side_by_side(self._choices):
             self._saw(index, increment)
-            parts = []
-            if index not in opened:
-                opened.add(index)
-                opening = form.opening(index, self._prompt_of(index))
+            prompt = self._prompt_of(index)
+            events = []
+            if index not in written:
+                written[index] = 0
+                opening = form.opening(index, prompt)
                 if opening is not None:
-                    parts.append(opening)
+                    events.append({**head, "choices": [opening], **form.beside(prompt), **self._so_far(prompt, 0)})
+            written[index] += len(increment.piece.tokens)
             if increment.finish is not None or increment.text or form.tells_tokens:
-                parts.append(form.part(index, increment))
+                part = form.part(index, prompt, increment)
+                events.append({**head, "choices": [part], **self._so_far(prompt, written[index])})
             finishes.append(increment.finish)
-            if parts:
-                await self._body(b"".join([b"data: " + dump({**head, "choices": [part]}) + b"\n\n" for part in parts]))
-        last = b"data: [DONE]\n\n"
+            if events:
+                await self._body(b"".join([b"data: " + dump(event) + b"\n\n" for event in events]))
+        last = DONE
         if form.ask.include_usage:
             last = b"data: " + dump({**head, "choices": [], "usage": self._usage()}) + b"\n\n" + last
         await self._free()
@@ -215,7 +234,12 @@ class Answer:
         }
 
     def _usage(self) -> dict[str, object]:
-        return shapes.usage([choice.usage for choice in self._choices], sum(map(len, self._prompts)))
+        written = sum(choice.usage.completion_tokens for choice in self._choices)
+        return shapes.usage(written, sum(map(len, self._prompts)))
+
+    def _so_far(self, prompt: list[int], written: int) -> dict[str, object]:
+        """The usage of one choice up to this event, where that is asked for."""
+        return {"usage": shapes.usage(written, len(prompt))} if self._form.ask.continuous_usage else {}
 
     async def _body(self, data: bytes, more: bool = True) -> None:
         if not self._begun:

@@ -30,3 +30,7 @@ class Refusal(Exception):
         if self.status == 429:
             kind = "rate_limit_error"
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+DEFECT = Refusal(500, "the server failed; see its standard error", code="internal_error")
+"""For what should not have happened."""

@@ -11,6 +11,7 @@ import errno
 import resource
 import socket
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,25 +24,47 @@ BACKLOG = 4096
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket at this address that does not listen yet.
+    """A socket that listens at this address.
+
+    It listens at once, and not only when requests can be answered: of two sockets that are bound to one address with
+    SO_REUSEADDR Linux refuses the second one only when the first one listens, and by then both would have loaded a
+    model. Whoever connects meanwhile waits.
 
     Raises:
         InputError: the address is taken, not ours to use, or not to be found.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError, OverflowError) as error:
         raise InputError(f"--host {host}: {error}", "for example 127.0.0.1, or 0.0.0.0 for every network") from error
-    bound = socket.socket(family, kind, protocol)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    first, *others = dict.fromkeys((family, kind, protocol, address) for family, kind, protocol, _, address in found)
+    listening = _listening(host, port, *first)
+    # A name may stand for several addresses (localhost: ::1 and 127.0.0.1). Another server at one of the others would
+    # get the requests of those who try that one first.
+    for family, kind, protocol, address in others:
+        taken = (address[0], listening.getsockname()[1], *address[2:])
+        try:
+            _listening(host, port, family, kind, protocol, taken).close()
+        except InputError as error:
+            cause = error.__cause__
+            if port and isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
+                listening.close()
+                raise
+    return listening
+
+
+def _listening(host: str, port: int, family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    listening: socket.socket | None = None
     try:
-        bound.bind(address)
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
     except OSError as error:
-        bound.close()
+        if listening is not None:
+            listening.close()
         raise _refused_address(host, port, error) from error
-    return bound
+    return listening
 
 
 def _refused_address(host: str, port: int, error: OSError) -> InputError:
@@ -80,7 +103,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(app: Starlette, gate: Gate, bound: socket.socket, *, grace: float = 30.0) -> None:
-    """Serve at the bound socket until SIGINT or SIGTERM, then end as described above; returns when all is done."""
+    """Serve at the listening socket until SIGINT or SIGTERM, then end as described above; returns when all is done."""
     _raise_descriptor_limit()
     config = uvicorn.Config(
         app,

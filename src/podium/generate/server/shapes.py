@@ -1,4 +1,5 @@
-"""The JSON of answers, as OpenAI's two completion endpoints and vLLM's additions to them have it.
+"""The JSON of answers, as OpenAI's two completion endpoints and vLLM's additions to them have it: what was not asked
+for or does not exist here is null, as vLLM 0.33 writes it.
 
 Knows tokens, text and dictionaries; no HTTP.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from podium.generate.protocol import CompletionUsage
 from podium.text import Tokenizer
 from podium.text.decoding import Speller
 
@@ -62,14 +62,49 @@ def chat_logprobs(
     return {"content": content, "refusal": None}
 
 
-def usage(usages: Sequence[CompletionUsage], prompt_tokens: int) -> dict[str, Any]:
+def spelt_as_ids(
+    told: dict[str, Any], tokens: Sequence[int], logprobs: Sequence[float | None], top: Top
+) -> dict[str, Any]:
+    """What completion_logprobs tells of the same tokens, with `token_id:5` in the place of their texts, so that tokens
+    which are no whole characters can be told apart. Offsets stay those of the text."""
+    tops: list[dict[str, float] | None] = []
+    for place, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True)):
+        likeliest = {
+            by_id(other): max(value, LEAST_LOGPROB) for other, value in (top[place] if place < len(top) else ())
+        }
+        if logprob is not None:
+            likeliest.setdefault(by_id(token), max(logprob, LEAST_LOGPROB))
+        tops.append(None if logprob is None else likeliest)
+    return {**told, "tokens": [by_id(token) for token in tokens], "top_logprobs": tops}
+
+
+def chat_spelt_as_ids(told: dict[str, Any], tokens: Sequence[int], top: Top, wanted: int) -> dict[str, Any]:
+    """The same for what chat_logprobs tells; `bytes` stay those of the text."""
+    content = []
+    for place, (token, entry) in enumerate(zip(tokens, told["content"], strict=True)):
+        ids = [other for other, _ in top[place][:wanted]] if place < len(top) else []
+        others = [{**each, "token": by_id(other)} for other, each in zip(ids, entry["top_logprobs"], strict=True)]
+        content.append({**entry, "token": by_id(token), "top_logprobs": others})
+    return {**told, "content": content}
+
+
+def by_id(token: int) -> str:
+    return f"token_id:{token}"
+
+
+def usage(written: int, prompt_tokens: int) -> dict[str, Any]:
     """The `usage` object. A prompt counts once, however many choices it was answered with."""
-    written = sum(each.completion_tokens for each in usages)
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": written,
         "total_tokens": prompt_tokens + written,
+        "prompt_tokens_details": None,
+        "completion_tokens_details": None,
     }
+
+
+ABSENT = {"service_tier": None, "system_fingerprint": None, "kv_transfer_params": None}
+"""Fields of a whole answer that say nothing here."""
 
 
 def completion_choice(
@@ -81,6 +116,8 @@ def completion_choice(
         "logprobs": logprobs,
         "finish_reason": finish,
         "stop_reason": stop_reason,
+        "prompt_token_ids": None,
+        "token_ids": None,
     }
 
 
@@ -89,10 +126,19 @@ def chat_choice(
 ) -> dict[str, Any]:
     return {
         "index": index,
-        "message": {"role": "assistant", "content": text, "refusal": None},
+        "message": {
+            "role": "assistant",
+            "content": text,
+            "refusal": None,
+            "annotations": None,
+            "audio": None,
+            "function_call": None,
+            "reasoning": None,
+        },
         "logprobs": logprobs,
         "finish_reason": finish,
         "stop_reason": stop_reason,
+        "token_ids": None,
     }
 
 
@@ -105,6 +151,7 @@ def chat_delta(
         "logprobs": logprobs,
         "finish_reason": finish,
         "stop_reason": stop_reason,
+        "token_ids": None,
     }
 
 
