@@ -42,9 +42,7 @@ def locked_folder(folder: Path, cure: str) -> Iterator[None]:
 
 
 @contextmanager
-def locked(
-    path: Path, cure: str = "wait for it or stop it; or use another name: --set name=OTHER"
-) -> Iterator[None]:
+def locked(path: Path, cure: str = "wait for it or stop it; or use another name: --set name=OTHER") -> Iterator[None]:
     """Hold `path` for this process until the block ends or the process does, however it dies.
 
     Taking it again inside the block is allowed and does nothing; another task or thread of this process is refused as

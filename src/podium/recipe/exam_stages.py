@@ -20,7 +20,7 @@ from podium.recipe.registry import (
     checked,
     stage,
 )
-from podium.records import ExamResult, Problem, drop_torn_line, read_rows
+from podium.records import ExamResult, Problem, read_rows
 
 GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a dozen rows; for the dry run's estimate
 
@@ -150,6 +150,7 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
     scores = summary.scores
     return StageReport(
         {
+            "score": scores.score.value,
             f"maj@{params.attempts}": scores.majority_n.value,
             "pass@1": scores.pass_1.value,
             f"pass@{params.attempts}": scores.pass_n.value,
@@ -164,12 +165,9 @@ async def _sit(rows: list[Problem], engine: Any, code: bool, config: Any, contex
     from contextlib import AsyncExitStack
 
     from podium.solve import sit_exam
+    from podium.solve.exam import finished_results
 
-    # Those of an interrupted session count on.
-    journal = context.folder / "results.jsonl"
-    if journal.exists():
-        drop_torn_line(journal)
-    right = sum(row.verdict == "correct" for row in read_rows(journal, ExamResult)) if journal.exists() else 0
+    right = sum(row.verdict == "correct" for row in finished_results(context.folder))  # of an interrupted session
 
     def told(result: ExamResult, finished: int, total: int) -> None:
         nonlocal right

@@ -75,6 +75,10 @@ class Clock(Protocol):
 
     def grant(self, ledger: Ledger) -> Grant: ...
 
+    def most(self, ledger: Ledger) -> float:
+        """Seconds that no problem from now on gets more than."""
+        ...
+
     def told(self) -> str:
         """What it grants, in a few words with seconds."""
         ...
@@ -116,6 +120,9 @@ class PoolClock:
         seconds = max(self.base + min(self.draw, spare), LEAST_SHARE * ledger.pace)
         return Grant(max(0.0, min(seconds, self.cap, ledger.left)))
 
+    def most(self, ledger: Ledger) -> float:
+        return min(self.cap, ledger.left)
+
     def told(self) -> str:
         lent = f", up to {self.draw:.4g} s more from time that others left over" if self.draw else ""
         return f"{self.base:.4g} s per problem{lent}, {self.cap:.4g} s at most"
@@ -151,6 +158,9 @@ class SpeedClock:
             step = self.steps[number]
         return Grant(max(0.0, min(step.seconds, ledger.left)), step.attempts, number + 1)
 
+    def most(self, ledger: Ledger) -> float:
+        return min(max(step.seconds for step in self.steps), ledger.left)
+
     def told(self) -> str:
         usual, seconds = self.steps[self.usual], [step.seconds for step in self.steps]
         return (
@@ -166,6 +176,9 @@ class EvenClock:
 
     def grant(self, ledger: Ledger) -> Grant:
         return Grant(min(ledger.left, self.cap * ledger.pace))
+
+    def most(self, ledger: Ledger) -> float:
+        return ledger.left
 
     def told(self) -> str:
         return f"up to {self.cap:.4g} times the time left per problem, {self.base:.4g} s at the start"

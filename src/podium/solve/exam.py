@@ -16,12 +16,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from podium.errors import InputError, PodiumError
+from podium.errors import InputError, PodiumError, PromptTooLong
 from podium.generate.protocol import Completer
 from podium.grading.rules import Finder
 from podium.lock import locked_folder
@@ -31,6 +32,7 @@ from podium.records import (
     Problem,
     drop_torn_line,
     find_repeated,
+    read_json,
     read_rows,
     write_json,
     write_rows,
@@ -47,6 +49,7 @@ from podium.solve.profile import Profile, get_profile
 from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
 from podium.solve.stopwatch import exam_time
+from podium.solve.tokenlimit import TokenLimit, limit_from, measure_speed
 from podium.solve.trace import TRACES, Trace, trace_of
 from podium.solve.vote import ASKED, check_weight
 
@@ -57,6 +60,17 @@ if TYPE_CHECKING:
 
 Progress = Callable[[ExamResult, int, int], None]
 """Told of every finished problem: (result, finished so far, all problems)."""
+
+
+class Opened(NamedTuple):
+    """A problem that begins: how many are done, of how many, and what the clock says (None: there is none)."""
+
+    problem: Problem
+    done: int
+    total: int
+    seconds: float | None  # that it gets at most
+    pool: float | None  # seconds that the problems before it left over
+    left: float | None  # of the whole exam
 
 
 PAPER_SECONDS = 350.0
@@ -81,8 +95,12 @@ class ExamConfig(BaseModel):
     budget_seconds: float | Literal["paper"] | None = Field(
         None, description="seconds for the whole exam; 'paper': 350 per problem; none: no clock"
     )
+    token_limit: Literal["profile", "clock"] = Field(
+        "profile", description="clock: what an attempt can write in the longest time of a problem, where that is less"
+    )
     extract: tuple[Finder, ...] | None = Field(
-        None, description="where an answer is looked for, in this order: box, final, letter, number, all; none: as the "
+        None,
+        description="where an answer is looked for, in this order: box, final, letter, number, all; none: as the "
         "exam's own rules say",
     )
     fallback: str | None = Field(None, description="the answer where no attempt has boxed one")
@@ -110,6 +128,7 @@ class ExamSummary(BaseModel):
     code: bool  # whether code could be run
     tiers: tuple[str, ...]  # sandbox tiers that code ran under
     config: ExamConfig
+    token_limit: TokenLimit | None = None  # where the clock made one
     resumed: int  # problems taken over from an earlier sitting
     verifier: str | None = None  # the model that scored the attempts
     judge: str | None = None  # the model that was asked about undecided answers
@@ -126,13 +145,16 @@ async def sit_exam(
     runlog: RunLog | None = None,
     progress: Progress | None = None,
     sink: ExamSink | None = None,
+    opening: Callable[[Opened], None] | None = None,
+    say: Callable[[str], None] | None = None,
     verifier: Verifier | None = None,
     judge: Judge | None = None,
     read: Callable[[], float] = exam_time,
 ) -> ExamSummary:
     """Sit an exam to its end and score it.
 
-    `sandbox` None: no code is run. `verifier` reads every attempt that ends with an answer, on the problem's clock;
+    `sandbox` None: no code is run. `progress` is told of finished problems, `opening` of those that begin, `sink` of
+    what attempts do, `say` of what the policy assumes and what was decided. `verifier` reads every attempt that ends with an answer, on the problem's clock;
     `judge` is asked, after it, about answers that grading leaves undecided. `read`: seconds on the clock it is sat by.
 
     Raises:
@@ -143,7 +165,9 @@ async def sit_exam(
         SandboxUnavailable, StorageError: as they arise; finished problems are kept.
         asyncio.CancelledError: when cancelled (Ctrl-C); attempts are freed, finished problems are kept.
     """
-    exam = _Exam(problems, completer, sandbox, config, Path(folder), runlog, progress, sink, verifier, judge, read)
+    exam = _Exam(
+        problems, completer, sandbox, config, Path(folder), runlog, progress, sink, opening, say, verifier, judge, read
+    )
     return await exam.sit()
 
 
@@ -221,8 +245,8 @@ def check_folder(folder: Path | str, identity: Mapping[str, Any]) -> None:
         InputError: names every setting that differs, with both values.
     """
     folder = Path(folder)
-    results, known = folder / "results.jsonl", folder / "exam.json"
-    if not results.exists() or results.stat().st_size == 0:
+    known = folder / "exam.json"
+    if not _begun(folder):
         return
     if not known.exists():
         raise InputError(
@@ -230,6 +254,26 @@ def check_folder(folder: Path | str, identity: Mapping[str, Any]) -> None:
             "choose another folder, or start anew with --fresh",
         )
     refuse_other(known, identity, "exam", "sit the exam")
+
+
+def _begun(folder: Path) -> bool:
+    """A problem was finished there."""
+    results = folder / "results.jsonl"
+    return results.exists() and results.stat().st_size > 0
+
+
+def finished_results(folder: Path | str) -> list[ExamResult]:
+    """What earlier sessions finished of the exam in a folder; nothing where there is none. A row that a killed writer
+    left unfinished is taken away: call it where the folder is held.
+
+    Raises:
+        InputError: a damaged row.
+    """
+    path = Path(folder) / "results.jsonl"
+    if not path.exists():
+        return []
+    drop_torn_line(path)
+    return read_rows(path, ExamResult)
 
 
 class _Exam:
@@ -243,6 +287,8 @@ class _Exam:
         runlog: RunLog | None,
         progress: Progress | None,
         sink: ExamSink | None,
+        opening: Callable[[Opened], None] | None,
+        say: Callable[[str], None] | None,
         verifier: Verifier | None,
         judge: Judge | None,
         read: Callable[[], float],
@@ -255,6 +301,8 @@ class _Exam:
         self.runlog = runlog
         self.progress = progress
         self.sink = sink
+        self.opening = opening
+        self.say = say or (lambda _: None)
         self.verifier = verifier
         self.judge = judge
         self.read = read
@@ -263,14 +311,18 @@ class _Exam:
         self.ledger = Ledger(config.budget(len(problems)), len(problems))
         self.clock: Clock | None = self.policy.clock_for(self.ledger)
         self.done: dict[str, ExamResult] = {}
+        self.identity: dict[str, Any] = {}
+        self.limit: TokenLimit | None = None
 
     async def sit(self) -> ExamSummary:
         with locked_folder(self.folder, BUSY):
             return await self._sit()
 
     async def _sit(self) -> ExamSummary:
-        self._claim_folder()
+        limit = self._claim_folder()
         self._restore()
+        self.say(self.policy.assumes(self.clock, self.config.attempts))
+        await self._limit_tokens(limit)
         with (
             Journal(self.folder / TRACES, Trace) as traces,
             Journal(self.folder / "results.jsonl", ExamResult) as results,
@@ -313,6 +365,11 @@ class _Exam:
 
     async def _sit_one(self, problem: Problem) -> tuple[ExamResult, Trace]:
         plan = self.policy.plan(self.clock, self.ledger, self.config.attempts, self.config.parallel)
+        if self.opening is not None:
+            times = (None, None, None)
+            if self.clock is not None:
+                times = (plan.seconds, pool(self.clock, self.ledger), self.ledger.left)
+            self.opening(Opened(problem, len(self.done), len(self.problems), *times))
         sitting = Sitting(
             problem,
             self.completer,
@@ -341,8 +398,8 @@ class _Exam:
         }
         return result.model_copy(update=columns), trace
 
-    def _claim_folder(self) -> None:
-        """Write `exam.json`, or compare with the one that is there."""
+    def _claim_folder(self) -> TokenLimit | None:
+        """Compare with the `exam.json` that is there, or write one; the token limit that was found there."""
         identity = exam_identity(
             self.asked,
             self.completer.name,
@@ -352,16 +409,40 @@ class _Exam:
             judge=None if self.judge is None else self.judge.name,
         )
         check_folder(self.folder, identity)
-        write_json(self.folder / "exam.json", identity)
+        self.identity = identity
+        known = self.folder / "exam.json"
+        if _begun(self.folder) and known.exists():
+            found = read_json(known).get("token_limit")
+            return None if found is None else TokenLimit.model_validate(found)
+        write_json(known, identity)
+        return None
+
+    async def _limit_tokens(self, found: TokenLimit | None) -> None:
+        """The clock's token limit: the one that the exam was begun with, or one measured before its first problem."""
+        if self.config.token_limit != "clock" or self.clock is None:
+            return
+        if found is None and not self.done:
+            first, sampling = self.problems[0], self.profile.sampling(self.config.seed, ())
+            try:
+                speed = await measure_speed(self.completer, self.profile.messages(first), sampling, self.read)
+            except PromptTooLong:
+                speed = None
+            if speed is not None:
+                found = limit_from(speed, self.clock.most(self.ledger), self.profile.max_tokens)
+            if found is not None:
+                write_json(self.folder / "exam.json", {**self.identity, "token_limit": found.model_dump()})
+        if found is not None:
+            self.say(found.told())
+            self.limit = found
+            self.profile = replace(self.profile, max_tokens=found.tokens)
 
     def _restore(self) -> None:
         path, traces = self.folder / "results.jsonl", self.folder / TRACES
         if not path.exists():
             traces.unlink(missing_ok=True)
             return
-        drop_torn_line(path)
         known = {problem.id for problem in self.problems}
-        for result in read_rows(path, ExamResult):
+        for result in finished_results(self.folder):
             if result.problem.id not in known or result.problem.id in self.done:
                 raise InputError(
                     f"{self.folder / 'results.jsonl'}: {result.problem.id!r} is not of this exam, or there twice",
@@ -382,6 +463,7 @@ class _Exam:
             code=self.sandbox is not None,
             tiers=tuple(sorted({a.tier for result in results for a in result.attempts if a.tier})),
             config=self.config,
+            token_limit=self.limit,
             resumed=resumed,
             verifier=None if self.verifier is None else self.verifier.name,
             judge=None if self.judge is None else self.judge.name,

@@ -12,6 +12,7 @@ from typing import Any
 from podium.errors import InputError
 from podium.records import read_json
 
+FOUND_OUT = frozenset({"token_limit"})
 _MOST = 6  # settings that are named
 _LONGEST = 60  # characters of a value
 
@@ -26,9 +27,11 @@ def refuse_other(path: Path, identity: Mapping[str, Any], what: str, doing: str)
         InputError: it is another one; names each setting that differs, its old value and its new one.
     """
     found = read_json(path)
+    # What was found out on the way is no setting.
+    found = {key: value for key, value in found.items() if key not in FOUND_OUT} if isinstance(found, dict) else {}
     if found == identity:
         return
-    differing = list(differences(found if isinstance(found, dict) else {}, identity))
+    differing = list(differences(found, identity))
     more = f", and {len(differing) - _MOST} more" if len(differing) > _MOST else ""
     raise InputError(
         f"{path}: this folder holds another {what}: {', '.join(differing[:_MOST])}{more}",

@@ -18,6 +18,7 @@ from podium.records import Message, Problem
 from podium.sandbox import Limits
 from podium.solve.prompt import PROMPT_STYLES, check_template, fill, version_of
 
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Limits and sampling of one attempt. Seconds are wall-clock seconds of one code block."""
