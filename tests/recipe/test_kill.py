@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from podium.lock import locked
 from podium.recipe.document import read_recipe
 from podium.recipe.execute import execute
-from podium.lock import locked
 from podium.recipe.view import View
 from tests.recipe.conftest import podium
 

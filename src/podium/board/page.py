@@ -110,8 +110,9 @@ def result(exams: Sequence[Exam], effects: Sequence[Effect]) -> str:
     )
     return f"""<section id="result"><h2>Result</h2>
 <p class="note">The bars are 95% intervals over problems. The score counts the answers that the exam gave under its
-own clock and stopping rule; maj@{n} is the vote of the same attempts with every tie split; pass@1 is the mean over attempts; pass@{n} counts a problem if any attempt is right. Attempts
-that a stopping rule cancelled count in no rate. Undecided is never correct.
+own clock and stopping rule; maj@{n} is the vote of the same attempts with every tie split; pass@1 is the mean over
+attempts; pass@{n} counts a problem if any attempt is right. Attempts that a stopping rule cancelled count in no rate.
+Undecided is never correct.
 Tokens and code calls are means per attempt, seconds per problem.</p>
 <div class="scroll"><table><thead><tr><th>exam</th><th>score</th><th>maj@{n}</th><th>pass@1</th><th>pass@{n}</th>
 <th class="num">tokens</th><th class="num">code calls</th>

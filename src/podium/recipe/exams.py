@@ -148,7 +148,7 @@ def _sit(
     watch = Watch(console)
     watch.at_once = config.concurrency
     before = finished_results(folder)
-    watch.resumed(len(before), sum(row.verdict == "correct" for row in before), len(rows))
+    watch.resumed(before, len(rows))
     if before:
         console.print(f"goes on: {len(before)} of {len(rows)} problems were finished before", soft_wrap=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -93,7 +93,7 @@ class Watch:
         self._doing = ""
         self._since = self._began
         self._running: dict[str, set[int]] = {}
-        self._ended: dict[str, int] = {}
+        self._ended = 0
         self._opened: dict[str, tuple[float, Opened]] = {}
         self._total = 0
         self._finished = 0
@@ -142,15 +142,18 @@ class Watch:
         """What is done now, before attempts are made: "loading MODEL"; empty: attempts are made."""
         self._doing, self._since = what, self._read()
 
-    def resumed(self, finished: int, correct: int, total: int) -> None:
-        """Problems that an earlier session finished, and how many of them are right."""
-        self._finished, self.correct, self._total = finished, correct, total
+    def resumed(self, before: Sequence[ExamResult], total: int) -> None:
+        """What earlier sessions finished: all counts go on from there."""
+        self._finished, self._total = len(before), total
+        self.correct = sum(row.verdict == "correct" for row in before)
+        self._ended = sum(len(row.attempts) for row in before)
+        self.meter.tokens = sum(attempt.usage.completion_tokens for row in before for attempt in row.attempts)
 
     def opened(self, opened: Opened) -> None:
         """A problem begins: podium.solve.sit_exam tells."""
         name = opened.problem.id
         self._opened[name] = (self._read(), opened)
-        self._running[name], self._ended[name] = set(), 0
+        self._running[name] = set()
         self._total = opened.total
 
     def saw(self, problem: Problem, index: int, event: Event) -> None:
@@ -160,13 +163,14 @@ class Watch:
             running.add(index)
         elif event.kind == "end":
             running.discard(index)
-            self._ended[problem.id] = self._ended.get(problem.id, 0) + 1
+            self._ended += 1
 
     def finished(self, result: ExamResult, done: int, total: int) -> None:
         """A problem is over."""
         name = result.problem.id
-        for known in (self._running, self._ended, self._opened):
-            known.pop(name, None)
+        # Those that the clock or a rule cut off end without an event.
+        self._ended += len(self._running.pop(name, ()))
+        self._opened.pop(name, None)
         self._finished, self._total = done, total
         self._sat.append(result.used_seconds)
         self.correct += result.verdict == "correct"
@@ -176,9 +180,9 @@ class Watch:
         gone = say_seconds(self._read() - self._began)
         if self._doing:
             return f"{gone}  {self._doing} ({say_seconds(self._read() - self._since)})"
-        running, ended = sum(map(len, self._running.copy().values())), sum(self._ended.copy().values())
+        running = sum(map(len, self._running.copy().values()))
         parts = [
-            f"{running} attempts running, {ended} ended",
+            f"attempts: {running} running, {self._ended} ended",
             f"{self.meter.tokens:,} tokens, {self.meter.rate():.0f} tokens/s",
         ]
         if self._total:

@@ -44,8 +44,8 @@ from podium.solve.identity import refuse_other
 from podium.solve.judging import judge_result
 from podium.solve.policy import Policy
 from podium.solve.policyfile import parse_policy
-from podium.solve.prompt import FINDERS
 from podium.solve.profile import Profile, get_profile
+from podium.solve.prompt import FINDERS
 from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
 from podium.solve.stopwatch import exam_time
@@ -154,8 +154,9 @@ async def sit_exam(
     """Sit an exam to its end and score it.
 
     `sandbox` None: no code is run. `progress` is told of finished problems, `opening` of those that begin, `sink` of
-    what attempts do, `say` of what the policy assumes and what was decided. `verifier` reads every attempt that ends with an answer, on the problem's clock;
-    `judge` is asked, after it, about answers that grading leaves undecided. `read`: seconds on the clock it is sat by.
+    what attempts do, `say` of what the policy assumes and what was decided. `verifier` reads every attempt that ends
+    with an answer, on the problem's clock; `judge` is asked, after it, about answers that grading leaves undecided.
+    `read`: seconds on the clock it is sat by.
 
     Raises:
         InputError: no problems, an id twice, a policy or profile that does not fit, a folder with another exam, a vote

@@ -150,7 +150,7 @@ async def choose_all(
         if asked and asked == invalid:
             raise InputError(
                 f"{completer.name} named no solution in {asked} tries",
-                "a selector ends with `Judgment: IDX`, or boxes an answer: take a model trained to, or raise max_tokens",
+                "a selector ends with `Judgment: IDX`, or boxes an answer: take a model trained to, or more max_tokens",
             )
         scores = score_choices(choices)
         write_json(folder / SCORES, [score.model_dump() for score in scores])

@@ -35,8 +35,8 @@ class TokenLimit(BaseModel):
 
     def told(self) -> str:
         return (
-            f"token limit {self.tokens:,} per attempt: one alone writes {self.tokens_per_second:.3g} tokens/s here, and "
-            f"a problem takes {self.seconds:.3g} s at most (--max-tokens sets another)"
+            f"token limit {self.tokens:,} per attempt: one alone writes {self.tokens_per_second:.3g} tokens/s here, "
+            f"and a problem takes {self.seconds:.3g} s at most (--max-tokens sets another)"
         )
 
 
