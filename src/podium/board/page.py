@@ -16,6 +16,7 @@ from podium.board.exam import Exam, scores_by_task, task_of
 from podium.board.run_folder import StageFacts
 from podium.records import ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate
+from podium.solve.wording import say_share
 
 TONES = {
     Verdict.CORRECT: ("right", "correct"),
@@ -159,7 +160,7 @@ def _score(estimate: Estimate) -> str:
     return (
         f'<td><span class="score">{value:.0f}%</span><div class="range" aria-hidden="true">'
         f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{value:.1f}%"></b></div>'
-        f'<div class="between">{low:.0f} to {high:.0f}</div></td>'
+        f'<div class="between">{say_share(estimate.value, estimate.low, estimate.high, 0, " to ")[1]}</div></td>'
     )
 
 

@@ -89,6 +89,8 @@ def _stages(stages: Sequence[StageFacts]) -> Table:
 def _scores(exams: Sequence[Exam]) -> Table:
     from rich.markup import escape
 
+    from podium.solve.wording import say_share
+
     n = max(exam.n for exam in exams)
     numbers = ["score", f"maj@{n}", "pass@1", f"pass@{n}", "problems", "tokens", "code calls", "s/problem"]
     ends = {
@@ -100,7 +102,7 @@ def _scores(exams: Sequence[Exam]) -> Table:
     for index, exam in enumerate(exams):
         scores = exam.scores
         shares = [
-            f"{100 * one.value:.0f}% [dim]{100 * one.low:.0f}–{100 * one.high:.0f}[/dim]"
+            "{}% [dim]{}[/dim]".format(*say_share(one.value, one.low, one.high, 0, "–"))
             for one in (scores.score, scores.majority_n, scores.pass_1, scores.pass_n)
         ]
         table.add_row(

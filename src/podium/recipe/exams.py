@@ -244,6 +244,8 @@ async def open_verifier(model: str, thinking: int, stack: AsyncExitStack) -> Ver
 def _print_curves(console: Console, curves: Any) -> None:
     from rich.table import Table
 
+    from podium.solve.wording import say_share
+
     console.print()
     for title, unit, points in (
         ("tokens per attempt", ".0f", curves.tokens),
@@ -255,8 +257,7 @@ def _print_curves(console: Console, curves: Any) -> None:
         for point in points:
             table.add_row(
                 format(point.budget, unit),
-                f"{100 * point.vote.value:.1f}",
-                f"{100 * point.vote.low:.1f} – {100 * point.vote.high:.1f}",
+                *say_share(point.vote.value, point.vote.low, point.vote.high, between=" – "),
                 f"{100 * point.single.value:.1f}",
                 f"{100 * point.ended:.0f} %",
             )
@@ -357,6 +358,8 @@ def selection_table(scores: Sequence[SelectionScore]) -> Any:
     """Choice beside vote, a row for each n."""
     from rich.table import Table
 
+    from podium.solve.wording import say_change
+
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("n", "one", "vote", "GenSelect", "both", "any", "gain", "95 %", "p", "problems", "no pick"):
         table.add_column(column, justify="right")
@@ -364,8 +367,7 @@ def selection_table(scores: Sequence[SelectionScore]) -> Any:
         table.add_row(
             str(score.n),
             *(f"{100 * each.value:.1f}" for each in (score.single, score.vote, score.select, score.both, score.passed)),
-            f"{100 * score.gain:+.1f}",
-            f"{100 * score.gain_low:+.1f} … {100 * score.gain_high:+.1f}",
+            *say_change(100 * score.gain, 100 * score.gain_low, 100 * score.gain_high, between=" … "),
             f"{score.p:.2g}",
             str(score.problems),
             f"{100 * score.invalid / score.asked:.1f} %" if score.asked else "-",
