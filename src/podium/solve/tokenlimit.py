@@ -59,7 +59,8 @@ async def measure_speed(
     try:
         async with asyncio.timeout(TRIED_SECONDS):
             async for piece in completion:
-                count, last = len(piece.tokens) or bool(piece.text), read()
+                count = len(piece.tokens) or bool(piece.text)
+                last = read() if count else last
                 if not tokens:
                     first, began = count, last
                 tokens += count
