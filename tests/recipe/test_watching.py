@@ -3,8 +3,10 @@
 import io
 import time
 
+import pytest
 from rich.console import Console
 
+from podium.errors import CompleterError
 from podium.generate.protocol import Sampling
 from podium.generate.scripted import ScriptedCompleter
 from podium.recipe import watching
@@ -57,10 +59,8 @@ def test_without_a_clock_the_time_left_is_that_of_the_problems_so_far():
     watch = Watch(Console(file=io.StringIO()), read=clock)
     for done in range(2):
         watch.opened(Opened(PROBLEMS[done], done, 4, None, None, None))
-        watch.finished(
-            ExamResult(problem=PROBLEMS[done], attempts=(), votes=(), answer=None, verdict=Verdict.WRONG, used_seconds=30),
-            done + 1, 4,
-        )  # fmt: skip
+        over = ExamResult(problem=PROBLEMS[done], attempts=(), votes=(), answer=None, verdict=Verdict.WRONG)
+        watch.finished(over.model_copy(update={"used_seconds": 30.0}), done + 1, 4)
     watch.opened(Opened(PROBLEMS[2], 2, 4, None, None, None))
     clock.now = 10
     assert "about 50 s left" in watch.line()
@@ -124,10 +124,8 @@ async def test_after_an_interruption_the_counts_go_on(tmp_path):
         yield f"\\boxed{{{prompt[-1].content[4:-1]}}}"
 
     stop, config = True, ExamConfig(attempts=3)
-    try:
+    with pytest.raises(CompleterError, match="gone"):
         await sit_exam(PROBLEMS, ScriptedCompleter("r", right), None, config, tmp_path)
-    except Exception as error:
-        assert "gone" in str(error)
     stop = False
     watch = Watch(Console(file=io.StringIO()), read=Hand())
     watch.resumed(finished_results(tmp_path), 4)
