@@ -20,11 +20,15 @@ from podium.cli_exam import exam_app
 from podium.cli_options import (
     DataOption,
     DeviceOption,
+    ExtractOption,
     FormatOption,
     GenerationConfigOption,
     JsonOption,
     JudgeOption,
+    PromptOption,
+    RepetitionOption,
     ReplicasOption,
+    SystemOption,
 )
 from podium.errors import PodiumError
 
@@ -151,7 +155,12 @@ def stages(
 def solve(
     model: Annotated[str, typer.Argument(help="A model folder, or the URL of an OpenAI-compatible server.")],
     problem: Annotated[str, typer.Argument(help="The problem, or - to read it from standard input.")],
-    attempts: Annotated[int, typer.Option("-n", "--attempts", help="Attempts.")] = 1,
+    attempts: Annotated[int, typer.Option("-n", "--attempts", min=1, help="Attempts.")] = 1,
+    prompt: PromptOption = None,
+    system: SystemOption = None,
+    extract: ExtractOption = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens per attempt (default: the profile's).")] = None,
+    repetition_stop: RepetitionOption = True,
     profile: Annotated[str, typer.Option(help="Tool limits: kaggle, notebook or eval.")] = "kaggle",
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature (default: the model's, then the profile's).")
@@ -166,16 +175,18 @@ def solve(
 
     Example: podium solve runs/demo/merge/model "Solve the following multiplication: 83 * 47."
     """
-    from podium.recipe.single import solve_command
+    from podium.recipe.single import Asking, solve_command
 
     solve_command(
         model,
         problem,
         attempts=attempts,
         profile=profile,
+        max_tokens=max_tokens,
         temperature=temperature,
         generation_config=generation_config,
         seed=seed,
+        asking=Asking(prompt, system, extract, repetition_stop),
         replicas=replicas,
         device=device,
         format=format_,

@@ -10,10 +10,15 @@ from typer.core import TyperGroup
 
 from podium.cli_options import (
     DataOption,
+    ExtractOption,
+    FreshOption,
     GenerationConfigOption,
     JsonOption,
     JudgeOption,
+    PromptOption,
+    RepetitionOption,
     ReplicasOption,
+    SystemOption,
     ThinkingOption,
     VerifierOption,
     VoteOption,
@@ -59,7 +64,13 @@ def exam(
         str | None, typer.Option(help="Time for the whole exam: 5h, 90m, 600; the policy's clock is scaled to it.")
     ] = None,
     code: Annotated[bool, typer.Option("--code/--no-code", help="Let the model run Python.")] = True,
-    max_tokens: Annotated[int | None, typer.Option(help="Tokens per attempt (default: the profile's).")] = None,
+    prompt: PromptOption = None,
+    system: SystemOption = None,
+    extract: ExtractOption = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Tokens per attempt (default: the profile's, or what the clock allows).")
+    ] = None,
+    repetition_stop: RepetitionOption = True,
     temperature: Annotated[
         float | None, typer.Option(help="Sampling temperature (default: the model's, then the profile's).")
     ] = None,
@@ -71,6 +82,7 @@ def exam(
     fallback: Annotated[str | None, typer.Option(help="The answer where no attempt has boxed one.")] = None,
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/exams/MODEL-SET).")] = None,
+    fresh: FreshOption = False,
     check: Annotated[
         str | None, typer.Option("--check", metavar="URL", help="Only say what is wrong with a server, within 10 s.")
     ] = None,
@@ -88,6 +100,7 @@ def exam(
     if model is None or set_ is None:
         raise typer.BadParameter("give a model and --set NAME, or --check URL")
     from podium.recipe.exams import exam_command
+    from podium.recipe.single import Asking
 
     exam_command(
         model,
@@ -111,6 +124,8 @@ def exam(
         thinking=thinking,
         judge=judge,
         generation_config=generation_config,
+        asking=Asking(prompt, system, extract, repetition_stop),
+        fresh=fresh,
     )
 
 
@@ -194,6 +209,7 @@ def exam_select(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the choices (default: genselect/MODEL in the exam's).")
     ] = None,
+    fresh: FreshOption = False,
 ) -> None:
     """GenSelect: let a model choose among the attempts of an exam, beside the vote.
 
@@ -214,6 +230,7 @@ def exam_select(
         temperature=temperature,
         seed=seed,
         out=out,
+        fresh=fresh,
     )
 
 

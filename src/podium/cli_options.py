@@ -45,3 +45,24 @@ GenerationConfigOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of a table.")]
+PromptOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How a problem is asked: plain (as it stands, the default), boxed, code, or a file with {problem} in it.",
+        metavar="plain|boxed|code|FILE",
+    ),
+]
+SystemOption = Annotated[str | None, typer.Option(help="System message of every attempt.", metavar="TEXT")]
+ExtractOption = Annotated[
+    str | None,
+    typer.Option(
+        help='Where an answer is looked for, in this order: boxed, final ("the answer is", ####), number, letter, all '
+        "(default: as the exam says, mostly boxed).",
+        metavar="PLACE[,PLACE]",
+    ),
+]
+RepetitionOption = Annotated[
+    bool,
+    typer.Option("--repetition-stop/--no-repetition-stop", help="End an attempt that only repeats itself."),
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Start over; what is there is moved aside.")]

@@ -1,6 +1,8 @@
 """`podium exam` and its companions, as a person calls them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -91,3 +93,175 @@ def test_check_says_that_nobody_is_there():
     done = podium("exam", "--check", "http://127.0.0.1:9/v1", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["findings"][0]["name"] == "server"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of random weights whose answers are nonsense, and come at once."""
+    import torch
+
+    from podium.models import Transformer, TransformerConfig, save_model
+    from podium.text import train_tokenizer
+
+    tokenizer = train_tokenizer(["What is 12 + 31? It is 43.\n"] * 3, 300)
+    config = TransformerConfig(
+        kind="llama",
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=512,
+        eos_token_id=(tokenizer.eos_id,),
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("exams") / "model"
+    save_model(folder, Transformer(config).initialise(0, std=0.15), tokenizer)
+    return folder
+
+
+@pytest.fixture
+def sums(tmp_path):
+    path = tmp_path / "sums.jsonl"
+    rows = [{"id": f"s{i}", "text": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"jsonl:{path}"
+
+
+SMALL = ("-n", "2", "--no-code", "--max-tokens", "12")
+
+
+def sit(model, sums, out, *words):
+    return podium("exam", str(model), "--set", sums, "--out", str(out), *SMALL, *words)
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_an_exam_says_first_why_there_are_no_answers(model, sums, tmp_path):
+    done = sit(model, sums, tmp_path / "e")
+    assert done.exit_code == 0, done.output
+    told = done.stdout.index("6 of 6 attempts have no answer")
+    assert told < done.stdout.index("maj@2")
+    assert "--max-tokens N (now 12)" in done.stdout
+    assert "all: 2 attempts per problem; no clock" in done.stdout
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert page.index("6 of 6 attempts have no answer") < page.index('id="result"')
+    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
+    assert summary["scores"]["no_answer"] == 6
+
+
+def test_prompt_system_and_places_reach_the_attempts(model, sums, tmp_path):
+    prompt = tmp_path / "mine.txt"
+    prompt.write_text("Frage {problem} in \\boxed{}\n")
+    done = sit(
+        model, sums, tmp_path / "e", "--prompt", str(prompt), "--system", "Be brief.", "--extract", "boxed,number"
+    )
+    assert done.exit_code == 0, done.output
+    for row in rows(tmp_path / "e"):
+        assert row["problem"]["meta"]["rules"]["find"] == ["box", "number"]
+        for attempt in row["attempts"]:
+            assert [turn["content"] for turn in attempt["prompt"]] == [
+                "Be brief.",
+                f"Frage {row['problem']['text']} in \\boxed{{}}",
+            ]
+            assert attempt["maker"]["prompt_version"].startswith("template-")
+    prompt.write_text("Frage {problem}")  # the same file, another prompt
+    other = sit(
+        model, sums, tmp_path / "e", "--prompt", str(prompt), "--system", "Be brief.", "--extract", "boxed,number"
+    )
+    assert other.exit_code == 2
+    assert "template was Frage {problem} in \\boxed{}, is Frage {problem} now" in other.stderr
+
+
+def test_another_exam_is_told_before_a_model_is_loaded(model, sums, tmp_path, monkeypatch):
+    assert sit(model, sums, tmp_path / "e").exit_code == 0
+    before = (tmp_path / "e" / "results.jsonl").read_bytes()
+
+    def load(*_, **__):
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("podium.recipe.single.open_model", load)
+    for words, said in (
+        (("-n", "3"), "attempts was 2, is 3 now"),
+        (("--max-tokens", "13"), "max_tokens was 12, is 13 now"),
+        (("--limit", "2"), "the problems were 3, are 2 now"),
+        (("--prompt", "boxed"), "prompt was not set, is boxed now"),
+        (("--no-repetition-stop",), "repetition_stop was on, is not set now"),
+        (("--budget", "1h"), "budget_seconds was not set, is 3600 now"),
+        (("--policy", "m_of_n:1"), "policy was all, is m_of_n:1 now"),
+        (("--concurrency", "2", "--budget", "1h"), "concurrency 2 under a clock"),
+        (("--vote", "loud"), "no vote weight"),
+        (("--prompt", "cot"), "no prompt style or file is called 'cot'"),
+        (("--prompt", "code"), "promises Python"),
+        (("--extract", "boxes"), "did you mean 'box"),
+        (("--policy", "first_k_agree:9"), "9"),
+    ):
+        wrong = sit(model, sums, tmp_path / "e", *words)
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.output
+    assert (tmp_path / "e" / "results.jsonl").read_bytes() == before
+
+
+def test_fresh_starts_anew_and_keeps_the_old_exam_aside(model, sums, tmp_path):
+    folder = tmp_path / "e"
+    assert sit(model, sums, folder).exit_code == 0
+    old = rows(folder)
+    again = sit(model, sums, folder)
+    assert "goes on: 3 of 3 problems were finished before" in again.stdout
+    (tmp_path / "e.old-1").mkdir()
+    done = sit(model, sums, folder, "--fresh", "--seed", "1")
+    assert done.exit_code == 0, done.output
+    assert f"moved the earlier exam to {folder}.old-2" in done.stderr
+    assert rows(tmp_path / "e.old-2") == old
+    assert len(rows(folder)) == 3
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("Dear")
+    wrong = sit(model, sums, tmp_path / "mine", "--fresh")
+    assert (wrong.exit_code, "holds no exam" in wrong.stderr) == (2, True)
+    assert (tmp_path / "mine" / "letter.txt").exists()
+
+
+def test_whoever_comes_second_is_told_the_number_of_the_first(model, sums, tmp_path):
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom podium.lock import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1]), ''), locked_folder(Path(sys.argv[2]), ''), locked_folder("
+        "Path(sys.argv[3]), ''):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    folder = tmp_path / "e"
+    assert sit(model, sums, folder).exit_code == 0
+    before = (folder / "results.jsonl").read_bytes()
+    held = [str(folder), str(folder / "genselect" / "chooser"), str(tmp_path / "anew")]
+    with subprocess.Popen([sys.executable, "-c", code, *held], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        for done in (
+            sit(model, sums, folder),
+            sit(model, sums, folder, "--fresh"),
+            podium("exam", "select", held[0], str(model), "--out", held[1]),
+            podium("exam", "select", held[0], str(model), "--out", held[1], "--fresh"),
+            podium("exam", "revote", held[0], "--vote", "length", "--out", held[2]),
+        ):
+            assert done.exit_code == 2
+            assert f"process {holder.pid} is working here" in done.stderr
+            assert len(done.stderr.splitlines()) == 2
+        holder.kill()
+        holder.wait()
+    assert (folder / "results.jsonl").read_bytes() == before
+
+
+def test_solve_shows_attempts_limits_and_why_there_is_no_answer(model):
+    done = podium("solve", str(model), "What is 1 + 1?", "-n", "2", "--max-tokens", "9", "--system", "Be brief.")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("9 tokens") == 2
+    assert "2 of 2 attempts have no answer: 2 were cut off at their token limit" in done.stdout
+    assert "answer: none" in done.stdout
+    for words, said in (
+        (("", "-n", "1"), "the problem is empty"),
+        (("What?", "--prompt", "no/such.txt"), "no such file"),
+        (("What?", "--extract", "last"), "not looked for in 'last'"),
+    ):
+        wrong = podium("solve", str(model), *words)
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.output

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from podium.lock import locked
 from podium.recipe.document import read_recipe
 from podium.recipe.execute import execute
-from podium.recipe.lock import locked
 from podium.recipe.view import View
 from tests.recipe.conftest import podium
 
@@ -151,7 +151,7 @@ def test_two_at_once_is_one_too_many(tmp_path: Path) -> None:
 def test_a_killed_run_is_unlocked_though_its_children_live(tmp_path: Path) -> None:
     """A child forked by a stage must not keep the run locked after its parent is gone."""
     code = (
-        "import os, sys, time\nfrom pathlib import Path\nfrom podium.recipe.lock import locked\n"
+        "import os, sys, time\nfrom pathlib import Path\nfrom podium.lock import locked\n"
         "with locked(Path(sys.argv[1])):\n"
         "    if os.fork() == 0:\n        print(os.getpid(), flush=True)\n        time.sleep(60)\n"
         "    time.sleep(60)\n"

@@ -34,15 +34,32 @@ def test_scaling_keeps_the_proportions_and_the_whole():
     assert (clock.draw / clock.base, clock.cap / clock.base) == (pytest.approx(0.6), pytest.approx(1.6))
 
 
-def test_an_overrun_is_paid_by_the_next_problems():
+def test_an_overrun_is_shared_by_all_that_are_left():
     clock, ledger = PoolClock(base=10, draw=6, cap=16), Ledger(50, 5)
-    assert clock.grant(ledger.settled(11)).seconds == 9
-    assert clock.grant(ledger.settled(11).settled(30)).seconds == 0
+    assert clock.grant(ledger.settled(11)).seconds == 9.75  # 1 s over four problems
+    assert clock.grant(ledger.settled(11).settled(30)).seconds == 3  # 21 s over three: 9 s are left
 
 
-def test_time_between_problems_is_paid_for_too():
+def test_time_between_problems_is_shared_by_all_that_are_left_too():
     clock, ledger = PoolClock(base=10, draw=6, cap=16), Ledger(50, 5)
-    assert clock.grant(ledger.settled(4, elapsed=12)).seconds == 8
+    assert clock.grant(ledger.settled(4, elapsed=12)).seconds == 9.5
+
+
+@pytest.mark.parametrize(("load", "first"), [(350, 343), (3_500, 280), (17_000, 20 / 2), (17_999, 0.01), (18_000, 0)])
+def test_a_slow_load_does_not_cost_the_first_problem_its_time(load, first):
+    """Of 18,000 s for 50 problems 500 s are in reserve; where those are gone as well, half of what is left counts."""
+    clock = parse_policy("winner").clock.scaled(18_000, 50)
+    assert clock.grant(Ledger(18_000, 50, (), load)).seconds == pytest.approx(first)
+
+
+def test_after_a_slow_load_nobody_is_left_without_time():
+    clock, ledger = parse_policy("winner").clock.scaled(3_600, 10), Ledger(3_600, 10, (), 1_800)
+    granted = []
+    for _ in range(10):
+        granted.append(clock.grant(ledger).seconds)
+        ledger = ledger.settled(granted[-1])
+    assert min(granted) > 0.45 * max(granted)
+    assert ledger.elapsed <= 3_600
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 2), (10, -1, 20), (10, 6, 5)])
@@ -90,13 +107,40 @@ def test_whoever_keeps_to_the_grant_never_exceeds_the_budget(shares, budget, mad
     for share in shares:
         granted = clock.grant(ledger).seconds
         assert granted >= 0
-        before, used = pool(clock, ledger), share * granted
+        before, half, used = pool(clock, ledger), ledger.pace / 2, share * granted
         ledger = ledger.settled(used)
         if isinstance(clock, PoolClock):
-            assert granted <= clock.cap * (1 + 1e-9)
-            assert drawn(clock, used) <= max(0.0, min(clock.draw, before)) + 1e-6 * budget
+            assert min(clock.cap, half) * (1 - 1e-9) <= granted <= clock.cap * (1 + 1e-9)
+            assert drawn(clock, used) <= max(0.0, min(clock.draw, before), half - clock.base) + 1e-6 * budget
     assert ledger.elapsed <= budget * (1 + 1e-9)
     assert sum(ledger.used) + pool(clock, ledger) == pytest.approx(clock.base * len(shares), rel=1e-9, abs=1e-9)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(1, 1e5), st.floats(0, 1.2), clocks)
+def test_whatever_was_lost_before_the_first_problem_the_exam_ends_in_time(shares, budget, lost, made):
+    """Every problem is granted something while time remains, and half of its share under a pool."""
+    clock, ledger = made.scaled(budget, len(shares)), Ledger(budget, len(shares), (), lost * budget)
+    for share in shares:
+        granted = clock.grant(ledger).seconds
+        assert (granted > 0) == (ledger.left > 0)
+        if isinstance(clock, PoolClock):
+            assert granted >= min(clock.cap, ledger.pace / 2) * (1 - 1e-9)
+        ledger = ledger.settled(share * granted)
+    assert ledger.elapsed <= max(1.0, lost) * budget * (1 + 1e-9)
+
+
+def test_a_policy_tells_what_it_assumes():
+    def told(name: str, budget: float | None, n: int) -> str:
+        policy = parse_policy(name)
+        return policy.assumes(policy.clock_for(Ledger(budget, 50)), n)
+
+    assert told("winner", 18_000, 12) == (
+        "winner: 12 attempts per problem; 350 s per problem, up to 210 s more from time that others left over, 560 s "
+        "at most"
+    )
+    assert told("winner", 1_800, 6).startswith("winner: 6 attempts per problem, made for 12 attempts; 35 s per problem")
+    assert "after 30 problems 570 to 720 s" in told("runner-up", 18_000, 15)
+    assert told("all", None, 4) == "all: 4 attempts per problem; no clock, every rule waits as long as it takes"
 
 
 @given(st.lists(st.floats(0, 600), max_size=30))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from podium.errors import CompleterError, InputError, SandboxUnavailable
+from podium.errors import CompleterError, InputError, SandboxUnavailable, StorageError
 from podium.generate.scripted import ScriptedCompleter
 from podium.records import Attempt, ExamResult, Problem, Verdict, read_rows
 from podium.runlog import RunLog
@@ -270,13 +270,62 @@ async def test_another_exam_in_the_same_folder_is_refused(tmp_path):
     await sit_exam(sums(2), completer, None, ExamConfig(attempts=1), tmp_path)
     before = (tmp_path / "results.jsonl").read_bytes()
     for problems, name, config, what in [
-        (sums(3), "right", ExamConfig(attempts=1), "problems"),
-        (sums(2), "left", ExamConfig(attempts=1), "model"),
-        (sums(2), "right", ExamConfig(attempts=2), "config"),
+        (sums(3), "right", ExamConfig(attempts=1), "the problems were 2, are 3 now"),
+        (sums(2)[::-1], "right", ExamConfig(attempts=1), "2 as before, but .* in another order"),
+        (sums(2), "left", ExamConfig(attempts=1), "model was right, is left now"),
+        (sums(2), "right", ExamConfig(attempts=2), "attempts was 1, is 2 now"),
+        (sums(2), "right", ExamConfig(attempts=1, seed=4), "seed was 0, is 4 now"),
+        (sums(2), "right", ExamConfig(attempts=1, fallback="0"), "fallback was not set, is 0 now"),
+        (sums(2), "right", ExamConfig(attempts=1, budget_seconds=90.0), "budget_seconds was not set, is 90 now"),
+        (sums(2), "right", ExamConfig(attempts=1, extract=("final", "number")), "extract was not set, is final number"),
+        (sums(2), "right", ExamConfig(attempts=1, overrides={"max_tokens": 9}), "max_tokens was not set, is 9 now"),
+        (sums(2), "right", ExamConfig(attempts=1, overrides={"prompt": "boxed"}), "prompt was not set, is boxed now"),
     ]:
-        with pytest.raises(InputError, match=rf"exam.json.*another exam \({what} differs"):
+        with pytest.raises(InputError, match=f"exam.json.*another exam: .*{what}"):
             await sit_exam(problems, ScriptedCompleter(name, right), None, config, tmp_path)
     assert (tmp_path / "results.jsonl").read_bytes() == before
+
+
+async def test_an_exam_of_which_nothing_was_finished_binds_nobody(tmp_path):
+    def gone(prompt, sampling):
+        raise OSError("connection refused")
+        yield
+
+    with pytest.raises(CompleterError):
+        await sit_exam(sums(2), ScriptedCompleter("gone", gone), None, ExamConfig(attempts=1), tmp_path)
+    summary = await sit_exam(sums(3), ScriptedCompleter("right", right), None, ExamConfig(attempts=2), tmp_path)
+    assert summary.scores.correct == 3
+    assert json.loads((tmp_path / "exam.json").read_text())["model"] == "right"
+
+
+async def test_two_exams_at_once_in_one_folder_are_one_too_many(tmp_path):
+    """Another task of this process is refused as another process is; what is not there yet is held as well."""
+    completer, config = ScriptedCompleter("right", right), ExamConfig(attempts=2)
+    done = await asyncio.gather(
+        *(sit_exam(sums(9), completer, None, config, tmp_path / name) for name in ("a", "a/../a", "b")),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in done] == [ExamSummary, StorageError, ExamSummary]
+    assert f"process {os.getpid()} is working here" in str(done[1])
+    assert len(read_rows(tmp_path / "a" / "results.jsonl", ExamResult)) == 9
+    again = await sit_exam(sums(9), completer, None, config, tmp_path / "a")  # nothing is held any more
+    assert again.resumed == 9
+
+
+async def test_an_exam_in_another_process_is_told_by_its_number(tmp_path):
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom podium.lock import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1]), 'wait'):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "e")], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(StorageError, match=f"process {holder.pid} is working here"):
+            await sit_exam(sums(2), ScriptedCompleter("right", right), None, ExamConfig(attempts=1), tmp_path / "e")
+        assert not (tmp_path / "e").exists()
+        holder.kill()
+        holder.wait()
+    await sit_exam(sums(2), ScriptedCompleter("right", right), None, ExamConfig(attempts=1), tmp_path / "e")
 
 
 async def test_an_engine_that_is_gone_stops_the_exam_and_keeps_what_is_finished(tmp_path):

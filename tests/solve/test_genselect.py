@@ -16,6 +16,8 @@ from podium.sandbox import Sandbox
 from podium.solve.genselect import (
     Candidate,
     Group,
+    _fitting,
+    candidates_of,
     group_size,
     longest_valid,
     pick_of,
@@ -168,8 +170,89 @@ async def test_a_judge_whose_context_is_short_is_shown_fewer():
         async def start(self, prompt, sampling):
             raise PromptTooLong("too long", "shorten it")
 
-    with pytest.raises(PromptTooLong):
-        await select(PROBLEM, candidates(3, 9), Shorter("shorter", short), repeats=4)
+    chosen = await select(PROBLEM, candidates(3, 9), Shorter("shorter", short), repeats=4)
+    assert (chosen.asked, chosen.picks, chosen.invalid, chosen.answer) == (0, (), 0, None)  # nobody could be asked
+
+
+@given(
+    st.lists(st.integers(0, 3_000), min_size=2, max_size=16),
+    st.lists(st.integers(1, 2_000), min_size=16, max_size=16),
+    st.integers(1, 9_000),
+)
+def test_a_group_is_made_smaller_until_it_fits_or_nothing_is_left(lengths, answers, characters):
+    shown = tuple(Candidate(i, "x" * n, "7" * answers[i]) for i, n in enumerate(lengths))
+    group = _fitting(Group(PROBLEM, shown), characters)
+    assert len(group.candidates) >= 2
+    written = group.messages[0].content
+    least = len(_fitting(Group(PROBLEM, shown), 0).messages[0].content)
+    assert len(written) <= characters or len(written) == least
+    assert all(each.answer == "7" * answers[each.index] for each in group.candidates)  # what is voted with stays whole
+
+
+def test_one_long_solution_is_shortened_and_the_others_are_all_shown():
+    pool = [*candidates(2, 3), Candidate(9, "word " * 590 + "\\boxed{8}", "8")]
+    group = _fitting(Group(PROBLEM, tuple(pool)), 1_500)
+    assert [each.index for each in group.candidates] == [each.index for each in pool]
+    assert [each.text for each in group.candidates[:5]] == [each.text for each in pool[:5]]
+    assert group.candidates[5].text.endswith("\\boxed{8}")
+    assert len(group.messages[0].content) <= 1_500
+
+
+@pytest.mark.parametrize("room", [500, 700, 2_000])
+async def test_two_long_solutions_are_shortened_for_a_short_context(room):
+    """Nothing can be left out of two; the selector is asked all the same."""
+    pool = [Candidate(i, "word " * 500 + f"\\boxed{{{i}}}", str(i)) for i in range(2)]
+    seen = []
+
+    def picks(prompt, sampling):
+        seen.append(prompt[-1].content)
+        yield "Judgment: 1"
+
+    class Short(ScriptedCompleter):
+        async def start(self, prompt, sampling):
+            if len(prompt[-1].content) > room:
+                raise PromptTooLong("too long", "shorten it")
+            return await super().start(prompt, sampling)
+
+    chosen = await select(PROBLEM, pool, Short("short", picks), repeats=3)
+    assert (chosen.asked, chosen.invalid, len(chosen.picks)) == (3, 0, 3)
+    assert all(("Solution 1:" in text and "0: 0\n1: 1" in text) or "0: 1\n1: 0" in text for text in seen)
+
+
+async def test_where_some_are_never_answered_the_others_count():
+    tries = 0
+
+    class Flaky(ScriptedCompleter):
+        async def start(self, prompt, sampling):
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise CompleterError("gone", "look")
+            return await super().start(prompt, sampling)
+
+    said = iter(["Judgment: " + "9" * 5_000, "Judgment: 0", "Judgment: 0"])
+
+    def first(prompt, sampling):
+        yield next(said)
+
+    chosen = await select(PROBLEM, candidates(2, 2), Flaky("flaky", first), repeats=4)
+    assert (chosen.asked, chosen.invalid, len(chosen.picks)) == (4, 2, 2)
+
+
+def test_without_a_box_what_the_exam_finds_elsewhere_is_shown():
+    from podium.records import Attempt, ExamResult, Maker, Part, Verdict
+
+    def result(meta):
+        problem = PROBLEM.model_copy(update={"meta": meta})
+        attempt = Attempt(
+            id="p#0", problem_id="p", style="cot", prompt=(), answer="7", maker=Maker(model="m"), index=0,
+            parts=(Part(role="model", text="<think>3 and 4</think>The answer is 7."),), stop_reason="eos",
+        )  # fmt: skip
+        return ExamResult(problem=problem, attempts=(attempt,), votes=(), answer="7", verdict=Verdict.CORRECT)
+
+    assert candidates_of(result({})) == []
+    (shown,) = candidates_of(result({"rules": {"find": ["final"]}}))
+    assert (shown.text, shown.answer) == ("The answer is 7.", "7")
 
 
 @pytest.mark.parametrize(

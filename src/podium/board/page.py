@@ -16,6 +16,7 @@ from podium.board.exam import Exam, scores_by_task, task_of
 from podium.board.run_folder import StageFacts
 from podium.records import ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate
+from podium.solve.wording import say_share
 
 TONES = {
     Verdict.CORRECT: ("right", "correct"),
@@ -69,6 +70,7 @@ def header(
         scored = [f"{text(exam.label)} {percent(exam.scores.score.value)}" for exam in exams]
         listed = " and ".join(filter(None, [", ".join(scored[:-1]), scored[-1]]))
         sizes = " and ".join(str(size) for size in sorted({exam.scores.problems for exam in exams}))
+        lede += [f"{text(exam.label)}: {text(exam.unanswered[0])}" for exam in exams if exam.unanswered]
         lede.append(f"Answered of {sizes} problems: {listed}.")
     if spent:
         lede.append(f"The whole chain took {seconds(spent)}.")
@@ -88,6 +90,16 @@ def header(
     )
 
 
+def missing(exams: Sequence[Exam]) -> str:
+    """Exams in which most attempts have no answer, why, and what to do; empty where there is none."""
+    told = "".join(
+        f"<h3>{text(exam.label)}</h3><ul>{''.join(f'<li>{text(line)}</li>' for line in exam.unanswered)}</ul>"
+        for exam in exams
+        if exam.unanswered
+    )
+    return f'<section id="missing"><h2>Most attempts have no answer</h2>{told}</section>' if told else ""
+
+
 def result(exams: Sequence[Exam], effects: Sequence[Effect]) -> str:
     """The score table and the sentences on the effects."""
     n = max(exam.n for exam in exams)
@@ -98,11 +110,12 @@ def result(exams: Sequence[Exam], effects: Sequence[Effect]) -> str:
         for effect in effects
     )
     return f"""<section id="result"><h2>Result</h2>
-<p class="note">The bars are 95% intervals over problems. maj@{n} is the answer the exam gave under its own
-clock and stopping rule; pass@1 is the mean over attempts; pass@{n} counts a problem if any attempt is right. Attempts
-that a stopping rule cancelled count in no rate. Undecided is never correct.
+<p class="note">The bars are 95% intervals over problems. The score counts the answers that the exam gave under its
+own clock and stopping rule; maj@{n} is the vote of the same attempts with every tie split; pass@1 is the mean over
+attempts; pass@{n} counts a problem if any attempt is right. Attempts that a stopping rule cancelled count in no rate.
+Undecided is never correct.
 Tokens and code calls are means per attempt, seconds per problem.</p>
-<div class="scroll"><table><thead><tr><th>exam</th><th>maj@{n}</th><th>pass@1</th><th>pass@{n}</th>
+<div class="scroll"><table><thead><tr><th>exam</th><th>score</th><th>maj@{n}</th><th>pass@1</th><th>pass@{n}</th>
 <th class="num">tokens</th><th class="num">code calls</th>
 <th class="num">seconds</th><th>what did not end well</th></tr></thead>
 <tbody>{rows}</tbody></table></div>
@@ -117,6 +130,7 @@ def _score_row(index: int, exam: Exam) -> str:
     scores = exam.scores
     trouble = [
         (scores.truncated, "attempt", "at the token limit"),
+        (scores.repeated, "attempt", "ended for repeating itself"),
         (scores.clock_cut, "attempt", "cut by the clock"),
         (scores.cancelled, "attempt", "cancelled by the rule"),
         (scores.no_answer, "attempt", "without answer"),
@@ -134,7 +148,7 @@ def _score_row(index: int, exam: Exam) -> str:
     return (
         f'<tr style="{colour(index)}"><td><span class="model"><i class="dot"></i>{text(exam.label)}</span>'
         f'<div class="between">{under}</div></td>'
-        f"{_score(scores.score)}{_score(scores.pass_1)}{_score(scores.pass_n)}"
+        f"{_score(scores.score)}{_score(scores.majority_n)}{_score(scores.pass_1)}{_score(scores.pass_n)}"
         f'<td class="num">{scores.mean_tokens:,.0f}</td><td class="num">{scores.mean_code_calls:.2f}</td>'
         f'<td class="num">{scores.seconds / max(1, scores.problems):.1f}</td>'
         f'<td class="between trouble">{said}</td></tr>'
@@ -146,7 +160,7 @@ def _score(estimate: Estimate) -> str:
     return (
         f'<td><span class="score">{value:.0f}%</span><div class="range" aria-hidden="true">'
         f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{value:.1f}%"></b></div>'
-        f'<div class="between">{low:.0f} to {high:.0f}</div></td>'
+        f'<div class="between">{say_share(estimate.value, estimate.low, estimate.high, 0, " to ")[1]}</div></td>'
     )
 
 

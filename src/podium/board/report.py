@@ -85,7 +85,12 @@ def build_report(given: ReportInput) -> str:
         timed = bool(charts["time"]["data"]["values"])
         if not timed:
             del charts["time"]
-        parts += [page.result(exams, find_effects(exams)), page.votes(exams, timed), page.tasks(exams)]
+        parts += [
+            page.missing(exams),
+            page.result(exams, find_effects(exams)),
+            page.votes(exams, timed),
+            page.tasks(exams),
+        ]
     if given.stages:
         parts.append(page.chain(given.stages))
     if given.curves:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from podium.board.exam import Exam
+    from podium.solve.scores import Scores
 
 
 def print_summary(folder: Path | str, console: Console) -> None:
@@ -32,7 +33,7 @@ def print_summary(folder: Path | str, console: Console) -> None:
         read = [exam for stage in exams if (exam := read_exam(stage.folder, stage.name)).results]
         if read:
             console.print()
-            console.print(_scores(read))
+            print_exams(read, console)
         for effect in find_effects(read):
             mark = {"showed": "[green]✓[/green]", "did not show": "[yellow]·[/yellow]", "opposite": "[red]✗[/red]"}
             console.print(f"{mark[effect.outcome]} {escape(effect.sentence)}", highlight=False)
@@ -41,8 +42,22 @@ def print_summary(folder: Path | str, console: Console) -> None:
 
 
 def print_exams(exams: Sequence[Exam], console: Console) -> None:
-    """Print the scores of exams with their intervals."""
+    """Print the scores of exams with their intervals; before them, where most attempts have no answer, why."""
+    for exam in exams:
+        for line in exam.unanswered:
+            said = line if len(exams) == 1 else f"{exam.label}: {line}"
+            console.print(said, style="yellow", markup=False, soft_wrap=True)
     console.print(_scores(exams))
+    for exam in exams:
+        if exam.scores.repeated:
+            label = "" if len(exams) == 1 else f"{exam.label}: "
+            console.print(f"{label}{repeated(exam.scores)}", markup=False, soft_wrap=True)
+
+
+def repeated(scores: Scores) -> str:
+    """What is said of attempts that only repeated themselves."""
+    counted = "1 attempt was" if scores.repeated == 1 else f"{scores.repeated} attempts were"
+    return f"{counted} ended for repeating the same text over and over (--no-repetition-stop lets them go on)"
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -74,14 +89,21 @@ def _stages(stages: Sequence[StageFacts]) -> Table:
 def _scores(exams: Sequence[Exam]) -> Table:
     from rich.markup import escape
 
+    from podium.solve.wording import say_share
+
     n = max(exam.n for exam in exams)
-    numbers = (f"maj@{n}", "pass@1", f"pass@{n}", "problems", "tokens", "code calls", "s/problem", "undecided")
-    table = _table("exam", *numbers, "cut", right=(*numbers, "cut"))
-    for exam in exams:
+    numbers = ["score", f"maj@{n}", "pass@1", f"pass@{n}", "problems", "tokens", "code calls", "s/problem"]
+    ends = {
+        "undecided": [exam.scores.undecided for exam in exams],
+        "cut": [exam.scores.truncated + exam.scores.clock_cut for exam in exams],
+    }
+    ends = {name: counts for name, counts in ends.items() if any(counts)}
+    table = _table("exam", *numbers, *ends, right=(*numbers, *ends))
+    for index, exam in enumerate(exams):
         scores = exam.scores
         shares = [
-            f"{100 * one.value:.0f}% [dim]{100 * one.low:.0f}–{100 * one.high:.0f}[/dim]"
-            for one in (scores.score, scores.pass_1, scores.pass_n)
+            "{}% [dim]{}[/dim]".format(*say_share(one.value, one.low, one.high, 0, "–"))
+            for one in (scores.score, scores.majority_n, scores.pass_1, scores.pass_n)
         ]
         table.add_row(
             escape(exam.label),
@@ -90,8 +112,7 @@ def _scores(exams: Sequence[Exam]) -> Table:
             f"{scores.mean_tokens:.0f}",
             f"{scores.mean_code_calls:.2f}",
             f"{scores.seconds / max(1, scores.problems):.1f}",
-            str(scores.undecided),
-            str(scores.truncated + scores.clock_cut),
+            *(str(counts[index]) for counts in ends.values()),
         )
     return table
 

@@ -156,7 +156,9 @@ def join_cluster(processors: int) -> bool:
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise InputError("the backend 'ray' needs Ray", "pip install 'podium[cluster]', or use 'process'") from error
+        raise InputError(
+            "the backend 'ray' needs Ray", "in a clone: pip install -e '.[cluster]'; or use 'process'"
+        ) from error
     joined = not ray.is_initialized()
     if joined:
         try:

@@ -36,7 +36,7 @@ LEAST_WAIT = 0.1  # seconds before a refused request is sent again, however soon
 _OPTIONAL = ("stream_options", "skip_special_tokens", "return_token_ids", "logprobs", "top_logprobs")
 
 # How servers say that prompt and max_tokens do not fit their context (the second: vLLM, max_tokens alone).
-_TOO_LONG = ("maximum context length", "cannot be greater than max_model_len")
+_TOO_LONG = ("maximum context length", "cannot be greater than max_model_len", "context_length_exceeded")
 
 # Sent only where they do something: not every server knows them.
 _WHERE_SET = {
@@ -130,6 +130,7 @@ class OpenAICompleter:
         """The JSON objects of a streamed answer.
 
         Raises:
+            PromptTooLong: the prompt alone fills the context, as the server says.
             CompleterError: no server, a refusal that sending again does not mend, or a stream that broke off.
         """
         attempt, patience = 0, self._first_timeout
@@ -229,6 +230,8 @@ class OpenAICompleter:
 
     async def _refusal(self, status: int, text: str) -> CompleterError:
         said = error_message(text)
+        if status in (400, 422) and any(words in text for words in _TOO_LONG):
+            return PromptTooLong(f"{self.url}: {said}", "shorten the prompt")
         if status in (401, 403):
             return CompleterError(f"{self.url}: not allowed ({status}: {said})", KEY_CURE)
         models = await self._models() if status in (400, 404) else None

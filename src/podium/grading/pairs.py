@@ -97,12 +97,21 @@ class Agreement:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a .jsonl, .jsonl.zst or .parquet file.
+    """The pairs of a .jsonl, .jsonl.zst or .parquet file. An answer of null is one that was not given.
 
     Raises:
-        InputError: missing or damaged file, a row that is no pair (as file:line:field), or no row at all.
+        InputError: missing or damaged file, a row that is no pair (as file:line:field) or has neither an answer nor a
+            solution, or no row at all.
     """
-    pairs = [parse_row(Pair, value, f"{path}:{number}") for number, value in iterate_objects(path)]
+    pairs = []
+    for number, value in iterate_objects(path):
+        pair = parse_row(Pair, value, f"{path}:{number}")
+        if not pair.model_fields_set & {"answer", "solution"}:
+            raise InputError(
+                f"{path}:{number}: neither an answer nor a solution",
+                'a row holds what is graded: {"gold": "1/2", "answer": "0.5"}, or a "solution" that ends with it',
+            )
+        pairs.append(pair)
     if not pairs:
         raise InputError(f"{path}: no pairs in it", 'each line is like {"gold": "1/2", "answer": "0.5"}')
     return pairs

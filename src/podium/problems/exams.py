@@ -33,6 +33,7 @@ class Exam:
 
 _COMP = "comp_math_24_25"
 _AIME = {"low": 0, "high": 999}
+_GSM8K = {"find": ["box", "final"]}  # its solutions end with "#### 5"; models say "the answer is 5" too
 EXAMS: dict[str, Exam] = {
     "aime24": Exam(("aime24", _COMP), "integer", "aime24-", ("HuggingFaceH4/aime_2024", None, "train"), _AIME),
     "aime25": Exam(("aime25", _COMP), "integer", "aime25-", ("math-ai/aime25", None, "test"), _AIME),
@@ -44,8 +45,8 @@ EXAMS: dict[str, Exam] = {
     _COMP: Exam((_COMP,)),
     "math500": Exam(("math500",), hub=("HuggingFaceH4/MATH-500", None, "test")),
     "math_train": Exam(("math_train",)),
-    "gsm8k": Exam(("gsm8k_test", "gsm8k"), hub=("openai/gsm8k", "main", "test")),
-    "gsm8k_train": Exam(("gsm8k_train",), hub=("openai/gsm8k", "main", "train")),
+    "gsm8k": Exam(("gsm8k_test", "gsm8k"), hub=("openai/gsm8k", "main", "test"), rules=_GSM8K),
+    "gsm8k_train": Exam(("gsm8k_train",), hub=("openai/gsm8k", "main", "train"), rules=_GSM8K),
     "amc23": Exam(("amc23",), hub=("math-ai/amc23", None, "test")),
     "aimo2_reference": Exam(("aimo2_reference",), "integer", rules={"modulo": 1000}),
 }
@@ -83,7 +84,7 @@ def _from_hub(name: str, exam: Exam, folder: Path | None) -> Iterator[tuple[str,
     if importlib.util.find_spec("datasets") is None:
         raise InputError(
             f"exam:{name}: {looked}, and the package `datasets` is not installed",
-            f"pip install podium[hub], or {place}",
+            f"in a clone of Podium: pip install -e '.[hub]'; or {place}",
         )
     import datasets  # pyright: ignore[reportMissingImports]  # of the extra `hub`
 

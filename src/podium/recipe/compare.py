@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError
 from podium.records import ExamResult, read_rows
+from podium.solve.wording import say_change, say_share
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,12 +71,14 @@ def _show(comparison: ExamComparison, name_a: str, name_b: str, console: Console
     left, right = (name_a, name_b) if name_a != name_b else (f"A {name_a}", f"B {name_b}")
     table = _table(console, "", "A", "B", "A - B", "p", "detectable")
     for row in comparison.contrasts:
-        difference = row.difference
+        change, interval = say_change(
+            *(100 * x for x in (row.difference.value, row.difference.low, row.difference.high))
+        )
         table.add_row(
             row.measure,
             _share(row.a),
             _share(row.b),
-            f"{_points(difference.value)} [{_points(difference.low)}, {_points(difference.high)}]",
+            f"{change} [{interval}]",
             f"{row.p:.3f}" if row.p >= 0.001 else "<0.001",
             f"{100 * row.detectable:.1f}",
         )
@@ -153,8 +156,5 @@ def _cell(text: str | None) -> Any:
 
 
 def _share(value: Estimate) -> str:
-    return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    share, interval = say_share(value.value, value.low, value.high)
+    return f"{share} [{interval}]"

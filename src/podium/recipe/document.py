@@ -205,7 +205,7 @@ def _check_stage(path: Path, name: str, body: Any, stages: dict[str, Any], lines
     kind = find_kind(body["kind"], _where(path, lines, [*at, "kind"]))
     params = {str(key): item for key, item in body.items() if key not in RESERVED}
     try:
-        checked = kind.params.model_validate(params)
+        checked = kind.params.model_validate(params, context={"folder": path.parent.absolute()})
     except ValidationError as error:
         raise _explain(path, name, kind, error, lines) from error
     return StageSpec(name, kind, checked, _check_inputs(path, name, kind, body.get("inputs") or {}, stages, lines))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
+from podium.errors import PodiumError
 from podium.recipe.inputs import MODEL, file_of, model_of
 from podium.recipe.registry import (
     TOKENS_PER_SOLUTION,
@@ -19,10 +20,7 @@ from podium.recipe.registry import (
     checked,
     stage,
 )
-from podium.records import Problem
-
-if TYPE_CHECKING:
-    from podium.records import ExamResult
+from podium.records import ExamResult, Problem
 
 GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a dozen rows; for the dry run's estimate
 
@@ -37,6 +35,12 @@ class ExamParams(Params):
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
+    prompt: str = Field("plain", description="plain, boxed, code, a template with {problem}, or a file that holds one")
+    system: str = Field("", description="the system message; empty: none")
+    extract: tuple[Literal["box", "boxed", "final", "letter", "number", "all"], ...] | None = Field(
+        None, description="where an answer is looked for, in this order; none: as the exam's own rules say"
+    )
+    repetition_stop: bool = Field(False, description="end an attempt that only repeats itself")
     budget_seconds: float | Literal["paper"] | None = "paper"
     take: int | None = Field(None, ge=1)
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
@@ -56,12 +60,51 @@ class ExamParams(Params):
 
         return checked(value, lambda: parse_policy(value).check(info.data.get("attempts", 1)))
 
+    @field_validator("prompt")
+    @classmethod
+    def _readable_prompt(cls, value: str, info: ValidationInfo) -> str:
+        """A file becomes the template in it: what is hashed and written down is what is asked."""
+        from podium.solve.prompt import PROBLEM, check_template, prompt_fields
+
+        if PROBLEM in value or "\n" in value:
+            return checked(value, lambda: check_template(value, "prompt"))
+        try:
+            fields = prompt_fields(value, (info.context or {}).get("folder"))
+        except PodiumError as error:
+            raise ValueError(f"{error.message}; {error.cure}") from error
+        return fields.get("template") or value
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came later are left out where they change nothing: exams that were sat before stay valid."""
+        written = handler(self)
+        return {key: value for key, value in written.items() if key not in _LATER or value != _default(key)}
+
     def overrides(self) -> dict[str, Any]:
         """Fields of the profile that are replaced."""
-        given = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
+        from podium.solve.prompt import PROMPT_STYLES
+
+        given: dict[str, Any] = {
+            "max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p
+        }  # fmt: skip
         if not self.code:
             given["code_calls"] = 0
+        if self.prompt not in PROMPT_STYLES:
+            given["template"] = self.prompt
+        elif self.prompt != "plain":
+            given["prompt"] = self.prompt
+        if self.system:
+            given["system"] = self.system
+        if self.repetition_stop:
+            given["repetition_stop"] = True
         return {key: value for key, value in given.items() if value is not None}
+
+
+_LATER = frozenset({"prompt", "system", "extract", "repetition_stop"})
+
+
+def _default(name: str) -> Any:
+    return ExamParams.model_fields[name].default
 
 
 def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -82,6 +125,7 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
     from podium.generate.engine import Engine
     from podium.problems import read_problems
     from podium.solve import ExamConfig
+    from podium.solve.prompt import FINDERS
 
     rows = read_problems(file_of(inputs["problems"], "exam.jsonl"))[: params.take]
     config = ExamConfig.model_validate(
@@ -90,6 +134,7 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
             "policy": params.policy,
             "profile": params.profile,
             "overrides": params.overrides(),
+            "extract": None if params.extract is None else [FINDERS[name] for name in params.extract],
             "budget_seconds": params.budget_seconds,
             "seed": context.seed,
         }
@@ -106,6 +151,7 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
     scores = summary.scores
     return StageReport(
         {
+            "score": scores.score.value,
             f"maj@{params.attempts}": scores.majority_n.value,
             "pass@1": scores.pass_1.value,
             f"pass@{params.attempts}": scores.pass_n.value,
@@ -120,8 +166,9 @@ async def _sit(rows: list[Problem], engine: Any, code: bool, config: Any, contex
     from contextlib import AsyncExitStack
 
     from podium.solve import sit_exam
+    from podium.solve.exam import finished_results
 
-    right = 0
+    right = sum(row.verdict == "correct" for row in finished_results(context.folder))  # of an interrupted session
 
     def told(result: ExamResult, finished: int, total: int) -> None:
         nonlocal right

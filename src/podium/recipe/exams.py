@@ -18,7 +18,9 @@ from podium.records import write_json, write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from podium.records import ExamResult
+    from podium.recipe.single import Asking
+    from podium.records import ExamResult, Problem
+    from podium.solve import ExamConfig
     from podium.solve.selecting import SelectionScore
     from podium.solve.verifier import Verifier
 
@@ -68,22 +70,28 @@ def exam_command(
     thinking: int = 0,
     judge: str | None = None,
     generation_config: str = "auto",
+    asking: Asking | None = None,
+    fresh: bool = False,
 ) -> None:
-    """Sit an exam and write its report; the same command goes on where it was stopped."""
+    """Sit an exam and write its report; the same command goes on where it was stopped.
+
+    Raises:
+        InputError: settings that do not fit, a model or set that is not there, or another exam in the folder: before
+            a model is loaded.
+        StorageError: another process is at work in the folder.
+        PodiumError: as `podium.solve.sit_exam`.
+    """
     from rich.console import Console
 
-    from podium.board import write_report
-    from podium.board.exam import read_exam
-    from podium.board.summary import print_exams
+    from podium.lock import locked_folder
     from podium.problems import load_problems
-    from podium.recipe.grade import open_judge
-    from podium.recipe.single import model_sampling, open_table, profile_overrides
-    from podium.runlog import RunLog, system_description
-    from podium.solve import ExamConfig, parse_policy, sit_exam
-    from podium.solve.lab.curves import budget_curves
-    from podium.solve.trace import read_traces
+    from podium.recipe.single import Asking, model_name, model_sampling, profile_overrides
+    from podium.solve import ExamConfig, parse_policy
+    from podium.solve.exam import BUSY, check_exam, check_folder, exam_identity
 
+    asking = asking or Asking()
     spec = spec if ":" in spec else f"exam:{spec}"
+    seconds = parse_seconds(budget)
     chosen = parse_policy(policy)
     attempts = attempts or chosen.attempts or 12
     rows = load_problems(spec, size=limit, seed=seed, data=data)
@@ -94,40 +102,98 @@ def exam_command(
             "policy": policy,
             "vote": vote or ("uniform" if verifier is None else "verifier"),
             "profile": profile,
-            "overrides": model_sampling(model, generation_config, profile_overrides(code, max_tokens, temperature)),
-            "budget_seconds": parse_seconds(budget),
+            "overrides": {
+                **model_sampling(model, generation_config, profile_overrides(code, max_tokens, temperature)),
+                **asking.overrides(),
+            },
+            "token_limit": "clock" if seconds is not None and max_tokens is None else "profile",
+            "extract": asking.places(),
+            "budget_seconds": seconds,
             "concurrency": concurrency,
             "fallback": fallback,
             "seed": seed,
         }
     )
-    console = Console(highlight=False)
-    right = 0
+    limits, _ = check_exam(rows, config, verified=verifier is not None)
+    named = {
+        key: None if each is None else model_name(each) for key, each in (("verifier", verifier), ("judge", judge))
+    }
+    identity = exam_identity(rows, model_name(model), config, code=limits.code_calls > 0, **named)
+    with locked_folder(folder, BUSY):
+        if fresh:
+            set_aside(folder, ("exam.json", "results.jsonl"), "exam", Console(stderr=True, highlight=False))
+        check_folder(folder, identity)
+        _sit(model, rows, config, folder, Console(highlight=False), replicas, verifier, thinking, judge)
+
+
+def _sit(
+    model: str,
+    rows: Sequence[Problem],
+    config: ExamConfig,
+    folder: Path,
+    console: Console,
+    replicas: int,
+    verifier: str | None,
+    thinking: int,
+    judge: str | None,
+) -> None:
+    from podium.board import write_report
+    from podium.board.exam import read_exam
+    from podium.board.summary import print_exams
+    from podium.recipe.grade import open_judge
+    from podium.recipe.single import open_table
+    from podium.recipe.watching import Metered, Watch
+    from podium.runlog import RunLog, system_description
+    from podium.solve import sit_exam
+    from podium.solve.exam import finished_results
+    from podium.solve.lab.curves import budget_curves
+    from podium.solve.trace import read_traces
+
+    watch = Watch(console)
+    watch.at_once = config.concurrency
+    before = finished_results(folder)
+    watch.resumed(before, len(rows))
+    if before:
+        console.print(f"goes on: {len(before)} of {len(rows)} problems were finished before", soft_wrap=True)
 
     def told(result: ExamResult, finished: int, total: int) -> None:
-        nonlocal right
-        right += result.verdict == "correct"
+        watch.finished(result, finished, total)
         # An answer may go over several lines; a problem is one.
         answer = "no answer" if result.answer is None else " ".join(result.answer.split())
         console.print(
             f"{finished:4}/{total}  {result.verdict.value:10}  {answer[:40]:40}  {result.used_seconds:6.1f} s  "
-            f"{result.stop_rule:12.12}  correct so far {right}",
+            f"{result.stop_rule:12.12}  correct so far {watch.correct}",
             markup=False,
             soft_wrap=True,
         )
 
     async def sit() -> list[str]:
         async with AsyncExitStack() as stack:
-            completer, sandbox = await stack.enter_async_context(open_table(model, attempts, code, replicas))
+            watch.doing(f"loading {model}")
+            code = config.overrides.get("code_calls") != 0
+            completer, sandbox = await stack.enter_async_context(open_table(model, config.attempts, code, replicas))
             reads = None if verifier is None else await open_verifier(verifier, thinking, stack)
             judges = None if judge is None else await open_judge(judge, stack)
+            watch.doing("")
             with RunLog(folder) as log:
                 await sit_exam(
-                    rows, completer, sandbox, config, folder, runlog=log, progress=told, verifier=reads, judge=judges
+                    rows,
+                    Metered(completer, watch.meter),
+                    sandbox,
+                    config,
+                    folder,
+                    runlog=log,
+                    progress=told,
+                    sink=watch.saw,
+                    opening=watch.opened,
+                    say=lambda line: console.print(line, style="dim", markup=False, soft_wrap=True),
+                    verifier=reads,
+                    judge=judges,
                 )
             return [helper.trouble for helper in (reads, judges) if helper is not None and helper.trouble]
 
-    troubles = asyncio.run(sit())
+    with watch:
+        troubles = asyncio.run(sit())
     write_json(folder / "system.json", system_description())
     curves = budget_curves(read_traces([folder]))
     write_text(folder / "budgets.json", curves.model_dump_json(indent=2) + "\n")
@@ -137,6 +203,32 @@ def exam_command(
         console.print(trouble, style="yellow", markup=False, soft_wrap=True)
     console.print(f"traces: {folder / 'traces.jsonl'} (podium exam replay {folder})", markup=False, soft_wrap=True)
     console.print(f"report: {write_report(folder)}", markup=False, soft_wrap=True)
+
+
+def set_aside(folder: Path, marks: Sequence[str], what: str, console: Console) -> None:
+    """Move what an earlier command left in `folder` to `FOLDER.old-N` beside it; a folder with nothing in it stays.
+
+    Args:
+        marks: files of which one must be there, so that nothing else is ever moved.
+
+    Raises:
+        InputError: the folder holds something else.
+        StorageError: it cannot be moved.
+    """
+    from podium.recipe.chain import keep_aside
+
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir() or not any((folder / mark).exists() for mark in marks):
+        raise InputError(
+            f"--fresh: {folder} holds no {what}, but something else", "choose an empty folder with --out FOLDER"
+        )
+    folder = folder.resolve()
+    number = 1
+    while (folder.parent / f"{folder.name}.old-{number}").exists():
+        number += 1
+    place = keep_aside(folder, folder.parent, f"{folder.name}.old-{number}")
+    console.print(f"moved the earlier {what} to {place}", markup=False, soft_wrap=True)
 
 
 async def open_verifier(model: str, thinking: int, stack: AsyncExitStack) -> Verifier:
@@ -156,6 +248,8 @@ async def open_verifier(model: str, thinking: int, stack: AsyncExitStack) -> Ver
 def _print_curves(console: Console, curves: Any) -> None:
     from rich.table import Table
 
+    from podium.solve.wording import say_share
+
     console.print()
     for title, unit, points in (
         ("tokens per attempt", ".0f", curves.tokens),
@@ -167,8 +261,7 @@ def _print_curves(console: Console, curves: Any) -> None:
         for point in points:
             table.add_row(
                 format(point.budget, unit),
-                f"{100 * point.vote.value:.1f}",
-                f"{100 * point.vote.low:.1f} – {100 * point.vote.high:.1f}",
+                *say_share(point.vote.value, point.vote.low, point.vote.high, between=" – "),
                 f"{100 * point.single.value:.1f}",
                 f"{100 * point.ended:.0f} %",
             )
@@ -195,14 +288,30 @@ def select_command(
     temperature: float,
     seed: int,
     out: Path | None,
+    fresh: bool = False,
 ) -> None:
-    """Let a model choose among the attempts of an exam that was sat, beside the vote; goes on where it was stopped."""
+    """Let a model choose among the attempts of an exam that was sat, beside the vote; goes on where it was stopped.
+
+    Raises:
+        InputError: no exam in the folder, settings that do not fit, or other choices in the folder: before a model is
+            loaded.
+        StorageError: another process is at work in the folder.
+    """
     from rich.console import Console
 
-    from podium.recipe.single import open_table
+    from podium.lock import locked_folder
+    from podium.recipe.single import model_name, open_table
+    from podium.recipe.watching import Watch
     from podium.records import ExamResult, read_json, read_rows
     from podium.solve.genselect import NAMED
-    from podium.solve.selecting import CHOICES, SelectConfig, choose_all
+    from podium.solve.selecting import (
+        BUSY,
+        CHOICES,
+        SelectConfig,
+        check_choices,
+        choose_all,
+        select_identity,
+    )
 
     if named not in NAMED:
         raise InputError(f"--named {named}", nearest(named, NAMED))
@@ -223,20 +332,37 @@ def select_command(
     )
     out = out or folder / "genselect" / (_name(model) or "model")
     console = Console(highlight=False)
+    watch = Watch(console)
 
     async def run() -> Any:
+        watch.doing(f"loading {model}")
         async with open_table(model, max(_CHOICES_AT_ONCE, repeats), code) as (completer, sandbox):
+            watch.doing("choosing")
             return await choose_all(
-                results, completer, config, out, sandbox=sandbox, concurrency=max(1, _CHOICES_AT_ONCE // repeats)
+                results,
+                completer,
+                config,
+                out,
+                sandbox=sandbox,
+                concurrency=max(1, _CHOICES_AT_ONCE // repeats),
+                told=lambda done, total: watch.doing(f"choosing: {done} of {total} sets of attempts"),
             )
 
-    console.print(selection_table(asyncio.run(run())))
+    with locked_folder(out, BUSY):
+        if fresh:
+            set_aside(out, ("select.json", CHOICES), "choice", Console(stderr=True, highlight=False))
+        check_choices(out, select_identity(results, model_name(model), config, code))
+        with watch:
+            scores = asyncio.run(run())
+    console.print(selection_table(scores))
     console.print(f"choices: {out / CHOICES}", markup=False, soft_wrap=True)
 
 
 def selection_table(scores: Sequence[SelectionScore]) -> Any:
     """Choice beside vote, a row for each n."""
     from rich.table import Table
+
+    from podium.solve.wording import say_change
 
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("n", "one", "vote", "GenSelect", "both", "any", "gain", "95 %", "p", "problems", "no pick"):
@@ -245,8 +371,7 @@ def selection_table(scores: Sequence[SelectionScore]) -> Any:
         table.add_row(
             str(score.n),
             *(f"{100 * each.value:.1f}" for each in (score.single, score.vote, score.select, score.both, score.passed)),
-            f"{100 * score.gain:+.1f}",
-            f"{100 * score.gain_low:+.1f} … {100 * score.gain_high:+.1f}",
+            *say_change(100 * score.gain, 100 * score.gain_low, 100 * score.gain_high, between=" … "),
             f"{score.p:.2g}",
             str(score.problems),
             f"{100 * score.invalid / score.asked:.1f} %" if score.asked else "-",

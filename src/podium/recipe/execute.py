@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import PodiumError, StorageError
+from podium.lock import locked
 from podium.recipe.chain import Link, keep_aside, plan, put_in_place
 from podium.recipe.document import Recipe
 from podium.recipe.identity import BEGUN, DONE, NOT_OUTPUTS, STATE, outputs
-from podium.recipe.lock import locked
 from podium.recipe.registry import StageContext, StageReport
 from podium.recipe.view import View
 from podium.records import PARTIAL, read_json, storage_errors, sync_folder, write_json, write_text

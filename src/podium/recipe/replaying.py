@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from podium.solve.lab import Bench, Exams
+    from podium.solve.lab.exams import Comparison
     from podium.solve.policy import Policy
     from podium.solve.trace import Trace
 
@@ -146,6 +147,15 @@ def _print_checked(console: Console, traces: Sequence[Trace]) -> None:
         console.print(f"the recorded policy decides differently today: {difference}", style="yellow", markup=False)
 
 
+def _plus_minus(against: Comparison, length: int) -> str:
+    """A difference in problems of an exam, with decimals that show whether its interval holds 0."""
+    from podium.solve.wording import digits_for, signed
+
+    change, half = length * against.difference, length * (against.high - against.low) / 2
+    digits = digits_for((change - half, change + half), 2)
+    return f"{signed(change, digits)} ± {half:.{digits}f}"
+
+
 def _print_exams(console: Console, held: Sequence[Exams]) -> None:
     from rich.table import Table
 
@@ -159,14 +169,13 @@ def _print_exams(console: Console, held: Sequence[Exams]) -> None:
         low, high = each.interval()
         worst, best = each.spread()
         against = compare(each, held[0])
-        half = each.length * (against.high - against.low) / 2
         table.add_row(
             each.policy,
             f"{each.length * each.score:.2f} ± {each.length * (high - low) / 2:.2f}",
             f"{each.length * worst:.0f}–{each.length * best:.0f}",
             f"{each.time:.1f}",
             f"{100 * each.clock_share:.0f} %",
-            "" if each is held[0] else f"{each.length * against.difference:+.2f} ± {half:.2f}",
+            "" if each is held[0] else _plus_minus(against, each.length),
         )
     console.print(table)
     console.print(
@@ -234,7 +243,7 @@ def _optimise(
         table.add_row(
             each.family,
             f"{length * each.held_out.score:.2f}",
-            f"{length * each.against.difference:+.2f} ± {length * (each.against.high - each.against.low) / 2:.2f}",
+            _plus_minus(each.against, length),
             f"{each.held_out.time:.1f}",
             each.policy.name,
         )

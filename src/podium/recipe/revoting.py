@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from podium.errors import InputError
 from podium.records import ExamResult, read_json, read_rows, write_json, write_rows, write_text
 from podium.solve.vote import check_weight
+from podium.solve.wording import say_change, say_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,18 +35,38 @@ def revote_command(
 
     Raises:
         InputError: no exam in the folder, no such weight, nothing to write, or a folder that holds an exam already.
+        StorageError: another process is at work in the folder that is to be written.
     """
-    from podium.recipe.exams import open_verifier
-    from podium.recipe.grade import open_judge
-    from podium.solve.revote import revote_all
+    from podium.lock import locked_folder
+    from podium.solve.exam import BUSY
 
     vote = vote or (None if verifier is None else "verifier")
     if vote is not None:
         check_weight(vote)
     if out is not None and vote is None:
         raise InputError(f"--out {out}: decided by which vote?", "add --vote NAME")
+    if out is not None:
+        with locked_folder(out, BUSY):
+            _revote(folder, vote, verifier, thinking, judge, out, json_)
+    else:
+        _revote(folder, vote, verifier, thinking, judge, None, json_)
+
+
+def _revote(
+    folder: Path,
+    vote: str | None,
+    verifier: str | None,
+    thinking: int,
+    judge: str | None,
+    out: Path | None,
+    json_: bool,
+) -> None:
+    from podium.recipe.exams import open_verifier
+    from podium.recipe.grade import open_judge
+    from podium.solve.revote import revote_all
+
     if out is not None and (out / "results.jsonl").exists():
-        raise InputError(f"{out}: holds an exam already", "name a new folder")
+        raise InputError(f"{out}: holds an exam already", "name a new folder with --out FOLDER")
     results = read_rows(folder / "results.jsonl", ExamResult)
     if not results:
         raise InputError(f"{folder}: no problem was finished", "sit the exam first")
@@ -132,8 +153,10 @@ def _show(found: Sequence[Revoted], results: Sequence[ExamResult]) -> None:
         recorded = " (recorded)" if {result.vote for result in results} == {each.vote} else ""
         table.add_row(
             each.vote + recorded,
-            f"{100 * each.score.value:.1f} [{100 * each.score.low:.1f}, {100 * each.score.high:.1f}]",
-            f"{100 * each.difference.value:+.1f} [{100 * each.difference.low:+.1f}, {100 * each.difference.high:+.1f}]",
+            "{} [{}]".format(*say_share(each.score.value, each.score.low, each.score.high)),
+            "{} [{}]".format(
+                *say_change(*(100 * x for x in (each.difference.value, each.difference.low, each.difference.high)))
+            ),
             f"{each.p:.3f}",
             str(each.changed),
             str(each.ties),

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,24 @@ def open_model(
     return ParallelCompleter(spec, replicas, max(1, (os.cpu_count() or 1) // replicas))
 
 
+def model_name(model: str) -> str:
+    """What the completer of `model` will be called, without loading it.
+
+    Raises:
+        InputError: no such folder, or a model of a family that is not known.
+        CompleterError: no server is there, or none with this API and model.
+    """
+    if model.startswith(("http://", "https://")):
+        from podium.generate.reach import api_key, reach
+
+        url, _, name = model.partition("#")
+        return reach(url, name or None, key=api_key()).model
+    from podium.models.place import find_model
+
+    folder = find_model(model)
+    return f"{folder}@{weights_digest(folder)}"
+
+
 def _on_gpu(folder: Path, device: str, format: str | None, replicas: int) -> dict[str, Any]:
     """Options of an engine that has a GPU to itself: what the weights leave of its memory is for keys and values."""
     from podium.generate.device.place import cache_budget, find_device, weight_bytes
@@ -117,6 +136,40 @@ async def open_table(
         yield completer, sandbox
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a command line wants problems asked and answers found; see podium.solve.prompt."""
+
+    prompt: str | None = None  # a style, or a template's file
+    system: str | None = None
+    extract: str | None = None
+    repetition_stop: bool = True
+
+    def overrides(self) -> dict[str, Any]:
+        """Fields of a tool profile.
+
+        Raises:
+            InputError: no such style or file, or no template in it.
+        """
+        from podium.solve.prompt import prompt_fields
+
+        return {
+            **({} if self.prompt is None else prompt_fields(self.prompt)),
+            **({"system": self.system} if self.system else {}),
+            **({"repetition_stop": True} if self.repetition_stop else {}),
+        }
+
+    def places(self) -> tuple[Any, ...] | None:
+        """Where answers are looked for; None: where the exam's own rules say.
+
+        Raises:
+            InputError: nowhere, or an unknown place.
+        """
+        from podium.solve.prompt import read_extraction
+
+        return None if self.extract is None else read_extraction(self.extract)
+
+
 def profile_overrides(code: bool, max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
     """Fields of a tool profile that a command line replaces."""
     given = {"max_tokens": max_tokens, "temperature": temperature, "code_calls": None if code else 0}
@@ -152,45 +205,88 @@ def solve_command(
     *,
     attempts: int,
     profile: str,
+    max_tokens: int | None = None,
     temperature: float | None,
     seed: int,
+    asking: Asking | None = None,
     replicas: int = 1,
     device: str = "cpu",
     format: str | None = None,
     generation_config: str = "auto",
 ) -> None:
-    """Show every attempt at one problem with its code and outputs, then the vote."""
+    """Show every attempt at one problem with its code and outputs, then the vote.
+
+    Raises:
+        InputError: an empty problem, no attempts, settings that do not fit, a model that is not there.
+        KeyboardInterrupt: after what was written until then was shown.
+    """
     import sys
 
     from rich.console import Console
 
-    from podium.recipe.attempts import show_attempt
-    from podium.solve import attempt as attempt_problem
+    from podium.recipe.attempts import show_attempt, side_by_side
+    from podium.recipe.watching import Metered, Watch
     from podium.solve import ballots, get_profile, majority
+    from podium.solve.exam import with_extraction
+    from podium.solve.missing import why_unanswered
+    from podium.solve.toolloop import AttemptRun
 
+    asking = asking or Asking()
     text = sys.stdin.read().strip() if problem == "-" else problem
-    if not text:
+    if not text.strip():
         raise InputError("the problem is empty", "give it as an argument, or on standard input with -")
-    row = Problem(id="command-line", text=text, source="command line")
-    chosen = get_profile(
-        profile, **model_sampling(model, generation_config, profile_overrides(True, None, temperature))
-    )
+    if attempts < 1:
+        raise InputError(f"-n is {attempts}", "at least one attempt")
+    row = with_extraction(Problem(id="command-line", text=text, source="command line"), asking.places())
+    named = profile_overrides(True, max_tokens, temperature)
+    chosen = get_profile(profile, **model_sampling(model, generation_config, named), **asking.overrides())
     console = Console(highlight=False)
+    watch = Watch(console)
+    runs: list[AttemptRun] = []
+    done: dict[int, Attempt] = {}
 
-    async def attempt_all() -> list[Attempt]:
+    def so_far() -> list[Attempt]:
+        return [done.get(run.index) or run.record("cancelled") for run in runs]
+
+    async def finish(run: AttemptRun) -> None:
+        done[run.index] = await run.run()
+
+    async def attempt_all() -> None:
+        watch.doing(f"loading {model}")
         async with open_table(model, attempts, True, replicas, device=device, format=format) as (completer, sandbox):
-            return await asyncio.gather(
-                *(
-                    attempt_problem(row, completer, sandbox, chosen, index=index, seed=seed + index)
-                    for index in range(attempts)
+            metered = Metered(completer, watch.meter)
+            runs.extend(
+                AttemptRun(
+                    row,
+                    metered,
+                    sandbox,
+                    chosen,
+                    index=index,
+                    seed=seed + index,
+                    sink=lambda i, e: watch.saw(row, i, e),
                 )
+                for index in range(attempts)
             )
+            watch.doing("")
+            watch.body = lambda: side_by_side(so_far(), {run.index for run in runs} - done.keys(), console)
+            tasks = [asyncio.create_task(finish(run)) for run in runs]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    done = asyncio.run(attempt_all())
-    for each in done:
-        show_attempt(console, each)
-    vote = majority(row, ballots(done))
+    try:
+        with watch:
+            asyncio.run(attempt_all())
+    finally:
+        for each in so_far():
+            show_attempt(console, each)
+    vote = majority(row, ballots(so_far()))
     console.rule(align="left")
+    for line in why_unanswered([(row, each) for each in so_far()]):
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     console.print(f"answer: {vote.answer if vote.answer is not None else 'none'}", style="bold", markup=False)
 
 

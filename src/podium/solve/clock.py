@@ -6,7 +6,7 @@ the same grants as the exam itself.
 
 - `PoolClock` (arXiv 2504.16891, section 6.3.4): `base` seconds for every problem; what is left over goes to one shared
   pool; a problem draws at most `draw` from it and never takes more than `cap` (350 + 210 = 560 s). An overrun
-  (cancelling takes a moment) is a debt that the following problems pay.
+  (cancelling takes a moment, a model loads slowly) is a debt that all problems left share.
 - `SpeedClock` (the runner-up of AIMO-2): from the middle of the exam on, every few problems, the mean time left per
   problem chooses a speed: how many attempts and how many seconds.
 - `EvenClock`: the time left shared evenly, with a cap in shares; for policies that spend by value (OptimalStop).
@@ -75,6 +75,14 @@ class Clock(Protocol):
 
     def grant(self, ledger: Ledger) -> Grant: ...
 
+    def most(self, ledger: Ledger) -> float:
+        """Seconds that no problem from now on gets more than."""
+        ...
+
+    def told(self) -> str:
+        """What it grants, in a few words with seconds."""
+        ...
+
 
 def pool(clock: Clock, ledger: Ledger) -> float:
     """Seconds that the problems so far have left over; negative: a debt."""
@@ -84,6 +92,10 @@ def pool(clock: Clock, ledger: Ledger) -> float:
 def drawn(clock: Clock, used: float) -> float:
     """Seconds a problem took beyond its own; 0 when it stayed within."""
     return max(0.0, used - clock.base)
+
+
+LEAST_SHARE = 0.5
+"""Of the time left per problem left: what a problem gets at least under a PoolClock, however much is owed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +112,20 @@ class PoolClock:
             )
 
     def grant(self, ledger: Ledger) -> Grant:
-        """0 s when earlier overruns have eaten the problem's base, or the budget is spent."""
-        seconds = min(self.cap, self.base + min(self.draw, pool(self, ledger)), ledger.left)
-        return Grant(max(0.0, seconds))
+        """The base and what it may draw, less its share of a debt; half of the time left per problem at least, the cap
+        at most, and 0 s only when the budget is spent."""
+        spare = pool(self, ledger)
+        if spare < 0:
+            spare /= max(1, ledger.problems - ledger.done)
+        seconds = max(self.base + min(self.draw, spare), LEAST_SHARE * ledger.pace)
+        return Grant(max(0.0, min(seconds, self.cap, ledger.left)))
+
+    def most(self, ledger: Ledger) -> float:
+        return min(self.cap, ledger.left)
+
+    def told(self) -> str:
+        lent = f", up to {self.draw:.4g} s more from time that others left over" if self.draw else ""
+        return f"{self.base:.4g} s per problem{lent}, {self.cap:.4g} s at most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +158,16 @@ class SpeedClock:
             step = self.steps[number]
         return Grant(max(0.0, min(step.seconds, ledger.left)), step.attempts, number + 1)
 
+    def most(self, ledger: Ledger) -> float:
+        return min(max(step.seconds for step in self.steps), ledger.left)
+
+    def told(self) -> str:
+        usual, seconds = self.steps[self.usual], [step.seconds for step in self.steps]
+        return (
+            f"up to {usual.seconds:.4g} s per problem; after {self.first} problems {min(seconds):.4g} to "
+            f"{max(seconds):.4g} s, by the mean time left"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EvenClock:
@@ -143,6 +176,12 @@ class EvenClock:
 
     def grant(self, ledger: Ledger) -> Grant:
         return Grant(min(ledger.left, self.cap * ledger.pace))
+
+    def most(self, ledger: Ledger) -> float:
+        return ledger.left
+
+    def told(self) -> str:
+        return f"up to {self.cap:.4g} times the time left per problem, {self.base:.4g} s at the start"
 
 
 class ClockMaker(Protocol):

@@ -19,7 +19,7 @@ from podium.curate.toolloop import CLOSE_TAG, write_solution
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.protocol import Completer, Sampling, complete
 from podium.grading import classes as equivalence_classes
-from podium.grading import extract
+from podium.grading import extract, rules_of
 from podium.grading.extract import boxes
 from podium.records import ExamResult, Message, Problem, Verdict
 from podium.solve.sitting import attempt_seed
@@ -30,6 +30,8 @@ LONGEST = 3_000  # characters of a summary
 PROMPT_CHARACTERS = 100_000  # of a whole group; larger ones are left out
 GROUPS = 8  # distinct ones per problem
 TRIES = 16
+SHORTEST = 40  # characters that a solution is cut down to, at least; below that only answers are compared
+CUT = "…"
 # Answers and problem stand behind the solutions too, near to where they are compared and computed again: a small model
 # does not find them among many solutions.
 PROMPT = """You are given a problem and {n} solutions, numbered from 0 to {last}. Decide which one is most likely right.
@@ -45,7 +47,7 @@ Their answers:
 
 The problem again:
 {problem}"""
-_JUDGMENT = re.compile(r"Judg(?:e)?ment:\s*\**\s*(\d+)", re.IGNORECASE)
+_JUDGMENT = re.compile(r"Judg(?:e)?ment:\s*\**\s*([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 _THOUGHT = re.compile(r"\A.*</think>", re.DOTALL)
 
 
@@ -60,11 +62,15 @@ class Candidate:
 
 
 def candidates_of(result: ExamResult) -> list[Candidate]:
-    """The attempts of an exam's problem that can be shown: those with an answer and one box after their thinking."""
+    """The attempts of an exam's problem that can be shown: those with an answer and one box after their thinking; where
+    the exam finds answers elsewhere too, also those without a box."""
     found = []
+    boxed = rules_of(result.problem).find == ("box",)
     for attempt in result.attempts:
         written = "".join(part.text for part in attempt.parts)
         text = summary_of(written)
+        if text is None and not boxed:
+            text = _unboxed(written)
         if text is not None and attempt.answer is not None:
             right = None if attempt.verdict is Verdict.UNDECIDED else attempt.verdict is Verdict.CORRECT
             found.append(Candidate(attempt.index, text, attempt.answer, right))
@@ -77,11 +83,16 @@ class Group:
 
     problem: Problem
     candidates: tuple[Candidate, ...]
+    answer_characters: int | None = None  # longer answers are shown by their beginning; None: whole
 
     @property
     def messages(self) -> tuple[Message, ...]:
         shown = "\n\n".join(f"Solution {place}:\n{each.text}" for place, each in enumerate(self.candidates))
-        answers = "\n".join(f"{place}: {each.answer}" for place, each in enumerate(self.candidates))
+        most = self.answer_characters
+        answers = "\n".join(
+            f"{place}: {each.answer if most is None or len(each.answer) <= most else each.answer[:most] + CUT}"
+            for place, each in enumerate(self.candidates)
+        )
         n = len(self.candidates)
         text = PROMPT.format(n=n, last=n - 1, problem=self.problem.text, solutions=shown, answers=answers)
         return (Message(role="user", content=text),)
@@ -98,10 +109,22 @@ def summary_of(text: str) -> str | None:
     rest = _THOUGHT.sub("", text).strip()
     if len(boxes(rest)) != 1:
         return None
-    if len(rest) > LONGEST:
-        tail = rest[-LONGEST:]
-        rest = tail.partition("\n\n")[2].strip() or tail
+    rest = _tail(rest)
     return rest if extract(rest) is not None else None
+
+
+def _unboxed(text: str) -> str | None:
+    """What is shown of a solution that says its answer without a box."""
+    rest = _THOUGHT.sub("", text).strip()
+    return None if boxes(rest) else _tail(rest) or None
+
+
+def _tail(text: str, most: int = LONGEST) -> str:
+    """The end of a text that is longer than `most` characters, from a paragraph break on where there is one."""
+    if len(text) <= most:
+        return text
+    tail = text[-most:]
+    return tail.partition("\n\n")[2].strip() or tail
 
 
 def longest_valid(summaries: Sequence[str], answer: str) -> str | None:
@@ -207,8 +230,9 @@ async def select(
 ) -> Selection:
     """Show `most` of the candidates, `repeats` times anew, and take the majority of the picked answers.
 
-    A group whose prompt has more than `characters`, or more tokens than the completer's context, loses solutions until
-    it fits, but for two, which are always shown.
+    A group whose prompt has more than `characters`, or more tokens than the completer's context, is made smaller until
+    it fits: one solution that is far longer than the others is shortened to its end, then solutions are left out, but
+    for two; then these two are shortened. Where nothing fits, because the problem alone is too long, nobody is asked.
     With a `sandbox` the code that the selector writes is run, each repetition's in a session of its own. A repetition
     whose request fails counts as invalid. With one candidate, or when all agree, nobody is asked.
 
@@ -228,29 +252,33 @@ async def select(
         groups.append(_fitting(Group(problem, tuple(chosen)), characters))
     base = sampling or Sampling(max_tokens=2048, temperature=0.7, top_p=0.95)
 
-    async def ask(number: int) -> str:
+    async def ask(number: int) -> str | None:
         seeded = replace(base, seed=attempt_seed(seed, f"select/{problem.id}", number))
         while True:
             try:
                 return await _written(completer, groups[number].messages, seeded, sandbox)
             except PromptTooLong:
-                if len(groups[number].candidates) == 2:
-                    raise
-                groups[number] = _smaller(groups[number])
+                smaller = _smaller(groups[number])
+                if smaller is None:
+                    return None
+                groups[number] = smaller
 
     said = await asyncio.gather(*(ask(n) for n in range(repeats)), return_exceptions=True)
     picks: list[int] = []
     errors: list[BaseException] = []
+    unasked = 0
     for group, text in zip(groups, said, strict=True):
-        if isinstance(text, CompleterError):
+        if text is None:
+            unasked += 1
+        elif isinstance(text, CompleterError):
             errors.append(text)
         elif isinstance(text, BaseException):
             raise text
         elif (place := await asyncio.to_thread(pick_of, text, group, named, classes)) is not None:
             picks.append(group.candidates[place].index)
-    if len(errors) == repeats:
+    if errors and len(errors) == repeats - unasked:
         raise errors[0]
-    return _counted(problem, candidates, picks, repeats, classes)
+    return _counted(problem, candidates, picks, repeats - unasked, classes)
 
 
 def _counted(
@@ -273,11 +301,23 @@ async def _written(
 
 
 def _fitting(group: Group, characters: int) -> Group:
-    while len(group.messages[0].content) > characters and len(group.candidates) > 2:
-        group = _smaller(group)
+    while len(group.messages[0].content) > characters and (smaller := _smaller(group)) is not None:
+        group = smaller
     return group
 
 
-def _smaller(group: Group) -> Group:
-    """Without the last: they were drawn in no order."""
-    return Group(group.problem, group.candidates[:-1])
+def _smaller(group: Group) -> Group | None:
+    """A group with a shorter prompt; None where nothing can be taken away any more."""
+    candidates = group.candidates
+    lengths = sorted(len(each.text) for each in candidates)
+    longest = max(range(len(candidates)), key=lambda place: len(candidates[place].text))
+    sticks_out = lengths[-1] > 2 * lengths[-2] and lengths[-1] > 2 * SHORTEST
+    if len(candidates) > 2 and not sticks_out:
+        return replace(group, candidates=candidates[:-1])  # the last: they were drawn in no order
+    if lengths[-1] > SHORTEST:
+        half = max(SHORTEST, lengths[-1] // 2)
+        shorter = replace(candidates[longest], text=CUT + candidates[longest].text[-(half - 1) :])
+        return replace(group, candidates=(*candidates[:longest], shorter, *candidates[longest + 1 :]))
+    most = max(len(each.answer) for each in candidates)
+    shown = most if group.answer_characters is None else min(most, group.answer_characters)
+    return replace(group, answer_characters=shown // 2) if shown > SHORTEST else None

@@ -38,6 +38,12 @@ class Policy:
         """The clock scaled to an exam; None where there is no budget."""
         return None if ledger.budget is None else self.clock.scaled(ledger.budget, ledger.problems)
 
+    def assumes(self, clock: Clock | None, n: int) -> str:
+        """What it was made for and what it does with this exam's time, in one line."""
+        made = f", made for {self.attempts} attempts" if self.attempts and self.attempts != n else ""
+        time = "no clock, every rule waits as long as it takes" if clock is None else clock.told()
+        return f"{self.name}: {n} attempts per problem{made}; {time}"
+
     def plan(self, clock: Clock | None, ledger: Ledger, n: int, parallel: int | None = None) -> Plan:
         """What the next problem gets when the exam asks for n attempts. A clock's own numbers of attempts are those
         for `self.attempts`; with another n they stretch with it."""

@@ -1,4 +1,4 @@
-"""How an attempt is asked for and what it may spend: named profiles and prompt styles. Knows no engine.
+"""How an attempt is asked for and what it may spend: named profiles. Knows no engine.
 
 The numbers are those of arXiv 2504.16891: `kaggle` section 6.3.5, `notebook` the released demo notebook, `eval`
 table 7. The paper's entry sampled at temperature 0 and got different attempts from numerical noise in its batches;
@@ -16,15 +16,7 @@ from podium.errors import InputError, nearest
 from podium.generate.protocol import Sampling
 from podium.records import Message, Problem
 from podium.sandbox import Limits
-
-PROMPT_STYLES: dict[str, str] = {
-    "plain": "{problem}",
-    "boxed": "Solve this problem. Think step by step and put the final answer, alone, in \\boxed{{}}.\n\n{problem}",
-    "code": (
-        "Solve this problem. Leave heavy computation to Python: code between <tool_call> and </tool_call> is run and "
-        "what it prints is shown to you; variables stay. Put the final answer, alone, in \\boxed{{}}.\n\n{problem}"
-    ),
-}
+from podium.solve.prompt import PROMPT_STYLES, check_template, fill, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +35,12 @@ class Profile:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    prompt: str = "plain"
+    prompt: str = "plain"  # a style of podium.solve.prompt
+    template: str = ""  # used instead of the style where there is one; {problem} stands for the problem
+    system: str = ""  # what the system message says; empty: there is none
     past_limit: Literal["hint", "stop"] = "hint"  # a block too many: told so once, or the attempt ends at once
     stop_at_answer: bool = False  # end with the first complete \boxed{} outside code
+    repetition_stop: bool = False  # end an attempt that only repeats itself, see podium.solve.repetition
     repetition_window: int = 0  # characters, see Sampling
     repetition_count: int = 0
     top_logprobs: int = 0  # likeliest tokens told with each: what a vote by entropy is weighed by
@@ -76,7 +71,13 @@ class Profile:
         )
 
     def messages(self, problem: Problem) -> tuple[Message, ...]:
-        return (Message(role="user", content=PROMPT_STYLES[self.prompt].format(problem=problem.text)),)
+        asked = Message(role="user", content=fill(self.template or PROMPT_STYLES[self.prompt], problem.text))
+        return (Message(role="system", content=self.system), asked) if self.system else (asked,)
+
+    @property
+    def prompt_version(self) -> str:
+        """A short name of how is asked."""
+        return version_of(self.prompt, self.template, self.system)
 
 
 PROFILES: dict[str, Profile] = {
@@ -109,6 +110,8 @@ def get_profile(name: str, **overrides: Any) -> Profile:
         raise InputError(f"profile {name!r}: field {field!r}: {first['msg']}", "see docs/solve.md") from error
     if profile.prompt not in PROMPT_STYLES:
         raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPT_STYLES))
+    if profile.template:
+        check_template(profile.template, "the prompt template")
     for key, least in (("code_calls", 0), ("code_seconds", 1e-3), ("shown_characters", 1), ("max_tokens", 1)):
         if getattr(profile, key) < least:
             raise InputError(f"profile {name!r}: field {key!r} is {getattr(profile, key)}", f"at least {least}")

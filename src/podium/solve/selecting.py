@@ -16,13 +16,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from podium.curate.sessions import CodeSandbox
 from podium.errors import InputError
 from podium.generate.protocol import Completer, Sampling
+from podium.lock import locked_folder
 from podium.records import (
     Attempt,
     ExamResult,
@@ -30,17 +31,18 @@ from podium.records import (
     Row,
     Verdict,
     drop_torn_line,
-    read_json,
     read_rows,
     write_json,
 )
 from podium.solve.genselect import MOST, PROMPT_CHARACTERS, Named, candidates_of, select
+from podium.solve.identity import refuse_other
 from podium.solve.scores import Estimate, estimate
 from podium.solve.statistics import paired_bootstrap, sign_flip_test
 from podium.solve.vote import Vote, ballots, majority, weigh
 
 CHOICES = "choices.jsonl"
 SCORES = "scores.json"
+BUSY = "wait for it or stop it, or choose another folder: --out FOLDER"
 
 
 class SelectConfig(BaseModel):
@@ -127,6 +129,7 @@ async def choose_all(
         InputError: no results, fewer attempts than an n, a folder with other choices, or a model that never named a
             solution.
         CompleterError: every request for a set failed; finished sets are kept.
+        StorageError: another process, or another task of this one, is choosing in the folder.
     """
     folder = Path(folder)
     if not results:
@@ -138,7 +141,33 @@ async def choose_all(
             f"choosing among {max(config.n)} attempts, but a problem of this exam has {least}",
             "sit the exam with more attempts and the policy `all`, or choose among fewer",
         )
-    _claim(folder, results, completer.name, config, sandbox is not None)
+    with locked_folder(folder, BUSY):
+        identity = select_identity(results, completer.name, config, sandbox is not None)
+        check_choices(folder, identity)
+        write_json(folder / "select.json", identity)
+        choices = await _make_choices(results, sizes, completer, config, folder, sandbox, concurrency, told)
+        asked, invalid = sum(choice.asked for choice in choices), sum(choice.invalid for choice in choices)
+        if asked and asked == invalid:
+            raise InputError(
+                f"{completer.name} named no solution in {asked} tries",
+                "a selector ends with `Judgment: IDX`, or boxes an answer: take a model trained to, or more max_tokens",
+            )
+        scores = score_choices(choices)
+        write_json(folder / SCORES, [score.model_dump() for score in scores])
+        return scores
+
+
+async def _make_choices(
+    results: Sequence[ExamResult],
+    sizes: Sequence[int],
+    completer: Completer,
+    config: SelectConfig,
+    folder: Path,
+    sandbox: CodeSandbox | None,
+    concurrency: int,
+    told: Told | None,
+) -> list[Choice]:
+    """The choices from every set of attempts, those that are in the journal already among them."""
     path = folder / CHOICES
     drop_torn_line(path)
     done = {(row.problem_id, row.n, row.attempts): row for row in read_rows(path, Choice)} if path.exists() else {}
@@ -161,16 +190,7 @@ async def choose_all(
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-    choices = [done[_key(each)] for each in sets]
-    asked, invalid = sum(choice.asked for choice in choices), sum(choice.invalid for choice in choices)
-    if asked and asked == invalid:
-        raise InputError(
-            f"{completer.name} named no solution in {asked} tries",
-            "a selector ends with `Judgment: IDX`, or boxes an answer: take a model trained to, or raise max_tokens",
-        )
-    scores = score_choices(choices)
-    write_json(folder / SCORES, [score.model_dump() for score in scores])
-    return scores
+    return [done[_key(each)] for each in sets]
 
 
 def _key(each: tuple[ExamResult, int, tuple[Attempt, ...]]) -> tuple[str, int, tuple[int, ...]]:
@@ -178,27 +198,30 @@ def _key(each: tuple[ExamResult, int, tuple[Attempt, ...]]) -> tuple[str, int, t
     return result.problem.id, n, tuple(attempt.index for attempt in attempts)
 
 
-def _claim(folder: Path, results: Sequence[ExamResult], judge: str, config: SelectConfig, code: bool) -> None:
-    """Write `select.json`, or compare with the one that is there."""
+def select_identity(results: Sequence[ExamResult], judge: str, config: SelectConfig, code: bool) -> dict[str, Any]:
+    """What makes these choices these choices, as `select.json` holds it; `judge`: the completer's name."""
     rows = "\n".join(result.model_dump_json() for result in results)
-    identity = {
+    return {
         "judge": judge,
         "code": code,
-        "exam": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(),
+        "problems": {
+            "count": len(results),
+            "source": ", ".join(sorted({result.problem.source for result in results})),
+            "digest": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(),
+        },
         "config": config.model_dump(mode="json"),
     }
-    path = folder / "select.json"
-    if not path.exists():
-        write_json(path, identity)
-        return
-    found = read_json(path)
-    if found != identity:
-        found = found if isinstance(found, dict) else {}
-        differing = [key for key in identity if found.get(key) != identity[key]]
-        raise InputError(
-            f"{path}: this folder holds other choices ({', '.join(differing)} differs)",
-            "choose another folder, or delete this one to choose anew",
-        )
+
+
+def check_choices(folder: Path | str, identity: Mapping[str, Any]) -> None:
+    """Refuse a folder in which other choices were made. Changes nothing.
+
+    Raises:
+        InputError: names every setting that differs, with both values.
+    """
+    folder = Path(folder)
+    if (folder / CHOICES).exists() and (folder / CHOICES).stat().st_size and (folder / "select.json").exists():
+        refuse_other(folder / "select.json", identity, "choice", "choose")
 
 
 def _sets(result: ExamResult, n: int) -> Iterator[tuple[Attempt, ...]]:

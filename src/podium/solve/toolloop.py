@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 from podium.errors import PromptTooLong
 from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
 from podium.grading import extract, find_answer
+from podium.grading.rules import rules_of
 from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopReason, Usage
 from podium.solve.confidence import Confidence
 from podium.solve.profile import Profile
+from podium.solve.repetition import RepetitionWatch
 
 if TYPE_CHECKING:
     from podium.sandbox import Sandbox, Session
@@ -111,6 +113,8 @@ class AttemptRun:
         self._sink = sink
         self._elapsed = elapsed or (lambda: time.monotonic() - opened)
         self._watch = AnswerWatch()
+        self._boxes_count = "box" in rules_of(problem).find
+        self._repetition = RepetitionWatch()
         self._confidence = Confidence()
         self._stretch = ""  # model text since the last tool part
         self._scanned = 0  # of the stretch: how much of it the answer watch was given, or knows to be code
@@ -182,6 +186,7 @@ class AttemptRun:
         text, self._nudge, self._nudging = self._nudge, "", True
         self._before = _sum(self._before, await self._completion.cancel())
         self._close_stretch()
+        self._repetition.restart()
         written = "".join(part.text for part in self._parts)
         self._parts.append(Part(role="tool", text=f"\n{text}\n"))
         self._event("nudge", detail=text)
@@ -199,8 +204,9 @@ class AttemptRun:
         refused = False
         while True:
             async for piece in completion:
-                self._take(piece)
-                if self.profile.stop_at_answer and self._watch.answer is not None:
+                if self._take(piece):
+                    return "repetition"
+                if self.profile.stop_at_answer and self._boxes_count and self._watch.answer is not None:
                     return "answer"
                 if piece.finish is not None and piece.finish != "stop":
                     return piece.finish
@@ -218,18 +224,25 @@ class AttemptRun:
             else:
                 return "code_limit"
             self._close_stretch()
+            self._repetition.restart()
             self._parts.append(Part(role="tool", text=fence(shown)))
             await completion.extend(fence(shown))
 
-    def _take(self, piece: Piece) -> None:
+    def _take(self, piece: Piece) -> bool:
+        """Take in what was written; True when the attempt does nothing but repeat itself since."""
+        text = piece.text
+        behind = self._repetition.push(text) if self.profile.repetition_stop else None
+        if behind:
+            text = text[: len(text) - behind]  # pieces may be cut in any way: the same text ends in the same place
         before = self._tokens // self.profile.event_tokens
         self._tokens += len(piece.tokens) or bool(piece.text)
         self._confidence.push(piece)
-        self._stretch += piece.text
+        self._stretch += text
         if self._tokens // self.profile.event_tokens > before:
             self._event("tokens")
-        if self._watch.push(self._newly_visible()):
+        if self._watch.push(self._newly_visible()) and self._boxes_count:
             self._event("answer", answer=self._watch.answer)
+        return behind is not None
 
     def _newly_visible(self) -> str:
         """What of the stretch lies outside code and was not looked at yet."""
@@ -317,7 +330,7 @@ class AttemptRun:
                     "max_tokens": sampling.max_tokens,
                     **_penalties(sampling),
                 },
-                prompt_version=self.profile.prompt,
+                prompt_version=self.profile.prompt_version,
                 seed=self.seed,
             ),
             usage=self._usage.model_copy(
