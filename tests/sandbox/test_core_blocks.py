@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -406,6 +408,27 @@ async def test_scratch_belongs_to_one_session_of_tier_a(sandbox):
             assert written.output == "('mine', '/tmp')\n"
             assert (await other.run("import os\nos.listdir('/tmp'), os.getcwd()")).output == "([], '/tmp')\n"
             assert (await other.run("open('kept.txt', 'w').write('x')")).output == "1\n"
+
+
+async def test_tmp_is_private_and_writable_where_python_itself_lives_in_tmp(sandbox):
+    """A warm module stands for an interpreter and its packages: all of them are shown in the same way."""
+    if sandbox.tier == "B":
+        pytest.skip("tier B has no writable folder")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder, "lives_in_tmp").mkdir()
+        Path(folder, "lives_in_tmp", "__init__.py").write_text("number = 41\n")
+        Path(folder, "lives_in_tmp", "later.py").write_text("number = 42\n")
+        Path(folder, "secret.txt").write_text("secret")
+        patch.syspath_prepend(folder)
+        async with Sandbox(Limits(wall_seconds=30.0), warm=("lives_in_tmp",), tier="A", ready=1) as sandbox:
+            async with await sandbox.open() as one, await sandbox.open() as other:
+                code = "import os, lives_in_tmp.later as later\nopen('/tmp/mine', 'w').write('x')\n"
+                shown = await one.run(code + "later.number, os.listdir('/tmp'), os.access(later.__file__, os.W_OK)")
+                assert shown.output == "(42, ['mine'], False)\n"
+                assert (await other.run("import os\nos.listdir('/tmp')")).output == "[]\n"
+                for path in (f"{folder}/secret.txt", f"/host{folder}/secret.txt", f"/host{folder}"):
+                    hidden = await other.run(f"os.listdir({path!r})\nopen({path!r})")
+                    assert "Error" in hidden.output
 
 
 async def test_hint_for_processes(session):
