@@ -103,7 +103,7 @@ def test_a_block_in_another_language_is_not_run():
 
 
 def test_hints_are_one_short_line(capsys):
-    statements, last = BlockReader().read("!" + "long \\\n" * 100, "<block 1>")
+    _, last = BlockReader().read("!" + "long \\\n" * 100, "<block 1>")
     assert last is not None
     eval(last)
     printed = capsys.readouterr().out

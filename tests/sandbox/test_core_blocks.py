@@ -383,7 +383,7 @@ async def test_lines_of_a_notebook_do_not_take_the_block_along(session):
     ]
     assert lines[-1] == r"'\n!kept\n'"
     failed = await session.run("!ls \\\n  -l\n1 / 0")
-    assert 'line 3, in <module>\n    1 / 0' in failed.output
+    assert "line 3, in <module>\n    1 / 0" in failed.output
 
 
 async def test_help_is_printed(session):

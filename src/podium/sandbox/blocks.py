@@ -5,8 +5,8 @@ nothing. What is plain Python is compiled as it stands; only what does not parse
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import re
 import types

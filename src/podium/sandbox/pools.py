@@ -89,7 +89,7 @@ class ThreadSemLock:
 
 
 class NamelessArena:
-    """What `multiprocessing.heap.Arena` is to shared values and barriers: memory of `size` bytes, here without a file."""
+    """What `multiprocessing.heap.Arena` is to shared values and barriers: memory of `size` bytes, without a file."""
 
     def __init__(self, size: int) -> None:
         self.size = size

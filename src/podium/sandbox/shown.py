@@ -49,9 +49,7 @@ class Shown:
         self._write(repr(value) + "\n")
         if value is self.outputs:
             return
-        untouched = all(
-            self._variables.get(name, old) is old for name, old in zip(_LAST, self._last, strict=True)
-        )
+        untouched = all(self._variables.get(name, old) is old for name, old in zip(_LAST, self._last, strict=True))
         self._last = [value, *self._last[:2]]
         if untouched:
             self._variables.update(zip(_LAST, self._last, strict=True))
