@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from peers.environments import HOME, interpreter, missing
 from peers.models import VOCABULARY, build
 
 from podium.generate import Completer, Completion, CompletionUsage, Engine, Piece, Prompt, Sampling
@@ -44,7 +45,6 @@ from podium.text import Tokenizer
 PROBLEMS, ATTEMPTS, ENOUGH = 8, 12, 9
 PROMPT, TOOL = 128, 30
 KV_BYTES = 1 << 30
-HOME = Path(os.environ.get("PODIUM_PEERS", "/tmp/peers"))
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ async def vllm(folder: Path, format: str, threads: int, seeded: bool) -> AsyncIt
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    python = HOME / "vllm" / "venv" / "bin" / "python"
+    python = interpreter("vllm")
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--model", str(folder), "--dtype", {"fp32": "float32", "bf16": "bfloat16"}[format]]
     command += ["--max-model-len", "2048", "--max-num-seqs", str(PROBLEMS * ATTEMPTS), "--block-size", "32"]
@@ -252,8 +252,8 @@ async def main(systems: list[str], threads: int, peer_seeds: bool, output: Path 
         try:
             if name == "podium":
                 opened = podium(folder, format, threads)
-            elif not (HOME / "vllm" / "complete").exists():
-                raise RuntimeError("not installed: benchmarks/peers/install.sh vllm")
+            elif reason := missing("vllm"):
+                raise RuntimeError(reason)
             else:
                 opened = vllm(folder, format, threads, peer_seeds)
             async with opened as completer:

@@ -35,12 +35,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from peers.environments import HOME, interpreter, missing
 from peers.models import SHAPES, VOCABULARY, build, parameters
 
 HERE = Path(__file__).resolve().parent
 PROMPT = 128
 WRITTEN = {"tiny50m": 128, "q05b": 32}
-HOME = Path(os.environ.get("PODIUM_PEERS", "/tmp/peers"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class EngineProcess:
     """An engine in a process group of its own that is stopped except between a question and its answer."""
 
     def __init__(self, spec: Spec, threads: int, log: Path) -> None:
-        python = HOME / spec.home / "venv" / "bin" / "python" if spec.home else Path(sys.executable)
+        python = interpreter(spec.home) if spec.home else Path(sys.executable)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
         environment |= {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL")}
         environment |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -172,8 +172,8 @@ class EngineProcess:
 
 def installed(spec: Spec) -> str | None:
     """Why a row cannot be measured here, or None."""
-    if spec.home and not (HOME / spec.home / "complete").exists():
-        return f"not installed: benchmarks/peers/install.sh {spec.home}"
+    if spec.home and (reason := missing(spec.home)):
+        return reason
     if spec.needs and f" {spec.needs} " not in Path("/proc/cpuinfo").read_text():
         return f"this processor has no {spec.needs}"
     return None

@@ -26,6 +26,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from peers.environments import interpreter, missing
+
 from podium.sandbox import Limits, Sandbox, Session
 
 BLOCK = "print(1 + 1)"
@@ -135,11 +137,17 @@ def measure_cold(repeats: int) -> dict[str, float]:
 
 
 def measure_ipykernel() -> dict[str, float]:
-    try:
-        from jupyter_client.manager import KernelManager  # pyright: ignore[reportMissingImports]  # a peer, installed by `make bench`
-    except ImportError:
-        print("ipykernel: not installed (pip install 'podium[bench]')")
+    """The kernel and its client, both in ipykernel's own environment."""
+    if reason := missing("ipykernel"):
+        print(f"ipykernel: skipped: {reason}")
         return {}
+    command = [str(interpreter("ipykernel")), __file__, "--as-ipykernel"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def run_ipykernel() -> dict[str, float]:
+    from jupyter_client.manager import KernelManager  # pyright: ignore[reportMissingImports]
+
     manager = KernelManager()
     started = time.perf_counter()
     manager.start_kernel()
@@ -239,7 +247,11 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--tier", choices=["A", "B"])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--as-ipykernel", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.as_ipykernel:
+        print(json.dumps(run_ipykernel()))
+        return 0
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     found = asyncio.run(measure_ours(options.sessions, options.repeats, options.tier))
     found |= measure_cold(5)

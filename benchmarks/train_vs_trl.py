@@ -10,8 +10,10 @@ that its peak memory is its own), in turn, several times over; medians are print
 
 Tokens are real ones (no padding). MFU = tokens/s · (6 N + 12 · layers · width · 256) / GEMM peak, N the matmul weights
 with the head and without the embedding, the peak measured in the same process (fp32, 1024^3, best of 30). The
-attention term counts full rows for everybody; podium computes less than that, TRL's flattened batch more.
+attention term counts full rows for everybody; podium computes less than that, TRL's flattened batch more. TRL runs in
+its own environment, with the torch and transformers of ours.
 
+    benchmarks/peers/install.sh trl
     python benchmarks/train_vs_trl.py --sizes 3.4M 11M --threads 2 --repetitions 3
     python benchmarks/train_vs_trl.py --sizes 3.4M --threads 1 --clock cpu        # steadier on a shared machine
 """
@@ -32,6 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from peers.environments import interpreter, missing
 from rich.table import Table
 
 ROW_LENGTH, ROWS, VOCABULARY = 256, 8, 512
@@ -269,6 +272,9 @@ def main() -> None:
     from rich.console import Console
 
     console, everything = Console(), []
+    if "trl" in given.contenders and (reason := missing("trl")):
+        console.print(f"trl: skipped: {reason}")
+        given.contenders.remove("trl")
     for size in given.sizes:
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in given.contenders}
         with tempfile.TemporaryDirectory() as scratch:
@@ -276,7 +282,8 @@ def main() -> None:
             flops = make_model(size, folder)
             for _ in range(given.repetitions):
                 for name in given.contenders:
-                    command = [sys.executable, __file__, "--contend", name, str(folder)]
+                    python = str(interpreter("trl")) if name == "trl" else sys.executable
+                    command = [python, __file__, "--contend", name, str(folder)]
                     options = ("threads", "warmup", "steps", "clock")
                     command += [text for o in options for text in (f"--{o}", str(getattr(given, o)))]
                     environment = {**os.environ, "OMP_NUM_THREADS": str(given.threads), "HF_HUB_OFFLINE": "1"}

@@ -1,16 +1,21 @@
 #!/bin/bash
-# Install the engines that benchmarks/engine_vs_peers.py compares with, each into its own virtual environment.
+# Install what the benchmarks compare with, each peer into a virtual environment of its own.
 #
-#   benchmarks/peers/install.sh [llama.cpp|vllm|openvino|ctranslate2]...     (none named: all four, longest first)
+#   benchmarks/peers/install.sh [llama.cpp|vllm|openvino|ctranslate2|timm|trl|ipykernel]...
 #
-# Everything comes from PyPI. They land in $PODIUM_PEERS (default /tmp/peers), one folder each; one that is already
-# complete is left alone, so that an interrupted run can be repeated. llama.cpp needs cmake and a C++ compiler and is
-# built for this very processor; do not copy its folder to another machine. HF generate needs no installation: it runs
-# in the environment of Podium.
+# With no name: the four engines, longest first. `make bench` installs the other three, which are small: they see the
+# packages of Podium's own environment ($PODIUM_PYTHON, default .venv/bin/python) behind their own, torch among them,
+# and never change it.
+# Everything comes from PyPI. They land in $PODIUM_PEERS (default build/peers of this repository), one folder each; one
+# that is already complete is left alone, so that an interrupted run can be repeated. llama.cpp needs cmake and a C++
+# compiler and is built for this very processor; do not copy its folder to another machine. HF generate needs no
+# installation: it runs in the environment of Podium.
 set -euo pipefail
 
-root=${PODIUM_PEERS:-/tmp/peers}
+repository=$(cd "$(dirname "$0")/../.." && pwd)
+root=${PODIUM_PEERS:-$repository/build/peers}
 python=${PYTHON:-python3.11}
+podium=${PODIUM_PYTHON:-$repository/.venv/bin/python}
 
 environment() { # NAME: a fresh virtual environment, and $pip
     folder=$root/$1
@@ -18,6 +23,18 @@ environment() { # NAME: a fresh virtual environment, and $pip
     [ -x "$folder/venv/bin/python" ] || "$python" -m venv "$folder/venv"
     pip="$folder/venv/bin/python -m pip install --quiet"
 }
+
+beside_podium() { # NAME PACKAGE...: an environment with these that also sees the packages of Podium's own
+    python=$podium environment "$1"
+    site=$("$folder/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    own=$("$podium" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    echo "import site; site.addsitedir('$own')" >"$site/packages_of_podium.pth"
+    $pip -c "$repository/constraints.txt" "${@:2}"
+}
+
+install_timm() { beside_podium timm 'timm>=1.0'; }
+install_trl() { beside_podium trl 'trl>=1.0'; }
+install_ipykernel() { beside_podium ipykernel 'ipykernel>=6' 'jupyter-client>=8'; }
 
 install_llama.cpp() {
     environment llama.cpp

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,16 @@ async def test_sessions_do_not_share_variables(sandbox):
         ("import sys\nprint('e', file=sys.stderr)\nsys.stdout.buffer.write(b'raw\\n');", "e\nraw\n"),
         ("len(str(3**20000))", "9543\n"),
         ("_ = 4\n_", "4\n"),
+        ("x = 3\nx # a; b", "3\n"),
+        ("x = 3\nx;  # hidden", ""),
+        ("'a; b'", "'a; b'\n"),
+        ("display(2, 'a')\ndisplay(None)", "2\n'a'\nNone\n"),
+        ("from IPython.display import display, Math\ndisplay(Math(r'x^2'))", "x^2\n"),
+        ("def f(x: int): pass\nf.__annotations__", "{'x': <class 'int'>}\n"),
+        ("import asyncio\nawait asyncio.sleep(0, 5)", "5\n"),
+        ("async def two():\n    return 2\nx = await two()\nx + await two()", "4\n"),
+        ("async def count():\n    yield 1\n    yield 2\nprint([n async for n in count()])", "[1, 2]\n"),
+        ("import asyncio\nasync def one():\n    return 1\nasyncio.run(one()) + await one()", "2\n"),
         ("if __name__ == '__main__':\n    print('main')", "main\n"),
         ("import os\nos.write(1, b'first\\n')\nprint('second')", "first\nsecond\n"),
     ],
@@ -272,6 +284,112 @@ print(np.linalg.matrix_rank(np.eye(3)))
     assert (result.status, result.output) == ("ok", "[0, 1, 2, 3] 3\n25/12 120\n3\n")
 
 
+POOLS = """
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Barrier, Queue, RLock, Value, dummy
+from multiprocessing.pool import ThreadPool
+with ThreadPool(4) as pool:
+    print(pool.map(abs, [-1, -2]), list(pool.imap_unordered(len, ["abc"])), pool.apply_async(pow, (2, 5)).get())
+with dummy.Pool() as pool, ThreadPoolExecutor(32) as executor:
+    print(pool.starmap(pow, [(2, 3)]), sum(executor.map(abs, range(-300, 0))))
+queue, count, lock, gate = Queue(), Value("i", 0), RLock(), Barrier(2)
+def work(n):
+    gate.wait()
+    for _ in range(100):
+        with lock, lock:
+            count.value += 1
+    queue.put(n)
+with ThreadPool(2) as pool:
+    pool.map(work, [1, 2])
+print(count.value, sorted([queue.get(timeout=20), queue.get(timeout=20)]))
+"""
+
+
+async def test_pools_of_threads(session):
+    result = await session.run(POOLS)
+    assert (result.status, result.output) == ("ok", "[1, 2] [3] 32\n[8] 45150\n200 [1, 2]\n")
+
+
+async def test_a_pool_of_processes_says_what_to_do_instead(session):
+    result = await session.run("import multiprocessing\nmultiprocessing.Pool(2)")
+    assert result.status == "error"
+    assert "use a loop or threads" in result.output
+
+
+async def test_futures_hold_for_the_later_blocks_of_their_session(sandbox):
+    async with await sandbox.open() as session, await sandbox.open() as other:
+        function = "def f(x: int): pass\nf.__annotations__"
+        assert (await session.run(function)).output == "{'x': <class 'int'>}\n"
+        await session.run("from __future__ import annotations\n1 / 0")
+        assert (await session.run(function)).output == "{'x': 'int'}\n"
+        assert (await other.run(function)).output == "{'x': <class 'int'>}\n"
+
+
+async def test_values_shown_earlier_can_be_used(session):
+    await session.run("6 * 7")
+    await session.run("'hidden';")
+    await session.run("print('nothing')")
+    await session.run("_ + 1")
+    assert (await session.run("_, __, Out[1], _4, sorted(Out), In[2]")).output == (
+        "(43, 42, 42, 43, [1, 4], \"'hidden';\")\n"
+    )
+
+
+async def test_a_name_of_the_block_is_not_taken_for_the_last_value(session):
+    await session.run("_ = 'mine'")
+    await session.run("1 + 1")
+    assert (await session.run("_, Out[2]")).output == "('mine', 2)\n"
+
+
+async def test_tasks_go_on_from_block_to_block(session):
+    await session.run("import asyncio\nasync def work():\n    await asyncio.sleep(0.01)\n    return 7")
+    await session.run("task = asyncio.create_task(work())")
+    assert (await session.run("await task")).output == "7\n"
+    assert (await session.run("asyncio.get_event_loop().run_until_complete(work())")).output == "7\n"
+    assert (await session.run("loop = asyncio.new_event_loop()\nloop.run_until_complete(work())")).output == "7\n"
+    await session.run("asyncio.get_event_loop().close()")
+    assert (await session.run("async with asyncio.timeout(20):\n    print(await work())")).output == "7\n"
+
+
+async def test_an_error_of_an_awaited_function_shows_its_frames(session):
+    result = await session.run("async def bad():\n    return 1 / 0\nawait bad()")
+    assert result.status == "error"
+    assert [line.strip() for line in result.output.splitlines() if "File" in line] == [
+        'File "<block 1>", line 3, in <module>',
+        'File "<block 1>", line 2, in bad',
+    ]
+
+
+async def test_interrupted_await_keeps_variables_and_the_loop(sandbox):
+    async with await sandbox.open(limits=Limits(wall_seconds=1.0)) as session:
+        await session.run("import asyncio\nkept = 5")
+        result = await session.run("try:\n    await asyncio.sleep(60)\nfinally:\n    ended = True")
+        assert (result.status, result.state_lost) == ("timeout", False)
+        assert (await session.run("await asyncio.sleep(0, (kept, ended))")).output == "(5, True)\n"
+
+
+async def test_lines_of_a_notebook_do_not_take_the_block_along(session):
+    result = await session.run(
+        "!pip install sympy\n%matplotlib inline\ntext = '''\n!kept\n'''\nfor n in range(2):\n    !ls\nlen?\ntext"
+    )
+    assert result.status == "ok"
+    lines = result.output.splitlines()
+    assert [line.split(":")[1].strip() for line in lines[:-1]] == [
+        "!pip install sympy",
+        "%matplotlib inline",
+        "!ls",
+        "!ls",
+        "len?",
+    ]
+    assert lines[-1] == r"'\n!kept\n'"
+    failed = await session.run("!ls \\\n  -l\n1 / 0")
+    assert "line 3, in <module>\n    1 / 0" in failed.output
+
+
+async def test_help_is_printed(session):
+    assert "absolute value" in (await session.run("help(abs)")).output
+
+
 async def test_scipy(session):
     pytest.importorskip("scipy")
     result = await session.run("from scipy.optimize import brentq\nround(brentq(lambda x: x * x - 2, 0, 2), 9)")
@@ -287,9 +405,30 @@ async def test_scratch_belongs_to_one_session_of_tier_a(sandbox):
         if sandbox.tier == "B":
             assert "No usable temporary directory" in written.output
         else:
-            # /tmp, unless Python itself lives in there.
-            assert written.output in ("('mine', '/tmp')\n", "('mine', '/scratch')\n")
-            assert (await other.run("import os\nos.listdir('/tmp')")).output == "[]\n"
+            assert written.output == "('mine', '/tmp')\n"
+            assert (await other.run("import os\nos.listdir('/tmp'), os.getcwd()")).output == "([], '/tmp')\n"
+            assert (await other.run("open('kept.txt', 'w').write('x')")).output == "1\n"
+
+
+async def test_tmp_is_private_and_writable_where_python_itself_lives_in_tmp(sandbox):
+    """A warm module stands for an interpreter and its packages: all of them are shown in the same way."""
+    if sandbox.tier == "B":
+        pytest.skip("tier B has no writable folder")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        Path(folder, "lives_in_tmp").mkdir()
+        Path(folder, "lives_in_tmp", "__init__.py").write_text("number = 41\n")
+        Path(folder, "lives_in_tmp", "later.py").write_text("number = 42\n")
+        Path(folder, "secret.txt").write_text("secret")
+        patch.syspath_prepend(folder)
+        async with Sandbox(Limits(wall_seconds=30.0), warm=("lives_in_tmp",), tier="A", ready=1) as sandbox:
+            async with await sandbox.open() as one, await sandbox.open() as other:
+                code = "import os, lives_in_tmp.later as later\nopen('/tmp/mine', 'w').write('x')\n"
+                shown = await one.run(code + "later.number, os.listdir('/tmp'), os.access(later.__file__, os.W_OK)")
+                assert shown.output == "(42, ['mine'], False)\n"
+                assert (await other.run("import os\nos.listdir('/tmp')")).output == "[]\n"
+                for path in (f"{folder}/secret.txt", f"/host{folder}/secret.txt", f"/host{folder}"):
+                    hidden = await other.run(f"os.listdir({path!r})\nopen({path!r})")
+                    assert "Error" in hidden.output
 
 
 async def test_hint_for_processes(session):

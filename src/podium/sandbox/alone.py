@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from podium.sandbox import inside, protocol, rlimits
+from podium.sandbox import inside, pools, protocol, rlimits
 from podium.sandbox.warm import ImportFailed, warm_up
 
 
@@ -21,6 +21,8 @@ def main(control: int) -> None:
 
         syscalls.die_with_parent(signal.SIGKILL)
     try:
+        if settings["isolated"]:
+            pools.install()
         warm_up(settings["warm"], settings["paths"])
     except ImportFailed as failure:
         protocol.write_all(control, protocol.pack_reply(protocol.FAILED, 0, 0, f"warm: {failure}"))

@@ -21,10 +21,19 @@ from podium.sandbox import landlock, rlimits, seccomp, syscalls
 from podium.sandbox.syscalls import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS
 
 NOBODY = 65534
+SCRATCH = "/tmp"
+"""Where a session's own files go; tier A only."""
+_MOVED = "/host"
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _EVERY_DESCRIPTOR = 1 << 20
 _OOM_SCORE = "500"
 _PATH_ONLY = os.O_PATH | os.O_CLOEXEC
+
+
+def inside(path: str) -> str:
+    """Where the root of tier A shows a file or folder of the host: at its own place, or below /host what lies in /tmp,
+    which the session's own /tmp would hide."""
+    return _MOVED + path if path == SCRATCH or path.startswith(f"{SCRATCH}/") else path
 
 
 class StepFailed(Exception):
@@ -50,7 +59,6 @@ class Confinement:
 
     tier: str
     limits: dict[str, float]
-    scratch: str = "/tmp"  # where a session's own files go; tier A only
     proc: int = -1  # /proc of the host: only way to the id maps once the root is changed
     pid_namespace: int = -1
     rules: list[tuple[int, int]] = field(default_factory=list)  # Landlock: (O_PATH descriptor, rights)
@@ -65,8 +73,6 @@ def confine_zygote(tier: str, limits: dict[str, float], trees: list[str]) -> Con
     its own pid namespace while the parent waits for it.
     """
     confinement = Confinement(tier, limits)
-    if any(path.startswith(f"{confinement.scratch}/") for path in trees):
-        confinement.scratch = "/scratch"  # over /tmp it would hide them
     if syscalls.machine() not in seccomp.AUDIT_ARCH:
         raise StepFailed("machine", f"no system call table for {syscalls.machine()}")
     with step("landlock"):
@@ -85,7 +91,7 @@ def confine_zygote(tier: str, limits: dict[str, float], trees: list[str]) -> Con
         with step("uid"):
             _leave_root_where_readable(trees)
     with step("trees"):
-        _open_rules(confinement, trees)
+        _open_rules(confinement, [inside(path) for path in trees] if tier == "A" else trees)
     return confinement
 
 
@@ -94,13 +100,13 @@ def _enter_namespaces(confinement: Confinement, trees: list[str]) -> None:
     privileged = os.geteuid() == 0 and _unshared(surroundings)
     if privileged:
         # Built while still root: the interpreter may live below a private home.
-        _build_root(trees, confinement.scratch)
+        _build_root(trees)
         with step("uid"):
             _become_nobody(confinement.proc)
     with step("user namespace"):
         _enter_user_namespace(confinement.proc, 0 if privileged else surroundings)
     if not privileged:
-        _build_root(trees, confinement.scratch)
+        _build_root(trees)
     with step("pid namespace"):
         syscalls.unshare(CLONE_NEWPID)
         life, held_by_parent = os.pipe()
@@ -164,8 +170,8 @@ def _write_own(proc: int, name: str, text: str) -> None:
         os.close(descriptor)
 
 
-def _build_root(trees: list[str], scratch: str) -> None:
-    """A read-only root that holds the trees at their usual places, four devices and an empty scratch folder."""
+def _build_root(trees: list[str]) -> None:
+    """A read-only root that holds the trees at their places, four devices and an empty scratch folder."""
     with step("hostname"):
         socket.sethostname("sandbox")
     with step("mount namespace"):
@@ -176,7 +182,7 @@ def _build_root(trees: list[str], scratch: str) -> None:
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("sandbox", base, "tmpfs", flags, "size=1m,mode=755")
         for path, descriptor in sources.items():
-            target = base + path
+            target = base + inside(path)
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 os.makedirs(target, exist_ok=True)
             else:
@@ -184,7 +190,7 @@ def _build_root(trees: list[str], scratch: str) -> None:
                 os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC))
             syscalls.mount(f"/proc/self/fd/{descriptor}", target, None, syscalls.MS_BIND | syscalls.MS_REC)
             os.close(descriptor)
-        os.makedirs(base + scratch, exist_ok=True)
+        os.makedirs(base + SCRATCH, exist_ok=True)
     with step("pivot_root"):
         os.chdir(base)
         syscalls.pivot_root_here()
@@ -240,9 +246,9 @@ def confine_session(confinement: Confinement, keep: int) -> None:
             flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
             # The folder itself and each file take one inode.
             options = f"size={limits['scratch_bytes']},nr_inodes={int(limits['scratch_files']) + 1},mode=700"
-            syscalls.mount("scratch", confinement.scratch, "tmpfs", flags, options)
-            os.chdir(confinement.scratch)
-            rules.append((os.open(confinement.scratch, _PATH_ONLY), landlock.WRITE))
+            syscalls.mount("scratch", SCRATCH, "tmpfs", flags, options)
+            os.chdir(SCRATCH)
+            rules.append((os.open(SCRATCH, _PATH_ONLY), landlock.WRITE))
     else:
         os.chdir("/")
     with step("rlimits"):

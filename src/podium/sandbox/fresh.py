@@ -48,7 +48,12 @@ class FreshLauncher(Launcher):
         if self.tier == "C" and not (sys.platform == "darwin" and os.access(_SANDBOX_EXEC, os.X_OK)):
             raise LaunchFailed("sandbox-exec", f"no {_SANDBOX_EXEC} on {sys.platform}")
         self._seen = seen
-        settings = {"limits": asdict(limits), "warm": list(warm), "paths": list(seen.paths)}
+        settings = {
+            "limits": asdict(limits),
+            "warm": list(warm),
+            "paths": list(seen.paths),
+            "isolated": self.tier != "D",
+        }
         self._settings = json.dumps(settings).encode()
 
     def _wrapper(self) -> list[str]:

@@ -24,7 +24,7 @@ class Limits:
     wall_seconds: float = 10.0  # per block, waiting for a core excluded
     cpu_seconds: float = 3600.0  # over the life of a session's process
     memory_bytes: int = 512 << 20  # address space beyond that of the warm interpreter
-    threads: int = 32
+    threads: int = 40  # enough for a pool of 32, which is what Python's own are at most
     open_files: int = 64
     scratch_bytes: int = 16 << 20  # of /tmp; tier A only
     scratch_files: int = 512

@@ -6,13 +6,13 @@ error shows a short traceback of the block's own frames, an interrupt ends the b
 
 from __future__ import annotations
 
-import ast
 import faulthandler
 import linecache
 import random
 import sys
 import traceback
 import types
+from inspect import CO_COROUTINE
 from signal import (
     ITIMER_PROF,
     ITIMER_REAL,
@@ -34,6 +34,9 @@ from signal import (
 from typing import Any
 
 from podium.sandbox import protocol
+from podium.sandbox.awaiting import SessionLoop
+from podium.sandbox.blocks import BlockReader
+from podium.sandbox.shown import Shown
 from podium.sandbox.transcript import Transcript
 
 _FRAMES_SHOWN = 6
@@ -57,12 +60,16 @@ class Notebook:
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
         self.module = types.ModuleType("__main__")
+        self._reader = BlockReader()
+        self._loop = SessionLoop()
+        self._shown = Shown(self.module.__dict__, transcript.write)
         self._count = 0
         self._interruptible = False
 
     def open(self, seed: int) -> None:
         """Make this the program's main module and seed the generators that have a global state."""
         sys.modules["__main__"] = self.module
+        self._shown.offer()
         sys.set_int_max_str_digits(_DIGITS)
         random.seed(seed)
         numpy = sys.modules.get("numpy")
@@ -132,11 +139,15 @@ class Notebook:
     def _execute(self, source: str, name: str) -> int:
         # Tracebacks find the source text of the block here.
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+        self._shown.inputs.append(source)
         try:
-            statements, last = _compile(source, name)
-            exec(statements, self.module.__dict__)
-            if last is not None:
-                self._show(eval(last, self.module.__dict__))
+            statements, last = self._reader.read(source, name)
+            with self._loop.lent(source):
+                self._evaluate(statements)
+                if last is not None:
+                    value = self._evaluate(last)
+                    if value is not None:
+                        self._shown.value(value, self._count)
         except KeyboardInterrupt as error:
             self._interruptible = False  # a second one is for blocks that the first did not reach
             self._report(error)
@@ -149,10 +160,9 @@ class Notebook:
             return protocol.ERROR
         return protocol.OK
 
-    def _show(self, value: Any) -> None:
-        if value is not None:
-            self.transcript.write(repr(value) + "\n")
-            self.module.__dict__["_"] = value
+    def _evaluate(self, code: types.CodeType) -> Any:
+        result = eval(code, self.module.__dict__)
+        return self._loop.complete(result) if code.co_flags & CO_COROUTINE else result
 
     def _report(self, error: BaseException) -> None:
         """Write the traceback. Formatting runs the block's own __str__ and may fail in any way."""
@@ -165,15 +175,6 @@ class Notebook:
 
 def _nothing(number: int, frame: types.FrameType | None) -> None:
     """A handler that does nothing. Python complains of a signal that comes while its handler is set to none."""
-
-
-def _compile(source: str, name: str) -> tuple[types.CodeType, types.CodeType | None]:
-    """(the statements, the last expression if its value is to be shown). A closing semicolon hides the value."""
-    tree = ast.parse(source, name)
-    last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";"):
-        last = compile(ast.Expression(tree.body.pop().value), name, "eval")  # type: ignore[attr-defined]
-    return compile(tree, name, "exec"), last
 
 
 def _format(error: BaseException) -> str:

@@ -11,9 +11,10 @@ import json
 import os
 import signal
 import socket
+import sys
 from typing import Any, NoReturn
 
-from podium.sandbox import confine, inside, protocol, syscalls
+from podium.sandbox import confine, inside, pools, protocol, syscalls
 from podium.sandbox.warm import ImportFailed, warm_up
 
 SPAWN = b"spawn"
@@ -31,7 +32,10 @@ def main(descriptor: int) -> None:
             # Credentials may have changed, which clears it.
             syscalls.die_with_parent(signal.SIGKILL, settings["host"])
         if confinement.tier == "A":
-            os.environ.update(HOME=confinement.scratch, TMPDIR=confinement.scratch)
+            os.environ.update(HOME=confine.SCRATCH, TMPDIR=confine.SCRATCH)
+            settings["paths"] = [confine.inside(path) for path in settings["paths"]]
+            _follow_moved_trees()
+        pools.install()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the sessions
         for number in (signal.SIGINT, signal.SIGTERM):  # the host's business: service managers tell every process
             signal.signal(number, signal.SIG_IGN)
@@ -45,6 +49,21 @@ def main(descriptor: int) -> None:
     while control.recv(64) == SPAWN:
         _spawn(control, confinement)
     os._exit(0)
+
+
+def _follow_moved_trees() -> None:
+    """Tell what is imported already where its files are now, if the root of tier A shows them elsewhere."""
+    sys.path[:] = [confine.inside(path) for path in sys.path]
+    for name in ("prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "executable", "_base_executable"):
+        setattr(sys, name, confine.inside(getattr(sys, name)))
+    for module in list(sys.modules.values()):
+        spec = getattr(module, "__spec__", None)
+        for holder, names in ((module, ("__file__",)), (spec, ("origin",)), (spec and spec.loader, ("path",))):
+            for name in names:
+                if isinstance(where := getattr(holder, name, None), str):
+                    setattr(holder, name, confine.inside(where))
+        if isinstance(folders := getattr(module, "__path__", None), list):
+            folders[:] = [confine.inside(folder) for folder in folders]
 
 
 def _give_up(control: socket.socket, step: str, reason: str) -> NoReturn:

@@ -3,4 +3,5 @@
 # effect: processes_bounded
 from concurrent.futures import ProcessPoolExecutor
 with ProcessPoolExecutor(2) as pool:
-    print("ESCAPED", list(pool.map(abs, [-1, -2])))
+    done = list(pool.map(abs, [-1, -2]))
+print("ESCAPED", done)
