@@ -16,7 +16,7 @@ from podium.plan.named import find_model
 from podium.plan.page import render, write_page
 from podium.plan.search import Job, Plan, search
 from podium.plan.shapes import Shape
-from podium.plan.svg import Bar, Point, frontier, stacked_bars, ticks
+from podium.board.svg import Bar, Point, frontier, stacked_bars, ticks
 
 
 @pytest.fixture(scope="module")

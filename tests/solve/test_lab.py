@@ -11,7 +11,7 @@ from podium.records import Verdict
 from podium.solve import Ledger, parse_policy
 from podium.solve.lab import Bench, BenchProblem, compare, fit_optimal_stopping, hold_exams, optimal, optimise
 from podium.solve.lab.curves import budget_curves
-from podium.solve.lab.frontier import Point, efficient, frontier_page
+from podium.board.frontier import Point, efficient, frontier_page
 from podium.solve.lab.optimal import record_courses, run, states_of, waiting_windows
 from podium.solve.lab.simulated import simulated_problems
 from podium.solve.policy import Policy
