@@ -102,7 +102,7 @@ def _lists(board: Board, one: DivisionBoard, category: Category, top: int) -> st
             )
     if not rows:
         return ""
-    columns = [("task", ""), ("minutes", "main"), ("#", "num"), ("submitter and system", ""), ("accel.", "num")]
+    columns = [("task", ""), ("minutes", "main num"), ("#", "num"), ("submitter and system", ""), ("accel.", "num")]
     columns += [("host", "num"), (f"best of {board.against}", "num"), ("time cut, rate gain", "num")]
     return f"<h3>{TITLES[category]}</h3>{table(columns, rows)}"
 
@@ -171,7 +171,7 @@ def _change(board: Board, one: DivisionBoard, charts: set[str]) -> str:
             f"accelerators; of each size the submitter's fastest system</figcaption>{_key(scaling_series(one))}"
             f'<div class="chart" data-chart="scaling-{one.division}"></div></figure>'
         )
-    columns = [("submitter and system", ""), ("time cut", "main"), ("task", ""), (board.against or "", "num")]
+    columns = [("submitter and system", ""), ("time cut", "main num"), ("task", ""), (board.against or "", "num")]
     columns += [(board.round, "num"), ("rate gain", "num")]
     rows = [
         (
@@ -206,7 +206,7 @@ def _scaling_table(one: DivisionBoard) -> str:
     ]
     if not rows:
         return ""
-    columns = [("system", ""), ("efficiency", "main"), ("accelerators: minutes (efficiency)", "")]
+    columns = [("system", ""), ("efficiency", "main num"), ("accelerators: minutes (efficiency)", "")]
     return (
         '<details><summary class="note">every system with several sizes; the efficiency of its largest</summary>'
         f"{table(columns, rows)}</details>"
@@ -239,7 +239,7 @@ def _own(board: Board) -> str:
         )
         for entry in board.own
     ]
-    columns = [("task", ""), ("minutes", "main"), ("converged", "num"), ("size", ""), ("division", ""), ("system", "")]
+    columns = [("task", ""), ("minutes", "main num"), ("converged", "num"), ("size", ""), ("division", ""), ("system", "")]
     return (
         f'<section id="own"><h2>Your runs <span class="tag warn">{LABEL}</span></h2>'
         '<p class="note">Sizes smoke and small are compared with nothing but themselves.</p>'

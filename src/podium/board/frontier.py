@@ -75,7 +75,7 @@ def _table(curves: Mapping[str, Sequence[Point]]) -> str:
     best = {id(point) for _, point in efficient(curves)}
     columns = [
         ("policy", ""),
-        ("score, %", "main"),
+        ("score, %", "main num"),
         ("95 % interval", "num"),
         ("s / problem", "num"),
         ("budget", ""),

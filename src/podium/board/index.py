@@ -192,7 +192,7 @@ def _time(path: Path) -> float:
 
 def index_page(folder: Path, lines: list[Line], base: Path) -> str:
     """The page; its links lead from `base`."""
-    columns = [("run", ""), ("answered", "main"), ("95%", "num"), ("date", ""), ("model", ""), ("", "")]
+    columns = [("run", ""), ("answered", "main num"), ("95%", "num"), ("date", ""), ("model", ""), ("", "")]
     rows = [
         (
             _named(folder, line, base),

@@ -250,7 +250,7 @@ def votes(exams: Sequence[Exam], timed: bool) -> str:
     )
     ks = sorted({k for exam in exams for k in exam.scores.majority_at})
     # The most attempts first: theirs is the number that the result shows.
-    columns = [("k", ""), (str(ks[-1]), "main"), *((str(k), "num") for k in ks[:-1])]
+    columns = [("k", ""), (str(ks[-1]), "main num"), *((str(k), "num") for k in ks[:-1])]
     rows = [
         (
             f"{text(exam.label)}, {words}",
@@ -273,7 +273,7 @@ def votes(exams: Sequence[Exam], timed: bool) -> str:
 
 def tasks(exams: Sequence[Exam]) -> str:
     """Problems answered per task and exam, the hardest task first."""
-    columns = [("task", ""), *((exam.label, "num" if index else "main") for index, exam in enumerate(exams))]
+    columns = [("task", ""), *((exam.label, "" if index else "main") for index, exam in enumerate(exams))]
     rows = [
         (
             text(task),

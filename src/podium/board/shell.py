@@ -15,7 +15,7 @@ from typing import Any
 
 COLOURS = 6  # --c0 … --c5 of the style sheet
 VEGA = "Charts: Vega and Vega-Lite (BSD-3-Clause), inside this file."
-KATEX = "Mathematics: KaTeX (MIT), inside this file."
+KATEX = "Mathematics: KaTeX (MIT; its fonts OFL 1.1), inside this file."
 
 
 def text(value: Any) -> str:
@@ -64,13 +64,14 @@ def table(
     """A table whose main number can be seen on a telephone: it stands first or second, whatever else has to scroll.
 
     Args:
-        columns: heading (text) and kind of each: `main`, `num` (right-aligned) or empty. One is `main`.
+        columns: heading (text) and kind of each: `main` (one of them is), `num` (right-aligned), both or neither.
         rows: the markup inside each cell.
         styles: a style for each row.
         tight: rows close together.
     """
-    kinds = [{"main": ' class="main num"', "num": ' class="num"'}.get(kind, "") for _, kind in columns]
-    assert [kind for _, kind in columns].index("main") < 2, "the main number of a table stands first or second"
+    kinds = [f' class="{kind}"' if kind else "" for _, kind in columns]
+    main = [number for number, (_, kind) in enumerate(columns) if "main" in kind.split()]
+    assert main in ([0], [1]), "the main number of a table stands first or second"
     head = "".join(f"<th{kind}>{text(words)}</th>" for (words, _), kind in zip(columns, kinds, strict=True))
     lines = []
     for number, row in enumerate(rows):
@@ -116,14 +117,15 @@ def page(
     build = " 'unsafe-eval'" if charts else ""
     policy = (
         f"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'{build}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        "font-src data:; base-uri 'none'; form-action 'none'"
     )
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="generator" content="{text(generator)}">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{text(title)}</title>
-<style>{asset("assets", "page.css")}</style></head><body>
+<style>{asset("assets", "page.css")}</style>
+{f"<style>{asset('vendor', 'katex.min.css')}</style>" if mathematics else ""}</head><body>
 {body}
 <footer>{" ".join(said)}</footer>
 <script type="application/json" id="data">{script_json({"charts": charts, "colours": COLOURS, **(data or {})})}</script>

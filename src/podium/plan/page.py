@@ -129,7 +129,7 @@ def _frontier(plan: Plan) -> str:
 
 def _table(best: list[Candidate]) -> str:
     unit, scale = _unit(best[0].days[1])
-    columns = [("layout", ""), (unit, "main")]
+    columns = [("layout", ""), (unit, "main num")]
     columns += [(name, "num") for name in ("step s", "MFU", "HFU", "GB", "USD", "micro-batch", "chunks", "ZeRO")]
     columns += [("recompute", "")]
     rows = [
@@ -160,7 +160,7 @@ def _failures(plan: Plan) -> str:
     ]
     which = f"the other {plan.considered - plan.feasible:,}" if plan.feasible else f"all {plan.considered:,}"
     return (
-        f"<section><h2>Why {which} fail</h2>{table([('layouts', 'main'), ('reason', '')], rows, tight=True)}</section>"
+        f"<section><h2>Why {which} fail</h2>{table([('layouts', 'main num'), ('reason', '')], rows, tight=True)}</section>"
     )
 
 

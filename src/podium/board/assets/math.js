@@ -1,10 +1,9 @@
-// Mathematics in texts of models and problems. KaTeX reads it and writes MathML, which the browser draws; what KaTeX
-// cannot read stays as it was written. Nothing of a text becomes markup: KaTeX builds elements, and with trust off it
-// makes no link, image, class or style that a text asks for.
+// Mathematics in texts of models and problems, by KaTeX; what it cannot read stays as it was written. Nothing of a text
+// becomes markup: KaTeX builds elements, and with trust off it makes no link, image, class or style that a text asks for.
 "use strict";
 const mathematics = (() => {
   const LONGEST = 4000; // characters of a formula; longer ones are a model going round in circles
-  const OPTIONS = { output: "mathml", throwOnError: true, strict: "ignore", trust: false, maxSize: 20, maxExpand: 500 };
+  const OPTIONS = { throwOnError: true, strict: "ignore", trust: false, maxSize: 20, maxExpand: 500 };
   const ENVIRONMENT = /^\\begin\{((?:align|aligned|gather|gathered|equation|multline|split|cases|array|matrix|[pbBvV]matrix)\*?)\}/;
   // Parts in which a dollar is a dollar: code, and drawings in Asymptote.
   const VERBATIM = /^(?:```[\s\S]*?(?:```|$)|`[^`\n]+`|\[asy\][\s\S]*?(?:\[\/asy\]|$))/;
@@ -80,7 +79,7 @@ const mathematics = (() => {
 
   // An answer is a formula as a whole where it looks like one: \frac{1}{2}, x^2.
   const pieces = (text, whole) =>
-    whole && !/\$|\\\(|\\\[/.test(text) && /\\[a-zA-Z]|\^|_\{/.test(text) ? [["inline", text, text]] : split(text);
+    whole && !/\$|\\\(|\\\[/.test(text) && /\\[a-zA-Z{}]|\^|_\{/.test(text) ? [["inline", text, text]] : split(text);
 
   const formula = (source, display) => {
     if (source.length > LONGEST) return null;
@@ -106,8 +105,16 @@ const mathematics = (() => {
       return;
     }
     const clipped = node.classList.contains("clip");
-    node.replaceChildren(...found.map(([kind, source, written]) =>
-      (kind === "text" ? null : formula(source, kind === "display" && !clipped)) ?? document.createTextNode(written)));
+    const made = found.map(([kind, source]) => kind === "text" ? null : formula(source, kind === "display" && !clipped));
+    // A displayed formula stands on lines of its own: line ends around it would be empty lines.
+    const displayed = at => made[at]?.className === "display";
+    node.replaceChildren(...found.map(([kind, source, written], at) => {
+      if (made[at]) return made[at];
+      let plain = kind === "text" ? source : written;
+      if (displayed(at - 1)) plain = plain.replace(/^[ \t]*\n?[ \t]*/, "");
+      if (displayed(at + 1)) plain = plain.replace(/[ \t]*\n?[ \t]*$/, "");
+      return document.createTextNode(plain);
+    }));
   };
 
   return { split, pieces, show };
