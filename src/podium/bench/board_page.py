@@ -239,11 +239,11 @@ def _own(board: Board) -> str:
         )
         for entry in board.own
     ]
-    columns = [("task", ""), ("minutes", "main num"), ("converged", "num"), ("size", ""), ("division", ""), ("system", "")]
+    columns = [("task", ""), ("minutes", "main num"), ("converged", "num"), ("size", ""), ("division", "")]
     return (
         f'<section id="own"><h2>Your runs <span class="tag warn">{LABEL}</span></h2>'
         '<p class="note">Sizes smoke and small are compared with nothing but themselves.</p>'
-        f"{table([*columns, ('', '')], rows)}</section>"
+        f"{table([*columns, ('system', ''), ('', '')], rows)}</section>"
     )
 
 

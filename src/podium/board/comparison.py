@@ -105,7 +105,7 @@ def _facts(comparison: ExamComparison, names: tuple[str, str]) -> str:
     rows = [(label, *(text(read(side)) for side in comparison.sides)) for label, read in FACTS]
     return (
         f'<section id="facts"><h2>Both exams</h2>{_key(names)}'
-        f"{table([('', ''), ('A', 'main num'), ('B', 'num')], rows, tight=True)}</section>"
+        f"{table([('', ''), ('A', 'main'), ('B', '')], rows, tight=True)}</section>"
     )
 
 
@@ -124,7 +124,13 @@ def _budgets(comparison: ExamComparison, names: tuple[str, str]) -> str:
 
 
 def _levels(unit: str, levels: tuple[Sequence[Level], Sequence[Level]]) -> str:
-    columns = [(f"within {unit}", ""), ("A vote", "main num"), ("B vote", "num"), ("A pass@1", "num"), ("B pass@1", "num")]
+    columns = [
+        (f"within {unit}", ""),
+        ("A vote", "main num"),
+        ("B vote", "num"),
+        ("A pass@1", "num"),
+        ("B pass@1", "num"),
+    ]
     rows = [
         (
             f"{a.budget:,.0f}" if a.budget >= 10 else f"{a.budget:.2g}",

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from podium.board.run_folder import RESULTS, read_stages
-from podium.board.shell import counted, header, page, table, text
+from podium.board.shell import counted, header, name, page, table, text
 from podium.errors import InputError, PodiumError
 from podium.records import read_json, storage_errors, write_text
 
@@ -200,7 +200,7 @@ def index_page(folder: Path, lines: list[Line], base: Path) -> str:
             f"{100 * line.low:.1f} to {100 * line.high:.1f}" if line.share is not None else "",
             f'<span class="between">{datetime.fromtimestamp(line.time):%Y-%m-%d %H:%M}</span>',
             text(line.model),
-            f'<span class="note">{text(_said(line))}</span>',
+            f'<div class="between trouble">{text(_said(line))}</div>',
         )
         for line in lines
     ]
@@ -225,9 +225,9 @@ def _said(line: Line) -> str:
 
 
 def _named(folder: Path, line: Line, base: Path) -> str:
-    name = f"<b>{text(line.folder.relative_to(folder))}</b>"
+    shown = f"<b>{name(line.folder.relative_to(folder))}</b>"
     report = line.folder / REPORT
     if report.is_file():
         # A path in quotes of percent: no name can become another address, or a script.
-        name = f'<a href="./{text(quote(os.path.relpath(report, base)))}">{name}</a>'
-    return name + (f'<div class="between">{text(line.what)}</div>' if line.what else "")
+        shown = f'<a href="./{text(quote(os.path.relpath(report, base)))}">{shown}</a>'
+    return shown + (f'<div class="between">{name(line.what)}</div>' if line.what else "")

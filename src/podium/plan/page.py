@@ -159,9 +159,8 @@ def _failures(plan: Plan) -> str:
         for failure in plan.failures
     ]
     which = f"the other {plan.considered - plan.feasible:,}" if plan.feasible else f"all {plan.considered:,}"
-    return (
-        f"<section><h2>Why {which} fail</h2>{table([('layouts', 'main num'), ('reason', '')], rows, tight=True)}</section>"
-    )
+    columns = [("layouts", "main num"), ("reason", "")]
+    return f"<section><h2>Why {which} fail</h2>{table(columns, rows, tight=True)}</section>"
 
 
 def _checkpoints(plan: Plan) -> str:

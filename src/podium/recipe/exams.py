@@ -198,6 +198,7 @@ def select_command(
     """Let a model choose among the attempts of an exam that was sat, beside the vote; goes on where it was stopped."""
     from rich.console import Console
 
+    from podium.board import write_report
     from podium.recipe.single import open_table
     from podium.records import ExamResult, read_json, read_rows
     from podium.solve.genselect import NAMED
@@ -231,6 +232,7 @@ def select_command(
 
     console.print(selection_table(asyncio.run(run())))
     console.print(f"choices: {out / CHOICES}", markup=False, soft_wrap=True)
+    console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
 
 
 def selection_table(scores: Sequence[SelectionScore]) -> Any:
