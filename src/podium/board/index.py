@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from podium.board.run_folder import RESULTS, read_stages
-from podium.board.shell import counted, header, name, page, table, text
+from podium.board.shell import counted, header, page, table, text
 from podium.errors import InputError, PodiumError
 from podium.records import read_json, storage_errors, write_text
 
@@ -225,9 +225,9 @@ def _said(line: Line) -> str:
 
 
 def _named(folder: Path, line: Line, base: Path) -> str:
-    shown = f"<b>{name(line.folder.relative_to(folder))}</b>"
+    shown = f"<b>{text(line.folder.relative_to(folder))}</b>"
     report = line.folder / REPORT
     if report.is_file():
         # A path in quotes of percent: no name can become another address, or a script.
         shown = f'<a href="./{text(quote(os.path.relpath(report, base)))}">{shown}</a>'
-    return shown + (f'<div class="between">{name(line.what)}</div>' if line.what else "")
+    return shown + (f'<div class="between">{text(line.what)}</div>' if line.what else "")

@@ -13,7 +13,7 @@ from podium.board.effects import Effect
 from podium.board.exam import Exam, is_correct, scores_by_task, task_of
 from podium.board.run_folder import StageFacts
 from podium.board.selection import Selection
-from podium.board.shell import colour, counted, name, table, text
+from podium.board.shell import colour, counted, table, text
 from podium.records import Attempt, ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate, Scores
 from podium.solve.scores import counted as counts
@@ -276,7 +276,7 @@ def tasks(exams: Sequence[Exam]) -> str:
     columns = [("task", ""), *((exam.label, "" if index else "main") for index, exam in enumerate(exams))]
     rows = [
         (
-            name(task),
+            text(task),
             *(
                 f'<span class="cell" style="{colour(index)};--share:{correct / total:.2f}">'
                 f'{correct} <span class="between">of {total}</span></span>'
@@ -314,7 +314,7 @@ def chain(stages: Sequence[StageFacts]) -> str:
         )
         rows.append(
             (
-                f'<b>{name(stage.name)}</b>{again}<div class="between">{text(stage.kind)}'
+                f'<b>{text(stage.name)}</b>{again}<div class="between">{text(stage.kind)}'
                 f"{' ← ' + text(', '.join(stage.inputs)) if stage.inputs else ''}</div>",
                 took,
                 f'<span class="note">{figures}</span>',

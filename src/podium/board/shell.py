@@ -36,11 +36,6 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def name(value: Any) -> str:
-    """A name that people give files and tasks, as text that breaks at its underscores and strokes."""
-    return text(value).replace("_", "_<wbr>").replace("/", "/<wbr>")
-
-
 def colour(index: int) -> str:
     """The style that gives an element the colour of the series with this number."""
     return f"--c: var(--c{index % COLOURS})"

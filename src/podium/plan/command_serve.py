@@ -224,8 +224,8 @@ def _show(shape: Shape, weights: str, rows: list[dict[str, Any]], timing: Clock,
             if row["fits"]
         ],
         note="copies: of the model, each on its share of the devices; the fastest way first, then a copy on each "
-        "device; fit: attempts of that length whose caches fit at once; most attempts: of that length in time; longest: tokens "
-        "each of these attempts may take; USD and kWh: of the whole exam",
+        "device; fit: attempts of that length whose caches fit at once; most attempts: of that length in time; "
+        "longest: tokens each of these attempts may take; USD and kWh: of the whole exam",
     )
     print_lines(*(f"{row['gpus']}: {row['why']}" for row in rows if not row["fits"]))
     print_lines("")
