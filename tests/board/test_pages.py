@@ -171,7 +171,7 @@ def test_in_a_browser_no_page_is_wider_than_a_telephone(pages: dict[str, Path], 
       document.querySelectorAll("details").forEach(node => { node.open = true; });
       setTimeout(() => {
         const out = [...document.querySelectorAll(".main")].filter(n => n.getBoundingClientRect().right > innerWidth + 1);
-        const wide = document.documentElement.scrollWidth - innerWidth;
+        const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
         parent.postMessage([NAME, wide, out.map(n => n.textContent)], "*");
       }, 1500);
     }, 500));</script>"""
