@@ -62,7 +62,7 @@ def test_differences_are_of_the_same_problems():
     found = compare_exams(a, list(reversed(b)))
     assert (found.shared, found.only_a, found.only_b, found.reworded) == (25, 5, 10, 0)
     rows = {row.measure: row for row in found.contrasts}
-    assert list(rows) == ["answered", "pass@1", "maj@4", "pass@4"]
+    assert list(rows) == ["score", "pass@1", "maj@4", "pass@4"]
     left = {r.problem.id: sum(x.verdict is Verdict.CORRECT for x in r.attempts) / 4 for r in a}
     right = {r.problem.id: sum(x.verdict is Verdict.CORRECT for x in r.attempts) / 4 for r in b}
     differences = [left[key] - right[key] for key in left if key in right]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from podium.board.shell import colour, counted, header, page, table, text
+from podium.solve.wording import say_change, say_share
 
 if TYPE_CHECKING:
     from podium.solve.comparing import Contrast, ExamComparison, Level, Side
@@ -56,7 +57,8 @@ def comparison_page(comparison: ExamComparison, names: tuple[str, str], problems
 
 def _verdict(contrast: Contrast) -> str:
     found = contrast.difference
-    words = f"{_points(found.value)} points, 95% interval {_points(found.low)} to {_points(found.high)}."
+    change, interval = _change(contrast)
+    words = f"{change} points, 95% interval {interval}."
     if found.low > 0 or found.high < 0:
         return words
     return f"{words} The interval holds 0: no difference showed."
@@ -72,8 +74,7 @@ def _contrasts(comparison: ExamComparison, names: tuple[str, str]) -> str:
     rows = [
         (
             f"<b>{text(row.measure)}</b>",
-            f'<span class="big">{_points(row.difference.value)}</span>'
-            f'<div class="between">{_points(row.difference.low)} to {_points(row.difference.high)}</div>',
+            '<span class="big">{}</span><div class="between">{}</div>'.format(*_change(row)),
             _share(row.a),
             _share(row.b),
             f"{row.p:.3f}" if row.p >= 0.001 else "&lt;0.001",
@@ -88,9 +89,9 @@ def _contrasts(comparison: ExamComparison, names: tuple[str, str]) -> str:
     ]
     apart = "".join(f" {counted(count, 'problem')} {where} left out." for count, where in left_out if count)
     return f"""<section id="difference"><h2>Difference</h2>{_key(names)}
-<p class="note">Answered: the answer given under the exam's own clock, rule and vote. 95% intervals over problems; p of
-a paired sign-flip test; detectable: the true difference in points that this many problems show four times in
-five.{apart}</p>{table(columns, rows)}</section>"""
+<p class="note">The score counts the answers given under the exam's own clock, rule and vote. 95% intervals over
+problems; p of a paired sign-flip test; detectable: the true difference in points that this many problems show four
+times in five.{apart}</p>{table(columns, rows)}</section>"""
 
 
 def _key(names: tuple[str, str]) -> str:
@@ -166,9 +167,11 @@ def _answer(answer: str | None) -> str:
 
 
 def _share(value: Estimate) -> str:
-    return f'{100 * value.value:.1f}<div class="between">{100 * value.low:.1f} to {100 * value.high:.1f}</div>'
+    return '{}<div class="between">{}</div>'.format(*say_share(value.value, value.low, value.high, 1, " to "))
 
 
-def _points(share: float) -> str:
-    shown = f"{100 * share:+.1f}"
-    return shown.replace("-", "−") if float(shown) else "0.0"
+def _change(contrast: Contrast) -> tuple[str, str]:
+    """The difference in points, and its interval, with the decimals that its verdict needs."""
+    found = contrast.difference
+    change, interval = say_change(100 * found.value, 100 * found.low, 100 * found.high, 1, " to ")
+    return change.replace("-", "−"), interval.replace("-", "−")

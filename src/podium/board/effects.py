@@ -14,6 +14,7 @@ from typing import Literal
 from podium.board.exam import Exam, answered, code_calls, single_correct
 from podium.records import ExamResult
 from podium.solve.statistics import Difference, paired_bootstrap
+from podium.solve.wording import say_change
 
 Outcome = Literal["showed", "did not show", "opposite"]
 MARGIN = 0.05  # loss of accuracy up to which a merge counts as keeping it
@@ -65,17 +66,12 @@ def _outcome(difference: Difference, wanted: int) -> Outcome:
     return "did not show"
 
 
-def points(difference: Difference) -> str:
-    """+12 points (95% interval +3 to +21)."""
-    return (
-        f"{_signed(100 * difference.value)} points "
-        f"(95% interval {_signed(100 * difference.low)} to {_signed(100 * difference.high)})"
+def points(difference: Difference, against: tuple[float, ...] = (0.0,)) -> str:
+    """+12 points (95% interval +3 to +21). `against`: shares that the interval is held against, in `_outcome` 0."""
+    change, interval = say_change(
+        *(100 * x for x in (difference.value, difference.low, difference.high)), 0, " to ", [100 * x for x in against]
     )
-
-
-def _signed(value: float, digits: int = 0) -> str:
-    text = f"{value:+.{digits}f}"
-    return text.replace("-", "−") if float(text) else f"{0:.{digits}f}"
+    return f"{change} points (95% interval {interval})".replace("-", "−")
 
 
 def _code(exam: Exam, plain: Exam) -> Effect | None:
@@ -128,12 +124,14 @@ def _calls(merged: Exam, other: Exam) -> Effect | None:
         "did not show": "That the merge needs fewer code calls did not show on these problems.",
         "opposite": "The merge needed more code calls here.",
     }[outcome]
+    change, interval = (
+        said.replace("-", "−") for said in say_change(difference.value, difference.low, difference.high, 2, " to ")
+    )
     return Effect(
         "A merge needs fewer code calls",
         outcome,
         f"{merged.label} ran code {ours:.2f} times per attempt, {other.label} {theirs:.2f} times: "
-        f"{_signed(difference.value, 2)} (95% interval {_signed(difference.low, 2)} to "
-        f"{_signed(difference.high, 2)}). {end}",
+        f"{change} (95% interval {interval}). {end}",
         difference,
     )
 
@@ -154,6 +152,6 @@ def _merged_score(merged: Exam, other: Exam) -> Effect | None:
         "A merge keeps the accuracy",
         outcome,
         f"{merged.label} answered {ours:.0%}, {other.label} {theirs:.0%} of {difference.problems} problems: "
-        f"{points(difference)}. {end}",
+        f"{points(difference, (0.0, -MARGIN))}. {end}",
         difference,
     )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from podium.board.run_folder import RESULTS
 from podium.board.statistics import vote_score
-from podium.records import Attempt, ExamResult, Verdict, read_rows
+from podium.records import Attempt, ExamResult, Verdict, read_json, read_rows
+from podium.solve.missing import why_unanswered
 from podium.solve.scores import Scores, counted, score_results
 
 WORDS = {"cot": "CoT", "tir": "TIR", "genselect": "GenSelect", "sft": "SFT", "rl": "RL"}
@@ -26,6 +27,7 @@ class Exam:
     name: str
     label: str
     results: tuple[ExamResult, ...]
+    asked: int | None = None  # attempts per problem as the exam was set, where its folder says
 
     @cached_property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -37,13 +39,18 @@ class Exam:
 
     @cached_property
     def n(self) -> int:
-        """The largest number of attempts at one problem."""
-        return max((len(result.attempts) for result in self.results), default=0)
+        """Attempts per problem: what was asked for, or the largest number at one problem. As in `summary.json`."""
+        return self.asked or max((len(result.attempts) for result in self.results), default=0)
 
     @cached_property
     def uses_code(self) -> bool:
         """The exam offered code: its attempts are tool-integrated, or ran some."""
         return any(attempt.style == "tir" or attempt.usage.code_calls > 0 for attempt in self.attempts)
+
+    @cached_property
+    def unanswered(self) -> list[str]:
+        """Why most attempts have no answer and what to do about it; empty where most have one."""
+        return why_unanswered([(row.problem, attempt) for row in self.results for attempt in row.attempts])
 
     @property
     def vote(self) -> str:
@@ -147,4 +154,14 @@ def scores_by_task(exams: Sequence[Exam]) -> dict[str, list[tuple[int, int]]]:
 
 def read_exam(folder: Path, name: str) -> Exam:
     """The exam in a folder that holds `results.jsonl`."""
-    return Exam(name, label_of(name), tuple(read_rows(folder / RESULTS, ExamResult)))
+    return Exam(name, label_of(name), tuple(read_rows(folder / RESULTS, ExamResult)), attempts_asked(folder))
+
+
+def attempts_asked(folder: Path) -> int | None:
+    """Attempts per problem that the exam in a folder was set with; None where it does not say."""
+    known = folder / "exam.json"
+    if not known.is_file():
+        return None
+    config = read_json(known).get("config")
+    asked = config.get("attempts") if isinstance(config, dict) else None
+    return asked if isinstance(asked, int) and asked > 0 else None

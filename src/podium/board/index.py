@@ -21,6 +21,7 @@ from podium.board.run_folder import RESULTS, read_stages
 from podium.board.shell import counted, header, page, table, text
 from podium.errors import InputError, PodiumError
 from podium.records import read_json, storage_errors, write_text
+from podium.solve.wording import say_share
 
 INDEX = "index.html"
 REPORT = "report.html"
@@ -40,7 +41,7 @@ class Line:
     share: float | None = None
     low: float = 0.0
     high: float = 1.0
-    measure: str = "answered"
+    measure: str = "score"
     note: str = ""
 
 
@@ -192,12 +193,12 @@ def _time(path: Path) -> float:
 
 def index_page(folder: Path, lines: list[Line], base: Path) -> str:
     """The page; its links lead from `base`."""
-    columns = [("run", ""), ("answered", "main num"), ("95%", "num"), ("date", ""), ("model", ""), ("", "")]
+    columns = [("run", ""), ("score", "main num"), ("95%", "num"), ("date", ""), ("model", ""), ("", "")]
     rows = [
         (
             _named(folder, line, base),
             f'<span class="big">{100 * line.share:.1f}%</span>' if line.share is not None else "–",
-            f"{100 * line.low:.1f} to {100 * line.high:.1f}" if line.share is not None else "",
+            say_share(line.share, line.low, line.high, 1, " to ")[1] if line.share is not None else "",
             f'<span class="between">{datetime.fromtimestamp(line.time):%Y-%m-%d %H:%M}</span>',
             text(line.model),
             f'<div class="between trouble">{text(_said(line))}</div>',
@@ -221,7 +222,7 @@ def index_page(folder: Path, lines: list[Line], base: Path) -> str:
 
 
 def _said(line: Line) -> str:
-    return ", ".join(filter(None, (line.measure if line.measure != "answered" else "", line.note)))
+    return ", ".join(filter(None, (line.measure if line.measure != "score" else "", line.note)))
 
 
 def _named(folder: Path, line: Line, base: Path) -> str:

@@ -5,6 +5,7 @@ Knows facts, not files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from podium.board.run_folder import StageFacts
 from podium.board.selection import Selection
 from podium.board.shell import colour, counted, table, text
 from podium.records import Attempt, ExamResult, Verdict, VoteClass
-from podium.solve.scores import Estimate, Scores
-from podium.solve.scores import counted as counts
+from podium.solve.scores import Estimate
+from podium.solve.wording import say_change, say_share
 
 TONES = {
     Verdict.CORRECT: ("right", "correct"),
@@ -36,9 +37,6 @@ def seconds(value: float) -> str:
         return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-MOSTLY = 0.5  # share of attempts without an answer above which a report begins with it
 
 
 def header(
@@ -83,40 +81,19 @@ def header(
 
 
 def warnings(exams: Sequence[Exam]) -> str:
-    """What must be known before any score: exams most of whose attempts gave no answer, and what cures that."""
-    said = "".join(f"<p>{_unanswered(exam)}</p>" for exam in exams if _mostly_unanswered(exam.scores))
+    """What must be known before any score: exams most of whose attempts have no answer, why, and what cures it."""
+    said = ""
+    for exam in exams:
+        if exam.unanswered:
+            first, *cures = exam.unanswered
+            said += f"<p><b>{text(exam.label)}: {text(first)}</b></p>"
+            said += f"<ul>{''.join(f'<li>{_options(cure)}</li>' for cure in cures)}</ul>" if cures else ""
     return f'<div class="warning" role="note">{said}</div>' if said else ""
 
 
-def _mostly_unanswered(scores: Scores) -> bool:
-    return scores.attempts > 0 and scores.no_answer > MOSTLY * scores.attempts
-
-
-def _unanswered(exam: Exam) -> str:
-    scores = exam.scores
-    lost = [attempt for result in exam.results for attempt in counts(result) if attempt.answer is None]
-
-    def share(reason: str) -> float:
-        return sum(attempt.stop_reason == reason for attempt in lost) / len(lost)
-
-    cures = [
-        "If they end with an answer that is not boxed, <code>--prompt boxed</code> asks for a box and "
-        "<code>--extract number</code> (or <code>final</code>) reads answers that are written otherwise; in a recipe "
-        "these are the exam's fields <code>prompt</code> and <code>extract</code>."
-    ]
-    if share("length") > MOSTLY:
-        cures.insert(
-            0, f"{percent(share('length'))} of these ran into the token limit: raise <code>--max-tokens</code>."
-        )
-    if share("clock") > MOSTLY:
-        cures.insert(0, f"{percent(share('clock'))} of these were cut by the clock: raise <code>--budget</code>.")
-    if share("repetition") > MOSTLY:
-        cures.insert(0, f"{percent(share('repetition'))} of these were ended because they repeated themselves.")
-    return (
-        f"<b>{text(exam.label)}: {scores.no_answer:,} of {scores.attempts:,} attempts "
-        f"({percent(scores.no_answer / scores.attempts)}) gave no answer.</b> The scores below say how answers were "
-        f"read rather than what the model can do. {' '.join(cures)}"
-    )
+def _options(sentence: str) -> str:
+    """A sentence in which options of the command line stand out."""
+    return re.sub(r"(?<!\S)(--?[a-z][a-z-]*)", r"<code>\1</code>", text(sentence))
 
 
 def choice(selections: Sequence[Selection]) -> str:
@@ -125,19 +102,19 @@ def choice(selections: Sequence[Selection]) -> str:
     for index, selection in enumerate(selections):
         columns = [("attempts", ""), ("chosen", "main"), ("vote", ""), ("chosen − vote", "num"), ("p", "num")]
         columns += [("both in one ballot", "num"), ("one attempt", "num"), ("any right", "num"), ("no pick", "num")]
+        gains = [_change(score.gain, score.gain_low, score.gain_high, 1) for score in selection.scores]
         rows = [
             (
                 f'<b>{score.n}</b><div class="between">{counted(score.problems, "problem")}, '
                 f"{counted(score.sets, 'set')}</div>",
                 _bar(score.select),
                 _bar(score.vote),
-                f"<b>{_points(score.gain)}</b>"
-                f'<div class="between">{_points(score.gain_low)} to {_points(score.gain_high)}</div>',
+                f'<b>{gain}</b><div class="between">{interval}</div>',
                 f"{score.p:.2g}",
                 *(f"{100 * each.value:.1f}%" for each in (score.both, score.single, score.passed)),
                 percent(score.invalid / score.asked) if score.asked else "–",
             )
-            for score in selection.scores
+            for score, (gain, interval) in zip(selection.scores, gains, strict=True)
         ]
         last = selection.scores[-1]
         outcome = "showed" if last.gain_low > 0 else "opposite" if last.gain_high < 0 else "did not show"
@@ -146,8 +123,8 @@ def choice(selections: Sequence[Selection]) -> str:
             f"<h3>{text(selection.label)}</h3>{table(columns, rows, styles=[colour(index)] * len(rows))}"
             f'<ul class="effects"><li><span class="tag {"" if outcome == "did not show" else outcome}">{words}</span>'
             f"<p><b>Choosing beats the vote.</b> {text(selection.label)} among {last.n} attempts: "
-            f"{percent(last.select.value)}, the vote over the same {percent(last.vote.value)}: {_points(last.gain)} "
-            f"points (95% interval {_points(last.gain_low)} to {_points(last.gain_high)}).</p></li></ul>"
+            f"{percent(last.select.value)}, the vote over the same {percent(last.vote.value)}: {gains[-1][0]} "
+            f"points (95% interval {gains[-1][1]}).</p></li></ul>"
         )
     return f"""<section id="choice"><h2>Choice and vote</h2>
 <p class="note">A model reads the attempts side by side and names one; beside it the vote over the same attempts. A
@@ -155,16 +132,17 @@ problem without a pick keeps its vote; ties are split. Intervals are over proble
 {"".join(parts)}</section>"""
 
 
-def _points(share: float) -> str:
-    shown = f"{100 * share:+.1f}"
-    return shown.replace("-", "−") if float(shown) else "0.0"
+def _change(value: float, low: float, high: float, digits: int) -> tuple[str, str]:
+    """A difference of shares in points, and its interval, with the decimals that its verdict needs."""
+    change, interval = say_change(100 * value, 100 * low, 100 * high, digits, " to ")
+    return change.replace("-", "−"), interval.replace("-", "−")
 
 
 def result(exams: Sequence[Exam], effects: Sequence[Effect], heading: str = "Result") -> str:
     """The score table and the sentences on the effects."""
     voted, passed = at_n(exams)
     several = max(exam.n for exam in exams) > 1
-    columns = [("exam", ""), ("answered", "main")]
+    columns = [("exam", ""), ("score", "main")]
     columns += [(voted, ""), ("pass@1", ""), (passed, "")] if several else [("pass@1", "")]
     columns += [("tokens", "num"), ("code calls", "num"), ("seconds", "num"), ("what did not end well", "")]
     rows = [_score_row(exam, several) for exam in exams]
@@ -180,8 +158,8 @@ def result(exams: Sequence[Exam], effects: Sequence[Effect], heading: str = "Res
         else ""
     )
     return f"""<section id="result"><h2>{text(heading)}</h2>
-<p class="note">Answered: the share of problems whose answer, given under the exam's own clock, stopping rule and vote,
-is right. pass@1 is the mean over attempts.{votes_said} The bars are 95% intervals over problems. Attempts that a
+<p class="note">The score is the share of problems whose answer, given under the exam's own clock, stopping rule and
+vote, is right. pass@1 is the mean over attempts.{votes_said} The bars are 95% intervals over problems. Attempts that a
 stopping rule cancelled count in no rate. Undecided is never correct. Tokens and code calls are means per attempt,
 seconds per problem.</p>
 {table(columns, rows, styles=[colour(index) for index in range(len(exams))])}
@@ -201,10 +179,9 @@ def _outcome(effect: Effect) -> str:
 
 def _score_row(exam: Exam, several: bool) -> tuple[str, ...]:
     scores = exam.scores
-    repeated = sum(attempt.stop_reason == "repetition" for attempt in exam.attempts)
     trouble = [
         (scores.truncated, "attempt", "at the token limit"),
-        (repeated, "attempt", "ended for repetition"),
+        (scores.repeated, "attempt", "ended for repeating the same text"),
         (scores.clock_cut, "attempt", "cut by the clock"),
         (scores.cancelled, "attempt", "cancelled by the rule"),
         (scores.no_answer, "attempt", "without answer"),
@@ -238,7 +215,7 @@ def _bar(estimate: Estimate) -> str:
     return (
         f'<span class="score">{value:.0f}%</span><div class="range" aria-hidden="true">'
         f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{value:.1f}%"></b></div>'
-        f'<div class="between">{low:.0f} to {high:.0f}</div>'
+        f'<div class="between">{say_share(estimate.value, estimate.low, estimate.high, 0, " to ")[1]}</div>'
     )
 
 

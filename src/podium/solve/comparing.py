@@ -110,7 +110,7 @@ def compare_exams(a: Sequence[ExamResult], b: Sequence[ExamResult], seed: int = 
     sides = _side(ours), _side(theirs)
     k = max(1, min(side.attempts for side in sides))
     measures: list[tuple[str, Callable[[ExamResult], float]]] = [
-        ("answered", lambda result: float(result.verdict is Verdict.CORRECT)),
+        ("score", lambda result: float(result.verdict is Verdict.CORRECT)),
         ("pass@1", lambda result: _pass(result, 1)),
     ]
     if k > 1:
@@ -190,10 +190,13 @@ def _cautions(a: Sequence[ExamResult], b: Sequence[ExamResult], sides: tuple[Sid
     said: list[str] = []
     if sides[0].attempts != sides[1].attempts:
         said.append(
-            f"attempts per problem differ ({sides[0].attempts} and {sides[1].attempts}): 'answered' favours more"
+            f"attempts per problem differ ({sides[0].attempts} and {sides[1].attempts}): the score favours more"
         )
     if sides[0].token_limits != sides[1].token_limits:
-        said.append(f"token limits differ ({sides[0].token_limits} and {sides[1].token_limits})")
+        a_limits, b_limits = (
+            " and ".join(f"{limit:,}" for limit in side.token_limits) or "none told" for side in sides
+        )
+        said.append(f"token limits differ (A: {a_limits}; B: {b_limits})")
     golds = sum(x.problem.answer != y.problem.answer for x, y in zip(a, b, strict=True))
     if golds:
         said.append(f"{golds} problems have another gold answer in the other exam")

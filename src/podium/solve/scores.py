@@ -52,6 +52,7 @@ class Scores(BaseModel):
     undecided: int  # attempts
     judged: int = 0  # attempts whose verdict is a judge's: the rules had left them undecided
     truncated: int  # attempts that ran into max_tokens
+    repeated: int = 0  # attempts ended because they only repeated themselves
     clock_cut: int  # attempts cut off by the clock
     errors: int  # attempts lost to the engine
     answers_missing: int  # problems
@@ -159,6 +160,7 @@ def score_results(results: Sequence[ExamResult], n: int, seed: int = 0) -> Score
         undecided=sum(attempt.verdict is Verdict.UNDECIDED for attempt in attempts),
         judged=sum(attempt.verdict_by == "judge" for attempt in attempts),
         truncated=sum(attempt.stop_reason == "length" for attempt in attempts),
+        repeated=sum(attempt.stop_reason == "repetition" for attempt in attempts),
         clock_cut=sum(attempt.stop_reason == "clock" for attempt in attempts),
         errors=sum(attempt.stop_reason == "error" for attempt in attempts),
         answers_missing=sum(result.answer is None for result in results),
