@@ -258,6 +258,7 @@ def compare(
     exam_a: Annotated[Path, typer.Argument(help="Folder of an exam.")],
     exam_b: Annotated[Path, typer.Argument(help="Folder of another one over the same problems.")],
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Also write the comparison as a page to this file.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
 ) -> None:
     """Compare two exams problem by problem: differences with intervals, p, and what could have been seen.
@@ -266,7 +267,7 @@ def compare(
     """
     from podium.recipe.compare import compare_command
 
-    compare_command(exam_a, exam_b, as_json=json_, seed=seed)
+    compare_command(exam_a, exam_b, as_json=json_, seed=seed, html=html)
 
 
 @app.command()
@@ -415,18 +416,19 @@ def draft(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or the folder of one exam.")],
-    out: Annotated[Path | None, typer.Option(help="File to write (default: FOLDER/report.html).")] = None,
+    folder: Annotated[Path, typer.Argument(help="A run folder, the folder of one exam, or a folder of runs.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write (default: report.html, or index.html, in the folder).")
+    ] = None,
 ) -> None:
-    """Write the self-contained report of a run again.
+    """Write the self-contained report of a run again; of a folder of runs, the index of all that is in it.
 
     Example: podium report runs/demo
     """
-    from podium.board import write_report
+    from podium.board import report_or_index
 
-    path = out or folder / "report.html"
-    write_report(folder, path)
-    typer.echo(f"report: {path}")
+    what, path = report_or_index(folder, out)
+    typer.echo(f"{what}: {path}")
 
 
 @app.command()

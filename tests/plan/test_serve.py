@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
 
+from podium.cli import app
 from podium.errors import InputError
 from podium.plan.hardware import find_device
 from podium.plan.named import find_model
-from podium.plan.serve import CONTEST, Server, exam_clock, measured
+from podium.plan.serve import CONTEST, Server, exam_clock, fleets, measured
 from podium.plan.shapes import Shape
 
 
@@ -104,3 +107,47 @@ def test_absurd_settings_are_refused() -> None:
     ):
         with pytest.raises(InputError):
             make()
+
+
+def test_copies_share_the_attempts_and_the_slowest_sets_the_time() -> None:
+    whole = server(4, "H100")
+    ways = fleets(whole)
+    assert [(fleet.copies, fleet.server.ranks) for fleet in ways] == [(1, 4), (2, 2), (4, 1)]
+    for fleet in ways:
+        assert fleet.devices == 4
+        assert fleet.name == "4xH100-80GB"
+        alone = fleet.server
+        for attempts in (1, 5, 12, 13):
+            dealt = [len(range(copy, attempts, fleet.copies)) for copy in range(fleet.copies)]
+            slowest = max(alone.attempt_seconds(count, 4000) for count in dealt if count)
+            assert fleet.attempt_seconds(attempts, 4000) == slowest
+            rate = sum(alone.tokens_per_second(count, 4000) for count in dealt if count)
+            assert fleet.tokens_per_second(attempts, 4000) == pytest.approx(rate)
+        assert fleet.fits(4000) == fleet.copies * alone.fits(4000)
+        for seconds in (30.0, 120.0):
+            most = fleet.most_attempts(2000, seconds)
+            assert most == 0 or fleet.attempt_seconds(most, 2000) <= seconds
+            assert fleet.attempt_seconds(most + 1, 2000) > seconds
+        longest = fleet.longest(13, 60.0)
+        assert fleet.attempt_seconds(13, longest) <= 60.0 < fleet.attempt_seconds(13, longest + 1)
+
+
+def test_a_group_that_cannot_cut_the_model_serves_copies_of_it() -> None:
+    # 40 heads over 3 devices do not come out even; three copies do.
+    assert [fleet.copies for fleet in fleets(server(3))] == [3]
+
+
+def test_copies_win_for_a_small_model_and_shared_weights_for_a_large_one() -> None:
+    for model, copies in (("qwen2.5-0.5b", 8), ("qwen2.5-14b", 1)):
+        ways = fleets(server(8, "H100", model))
+        assert min(ways, key=lambda fleet: fleet.attempt_seconds(16, 2000)).copies == copies
+
+
+def test_the_command_shows_a_copy_on_each_device_too() -> None:
+    said = CliRunner().invoke(app, ["plan", "serve", "--model", "qwen2.5-14b", "--gpus", "8xH100", "--json"])
+    assert said.exit_code == 0
+    shared, apart = json.loads(said.stdout)["devices"]
+    assert (shared["copies"], shared["devices_per_copy"], shared["gpus"]) == (1, 8, "8xH100-80GB")
+    assert (apart["copies"], apart["devices_per_copy"], apart["gpus"]) == (8, 1, "8xH100-80GB")
+    assert shared["seconds"] < apart["seconds"]
+    assert shared["exam_usd"] == apart["exam_usd"]

@@ -108,7 +108,7 @@ def improvement_chart(one: DivisionBoard) -> Spec:
         **_frame(rows, 230),
         "mark": {"type": "bar", "cornerRadiusEnd": 2},
         "encoding": {
-            "x": {"field": "task", "type": "nominal", "sort": list(TASKS), "title": None, "axis": {"labelAngle": 0}},
+            "x": {"field": "task", "type": "nominal", "sort": list(TASKS), "title": None, "axis": {"labelAngle": -35}},
             "xOffset": {"field": "list", "sort": ["single machines", "clusters"]},
             "y": {
                 "field": "cut",

@@ -1,13 +1,11 @@
 """The scoreboard as one HTML file that opens from the disk, without a network, with everything inside.
 
-Looks like the report of a run and shares its style sheet and scripts. Every text that comes from a round, a log or a
-system description passes `text()`; there is no other way into the page.
+Every text that comes from a round, a log or a system description passes `text()`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 
 from podium.bench.board import Board, DivisionBoard
 from podium.bench.board_charts import board_charts, colour_names, scaling_series
@@ -15,8 +13,7 @@ from podium.bench.published import OWN, Entry, round_sources
 from podium.bench.score import minutes_text
 from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import CATEGORIES, TASKS, Category, Improvement, accelerator_kind
-from podium.board.page import colour, counted, script_json, text
-from podium.board.report import POLICY
+from podium.board.shell import colour, counted, header, page, table, text
 
 NAMES = {
     "resnet": "ResNet-50, image classification",
@@ -29,7 +26,6 @@ NAMES = {
     "minigo": "Mini Go, reinforcement learning",
 }
 TITLES: dict[Category, str] = {"single": "Single machines", "cluster": "Clusters"}
-COLOURS = 6
 
 
 def board_page(board: Board, entries: Sequence[Entry], top: int) -> str:
@@ -40,26 +36,12 @@ def board_page(board: Board, entries: Sequence[Entry], top: int) -> str:
         if any(one.lists.values()) or one.unranked:
             parts.append(_division(board, one, entries, set(charts), top))
     parts += [_sources(board), "</main>"]
-    data = {"charts": charts, "exams": [], "colours": COLOURS}
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Scoreboard {text(board.round)} · Podium</title>
-<style>{_asset("assets", "report.css")}</style></head><body>
-{"".join(parts)}
-<footer>Made by Podium from published logs. MLPerf is a trademark of MLCommons; your own runs are {LABEL}.
-Charts: Vega and Vega-Lite (BSD-3-Clause), inside this file.</footer>
-<script type="application/json" id="data">{script_json(data)}</script>
-<script>{_asset("vendor", "vega.min.js")}</script>
-<script>{_asset("vendor", "vega-lite.min.js")}</script>
-<script>{_asset("assets", "report.js")}</script>
-</body></html>
-"""
-
-
-def _asset(*path: str) -> str:
-    return files("podium.board").joinpath(*path).read_text(encoding="utf-8")
+    return page(
+        f"Scoreboard {board.round} · Podium",
+        "".join(parts),
+        footer=f"Made by Podium from published logs. MLPerf is a trademark of MLCommons; your own runs are {LABEL}.",
+        charts=charts,
+    )
 
 
 def _header(board: Board) -> str:
@@ -67,18 +49,21 @@ def _header(board: Board) -> str:
     lists = sum(bool(rows) for rows in closed.lists.values())
     won = [f"{text(name)} {single + cluster}" for name, single, cluster in closed.first_places]
     lede = f"Of {lists} {closed.division} lists: {', '.join(won)}." if won else ""
-    links = [("own", "Your runs")] if board.own else []
+    links = {"own": "Your runs"} if board.own else {}
     for one in board.divisions:
         if any(one.lists.values()):
-            links.append((f"{one.division}-lists", f"{one.division.capitalize()} division"))
-            links.append((f"{one.division}-change", f"{one.division.capitalize()}: improvement and scaling"))
-    nav = "".join(f'<a href="#{to}">{text(words)}</a>' for to, words in [*links, ("sources", "Sources")])
-    return (
-        '<header class="top"><button id="theme" hidden aria-label="change theme"></button>'
-        f'<p class="kicker">Time to quality</p><h1>MLPerf Training {text(board.round)}</h1>'
-        f'<p class="lede">{lede}</p><p class="note">{text(board.definition.words())}. Minutes to the target quality; '
-        "closed and open entries are never in one list.</p>"
-        f"<nav>{nav}</nav></header>"
+            links[f"{one.division}-lists"] = f"{one.division.capitalize()} division"
+            links[f"{one.division}-change"] = f"{one.division.capitalize()}: improvement and scaling"
+    note = (
+        f"{text(board.definition.words())}. Minutes to the target quality; "
+        "closed and open entries are never in one list."
+    )
+    return header(
+        f"MLPerf Training {board.round}",
+        kicker="Podium · time to quality",
+        lede=lede,
+        notes=[note],
+        links={**links, "sources": "Sources"},
     )
 
 
@@ -105,29 +90,29 @@ def _lists(board: Board, one: DivisionBoard, category: Category, top: int) -> st
             about = " · ".join(filter(None, (entry.system, accelerator_kind(entry.accelerator), entry.availability)))
             shown = minutes_text(entry.minutes or 0.0)
             rows.append(
-                f'<tr><td>{name}</td><td class="num">{number}</td>'
-                f"<td>{text(entry.submitter)}{mark}<div class='between trouble'>{text(about)}</div></td>"
-                f'<td class="num">{entry.accelerators}</td><td class="num">{text(entry.ratio)}</td>'
-                f'<td class="num">{f"<b>{shown}</b>" if first else shown}</td>'
-                f"{_change_cells(improvement) if first else '<td></td><td></td>'}</tr>"
+                (
+                    name,
+                    f"<b>{shown}</b>" if first else shown,
+                    f"{number}",
+                    f'{text(entry.submitter)}{mark}<div class="between trouble">{text(about)}</div>',
+                    f"{entry.accelerators}",
+                    text(entry.ratio),
+                    *(_change_cells(improvement) if first else ("", "")),
+                )
             )
     if not rows:
         return ""
-    return (
-        f"<h3>{TITLES[category]}</h3>"
-        '<div class="scroll"><table><thead><tr><th>task</th><th class="num">#</th><th>submitter and system</th>'
-        '<th class="num">accel.</th><th class="num">host</th><th class="num">minutes</th>'
-        f'<th class="num">best of {text(board.against)}</th><th class="num">time cut, rate gain</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    columns = [("task", ""), ("minutes", "main num"), ("#", "num"), ("submitter and system", ""), ("accel.", "num")]
+    columns += [("host", "num"), (f"best of {board.against}", "num"), ("time cut, rate gain", "num")]
+    return f"<h3>{TITLES[category]}</h3>{table(columns, rows)}"
 
 
-def _change_cells(found: Improvement | None) -> str:
+def _change_cells(found: Improvement | None) -> tuple[str, str]:
     if found is None:
-        return "<td></td><td></td>"
+        return "", ""
     return (
-        f'<td class="num">{found.old.minutes:g}<div class="between">{text(found.old.submitter)}</div></td>'
-        f'<td class="num">{_signed(found.time_cut)}<div class="between">rate {100 * found.rate_gain:+.1f} %</div></td>'
+        f'{found.old.minutes:g}<div class="between">{text(found.old.submitter)}</div>',
+        f'{_signed(found.time_cut)}<div class="between">rate {100 * found.rate_gain:+.1f} %</div>',
     )
 
 
@@ -186,79 +171,79 @@ def _change(board: Board, one: DivisionBoard, charts: set[str]) -> str:
             f"accelerators; of each size the submitter's fastest system</figcaption>{_key(scaling_series(one))}"
             f'<div class="chart" data-chart="scaling-{one.division}"></div></figure>'
         )
-    rows = "".join(
-        f"<tr><td>{text(found.new.submitter)}</td><td>{text(found.new.system)}</td><td>{found.new.task}</td>"
-        f'<td class="num">{found.old.minutes:.3f}</td><td class="num">{found.new.minutes:.3f}</td>'
-        f'<td class="num">{_signed(found.time_cut)}</td><td class="num">{_signed(found.rate_gain)}</td></tr>'
+    columns = [("submitter and system", ""), ("time cut", "main num"), ("task", ""), (board.against or "", "num")]
+    columns += [(board.round, "num"), ("rate gain", "num")]
+    rows = [
+        (
+            f'{text(found.new.submitter)}<div class="between">{text(found.new.system)}</div>',
+            _signed(found.time_cut),
+            found.new.task,
+            f"{found.old.minutes:.3f}",
+            f"{found.new.minutes:.3f}",
+            _signed(found.rate_gain),
+        )
         for found in one.same_system
-    )
-    table = (
-        "<h3>The same system a round before</h3><div class='scroll'><table><thead><tr><th>submitter</th>"
-        f'<th>system</th><th>task</th><th class="num">{text(board.against)}</th>'
-        f'<th class="num">{text(board.round)}</th>'
-        f'<th class="num">time cut</th><th class="num">rate gain</th></tr></thead><tbody>{rows}</tbody></table></div>'
-        if rows
-        else ""
-    )
-    if not figures and not table:
+    ]
+    same = f"<h3>The same system a round before</h3>{table(columns, rows)}" if rows else ""
+    if not figures and not same:
         return ""
     return (
         f'<section id="{one.division}-change"><h2>Improvement and scaling</h2>'
         '<p class="note">Two conventions are in use and differ: time cut is 1 - new / old, rate gain is '
         "old / new - 1. A gain of 22 % is a cut of 18 %.</p>"
-        f'<div class="figures">{figures}</div>{table}{_scaling_table(one)}</section>'
+        f'<div class="figures">{figures}</div>{same}{_scaling_table(one)}</section>'
     )
 
 
 def _scaling_table(one: DivisionBoard) -> str:
-    rows = "".join(
-        f"<tr><td>{text(submitter)}</td><td>{task}</td><td>{text(accelerator)}</td><td>"
-        + " → ".join(f"{p.entry.accelerators}: {p.entry.minutes:g} min ({p.efficiency:.0%})" for p in points)
-        + "</td></tr>"
+    rows = [
+        (
+            f'{text(submitter)}<div class="between">{text(task)}, {text(accelerator)}</div>',
+            f"{points[-1].efficiency:.0%}",
+            " → ".join(f"{p.entry.accelerators}: {p.entry.minutes:g} min ({p.efficiency:.0%})" for p in points),
+        )
         for submitter, task, accelerator, points in one.scaling
-    )
+    ]
     if not rows:
         return ""
+    columns = [("system", ""), ("efficiency", "main num"), ("accelerators: minutes (efficiency)", "")]
     return (
-        '<details><summary class="note">every system with several sizes</summary><div class="scroll"><table><thead><tr>'
-        "<th>submitter</th><th>task</th><th>accelerator</th><th>accelerators: minutes (efficiency)</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div></details>"
+        '<details><summary class="note">every system with several sizes; the efficiency of its largest</summary>'
+        f"{table(columns, rows)}</details>"
     )
 
 
 def _ratios(one: DivisionBoard) -> str:
-    rows = "".join(
-        f'<tr><td class="tight">{text(submitter)}</td><td class="tight">{text(ratio)}</td>'
-        f'<td class="tight">{text(tasks)}</td></tr>'
-        for submitter, ratio, tasks in one.host_ratios
-    )
+    rows = [(text(submitter), text(ratio), text(tasks)) for submitter, ratio, tasks in one.host_ratios]
+    if not rows:
+        return ""
+    columns = [("submitter", ""), ("host : accelerators", "main"), ("tasks", "")]
     return (
-        f"<section><h2>Host processors per accelerator</h2><p class='note'>One machine can have several: "
-        "disaggregated hosts are given to a task as it needs them.</p><div class='scroll'><table><thead><tr>"
-        f"<th>submitter</th><th>host : accelerators</th><th>tasks</th></tr></thead><tbody>{rows}</tbody></table></div>"
-        "</section>"
-        if rows
-        else ""
+        '<section><h2>Host processors per accelerator</h2><p class="note">One machine can have several: '
+        f"disaggregated hosts are given to a task as it needs them.</p>{table(columns, rows, tight=True)}</section>"
     )
 
 
 def _own(board: Board) -> str:
     if not board.own:
         return ""
-    rows = "".join(
-        f"<tr><td><b>{entry.task}</b></td><td>{text(entry.size)}</td><td>{text(entry.division)}</td>"
-        f"<td>{text(entry.system)}<div class='between'>{text(entry.host_processor)}</div></td>"
-        f'<td class="num">{entry.runs - entry.failed} of {entry.runs}</td>'
-        f'<td class="num">{minutes_text(entry.minutes) if entry.minutes is not None else "–"}'
-        f"{_range(entry)}</td><td>{text(entry.note)}</td></tr>"
+    rows = [
+        (
+            f"<b>{text(entry.task)}</b>",
+            f"<b>{minutes_text(entry.minutes) if entry.minutes is not None else '–'}</b>{_range(entry)}",
+            f"{entry.runs - entry.failed} of {entry.runs}",
+            text(entry.size),
+            text(entry.division),
+            f'{text(entry.system)}<div class="between">{text(entry.host_processor)}</div>',
+            text(entry.note),
+        )
         for entry in board.own
-    )
+    ]
+    columns = [("task", ""), ("minutes", "main num"), ("converged", "num"), ("size", ""), ("division", "")]
     return (
         f'<section id="own"><h2>Your runs <span class="tag warn">{LABEL}</span></h2>'
         '<p class="note">Sizes smoke and small are compared with nothing but themselves.</p>'
-        '<div class="scroll"><table><thead><tr><th>task</th><th>size</th><th>division</th><th>system</th>'
-        '<th class="num">converged</th><th class="num">minutes</th><th></th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></section>"
+        f"{table([*columns, ('system', ''), ('', '')], rows)}</section>"
     )
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from podium.board.exam import Exam
-    from podium.board.report import ReportInput, build_report, write_report
+    from podium.board.report import ReportInput, build_report, report_or_index, write_report
     from podium.board.summary import print_summary
 
-__all__ = ["Exam", "ReportInput", "build_report", "print_summary", "write_report"]
+__all__ = ["Exam", "ReportInput", "build_report", "print_summary", "report_or_index", "write_report"]
 
-_HOMES = {"Exam": "exam", "ReportInput": "report", "build_report": "report", "write_report": "report"}
+_HOMES = {"Exam": "exam"} | dict.fromkeys(("ReportInput", "build_report", "report_or_index", "write_report"), "report")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,22 +1,23 @@
-"""The report as HTML: everything that can be read without JavaScript.
+"""The sections of a run's or an exam's report: everything that can be read without JavaScript.
 
-Knows facts, not files. Every text that comes from a model, a problem, a recipe or a machine passes `text()`; there is
-no other way into the page.
+Knows facts, not files.
 """
 
 from __future__ import annotations
 
-import html
-import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from podium.board import shell
 from podium.board.effects import Effect
-from podium.board.exam import Exam, scores_by_task, task_of
+from podium.board.exam import Exam, is_correct, scores_by_task, task_of
 from podium.board.run_folder import StageFacts
-from podium.records import ExamResult, Verdict, VoteClass
+from podium.board.selection import Selection
+from podium.board.shell import colour, counted, table, text
+from podium.records import Attempt, ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate
-from podium.solve.wording import say_share
+from podium.solve.wording import say_change, say_share
 
 TONES = {
     Verdict.CORRECT: ("right", "correct"),
@@ -26,26 +27,8 @@ TONES = {
 }
 
 
-def text(value: Any) -> str:
-    """Anything as text inside an element or a quoted attribute."""
-    return html.escape(str(value), quote=True)
-
-
-def script_json(value: Any) -> str:
-    """JSON that can stand inside a <script> element whatever it holds."""
-    written = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        written = written.replace(character, f"\\u{ord(character):04x}")
-    return written
-
-
 def percent(value: float) -> str:
     return f"{100 * value:.0f}%"
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """1 tie, 2 ties."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def seconds(value: float) -> str:
@@ -56,17 +39,25 @@ def seconds(value: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def colour(index: int) -> str:
-    return f"--c: var(--c{index % 6})"
-
-
 def header(
-    title: str, exams: Sequence[Exam], stages: Sequence[StageFacts], system: Mapping[str, Any], training: bool
+    title: str,
+    exams: Sequence[Exam],
+    selections: Sequence[Selection],
+    stages: Sequence[StageFacts],
+    system: Mapping[str, Any],
+    training: bool,
 ) -> str:
     """Title, one sentence that says what came out, and where it ran."""
     spent = sum(stage.wall_seconds or 0.0 for stage in stages)
     lede = []
-    if exams:
+    for selection in selections:
+        last = selection.scores[-1]
+        lede.append(
+            f"Of {counted(last.n, 'attempt')} a problem {text(selection.label)} chose a right answer for "
+            f"{percent(last.select.value)} of {counted(last.problems, 'problem')}, the vote over the same for "
+            f"{percent(last.vote.value)}."
+        )
+    if exams and not selections:
         scored = [f"{text(exam.label)} {percent(exam.scores.score.value)}" for exam in exams]
         listed = " and ".join(filter(None, [", ".join(scored[:-1]), scored[-1]]))
         sizes = " and ".join(str(size) for size in sorted({exam.scores.problems for exam in exams}))
@@ -76,57 +67,118 @@ def header(
         lede.append(f"The whole chain took {seconds(spent)}.")
     machine = [system.get("cpu"), f"{system['cores']} cores" if system.get("cores") else None]
     machine += [accelerator.get("name") for accelerator in system.get("accelerators", [])]
-    where = " · ".join(text(part) for part in machine if part)
-    links = [("result", "Result"), ("votes", "Votes and time"), ("tasks", "Tasks")] if exams else []
-    links += [("chain", "Chain")] if stages else []
-    links += [("training", "Training")] if training else []
-    links += [("problems", "Problem by problem")] if exams else []
-    nav = "".join(f'<a href="#{to}">{words}</a>' for to, words in links)
-    return (
-        '<header class="top"><button id="theme" hidden aria-label="change theme"></button>'
-        f'<p class="kicker">Podium{" · " + where if where else ""}</p><h1>{text(title)}</h1>'
-        f'<p class="lede">{" ".join(lede)}</p>'
-        f"<nav>{nav}</nav></header>"
+    links = {"choice": "Choice and vote"} if selections else {}
+    links |= {"result": "Attempts" if selections else "Result", "votes": "Votes and time"} if exams else {}
+    links |= {"tasks": "Tasks"} if exams else {}
+    links |= {"chain": "Chain"} if stages else {}
+    links |= {"training": "Training"} if training else {}
+    links |= {"example": "One problem", "problems": "Problem by problem"} if exams else {}
+    return shell.header(
+        title,
+        kicker=" · ".join(str(part) for part in ("Podium", *machine) if part),
+        lede=" ".join(lede),
+        links=links,
     )
 
 
-def missing(exams: Sequence[Exam]) -> str:
-    """Exams in which most attempts have no answer, why, and what to do; empty where there is none."""
-    told = "".join(
-        f"<h3>{text(exam.label)}</h3><ul>{''.join(f'<li>{text(line)}</li>' for line in exam.unanswered)}</ul>"
-        for exam in exams
-        if exam.unanswered
-    )
-    return f'<section id="missing"><h2>Most attempts have no answer</h2>{told}</section>' if told else ""
+def warnings(exams: Sequence[Exam]) -> str:
+    """What must be known before any score: exams most of whose attempts have no answer, why, and what cures it."""
+    said = ""
+    for exam in exams:
+        if exam.unanswered:
+            first, *cures = exam.unanswered
+            said += f"<p><b>{text(exam.label)}: {text(first)}</b></p>"
+            said += f"<ul>{''.join(f'<li>{_options(cure)}</li>' for cure in cures)}</ul>" if cures else ""
+    return f'<div class="warning" role="note">{said}</div>' if said else ""
 
 
-def result(exams: Sequence[Exam], effects: Sequence[Effect]) -> str:
+def _options(sentence: str) -> str:
+    """A sentence in which options of the command line stand out."""
+    return re.sub(r"(?<!\S)(--?[a-z][a-z-]*)", r"<code>\1</code>", text(sentence))
+
+
+def choice(selections: Sequence[Selection]) -> str:
+    """What a selector chose beside the vote over the same attempts: the result of GenSelect, before anything else."""
+    parts = []
+    for index, selection in enumerate(selections):
+        columns = [("attempts", ""), ("chosen", "main"), ("vote", ""), ("chosen − vote", "num"), ("p", "num")]
+        columns += [("both in one ballot", "num"), ("one attempt", "num"), ("any right", "num"), ("no pick", "num")]
+        gains = [_change(score.gain, score.gain_low, score.gain_high, 1) for score in selection.scores]
+        rows = [
+            (
+                f'<b>{score.n}</b><div class="between">{counted(score.problems, "problem")}, '
+                f"{counted(score.sets, 'set')}</div>",
+                _bar(score.select),
+                _bar(score.vote),
+                f'<b>{gain}</b><div class="between">{interval}</div>',
+                f"{score.p:.2g}",
+                *(f"{100 * each.value:.1f}%" for each in (score.both, score.single, score.passed)),
+                percent(score.invalid / score.asked) if score.asked else "–",
+            )
+            for score, (gain, interval) in zip(selection.scores, gains, strict=True)
+        ]
+        last = selection.scores[-1]
+        outcome = "showed" if last.gain_low > 0 else "opposite" if last.gain_high < 0 else "did not show"
+        words = {"showed": "showed", "did not show": "did not show", "opposite": "the opposite"}[outcome]
+        parts.append(
+            f"<h3>{text(selection.label)}</h3>{table(columns, rows, styles=[colour(index)] * len(rows))}"
+            f'<ul class="effects"><li><span class="tag {"" if outcome == "did not show" else outcome}">{words}</span>'
+            f"<p><b>Choosing beats the vote.</b> {text(selection.label)} among {last.n} attempts: "
+            f"{percent(last.select.value)}, the vote over the same {percent(last.vote.value)}: {gains[-1][0]} "
+            f"points (95% interval {gains[-1][1]}).</p></li></ul>"
+        )
+    return f"""<section id="choice"><h2>Choice and vote</h2>
+<p class="note">A model reads the attempts side by side and names one; beside it the vote over the same attempts. A
+problem without a pick keeps its vote; ties are split. Intervals are over problems, p is a paired sign-flip test's.</p>
+{"".join(parts)}</section>"""
+
+
+def _change(value: float, low: float, high: float, digits: int) -> tuple[str, str]:
+    """A difference of shares in points, and its interval, with the decimals that its verdict needs."""
+    change, interval = say_change(100 * value, 100 * low, 100 * high, digits, " to ")
+    return change.replace("-", "−"), interval.replace("-", "−")
+
+
+def result(exams: Sequence[Exam], effects: Sequence[Effect], heading: str = "Result") -> str:
     """The score table and the sentences on the effects."""
-    n = max(exam.n for exam in exams)
-    rows = "".join(_score_row(index, exam) for index, exam in enumerate(exams))
+    voted, passed = at_n(exams)
+    several = max(exam.n for exam in exams) > 1
+    columns = [("exam", ""), ("score", "main")]
+    columns += [(voted, ""), ("pass@1", ""), (passed, "")] if several else [("pass@1", "")]
+    columns += [("tokens", "num"), ("code calls", "num"), ("seconds", "num"), ("what did not end well", "")]
+    rows = [_score_row(exam, several) for exam in exams]
     sentences = "".join(
         f'<li><span class="tag {"" if effect.outcome == "did not show" else effect.outcome}">'
         f"{_outcome(effect)}</span><p><b>{text(effect.claim)}.</b> {text(effect.sentence)}</p></li>"
         for effect in effects
     )
-    return f"""<section id="result"><h2>Result</h2>
-<p class="note">The bars are 95% intervals over problems. The score counts the answers that the exam gave under its
-own clock and stopping rule; maj@{n} is the vote of the same attempts with every tie split; pass@1 is the mean over
-attempts; pass@{n} counts a problem if any attempt is right. Attempts that a stopping rule cancelled count in no rate.
-Undecided is never correct.
-Tokens and code calls are means per attempt, seconds per problem.</p>
-<div class="scroll"><table><thead><tr><th>exam</th><th>score</th><th>maj@{n}</th><th>pass@1</th><th>pass@{n}</th>
-<th class="num">tokens</th><th class="num">code calls</th>
-<th class="num">seconds</th><th>what did not end well</th></tr></thead>
-<tbody>{rows}</tbody></table></div>
+    votes_said = (
+        f" {voted} is what a vote over so many attempts scores, a tie split among its answers; {passed} counts a "
+        "problem if any attempt is right."
+        if several
+        else ""
+    )
+    return f"""<section id="result"><h2>{text(heading)}</h2>
+<p class="note">The score is the share of problems whose answer, given under the exam's own clock, stopping rule and
+vote, is right. pass@1 is the mean over attempts.{votes_said} The bars are 95% intervals over problems. Attempts that a
+stopping rule cancelled count in no rate. Undecided is never correct. Tokens and code calls are means per attempt,
+seconds per problem.</p>
+{table(columns, rows, styles=[colour(index) for index in range(len(exams))])}
 {f'<h3>What showed, and what did not</h3><ul class="effects">{sentences}</ul>' if sentences else ""}</section>"""
+
+
+def at_n(exams: Sequence[Exam]) -> tuple[str, str]:
+    """The names of the scores that use all attempts: maj@12 and pass@12, or with n where exams have several."""
+    sizes = {exam.n for exam in exams}
+    n = str(sizes.pop()) if len(sizes) == 1 else "n"
+    return f"maj@{n}", f"pass@{n}"
 
 
 def _outcome(effect: Effect) -> str:
     return {"showed": "showed", "did not show": "did not show", "opposite": "the opposite"}[effect.outcome]
 
 
-def _score_row(index: int, exam: Exam) -> str:
+def _score_row(exam: Exam, several: bool) -> tuple[str, ...]:
     scores = exam.scores
     trouble = [
         (scores.truncated, "attempt", "at the token limit"),
@@ -143,24 +195,28 @@ def _score_row(index: int, exam: Exam) -> str:
     ]
     said = "<br>".join(f"{counted(count, what)} {how}" for count, what, how in trouble if count) or "nothing"
     limits = ", ".join(f"{limit:,}" for limit in exam.token_limits)
-    under = f"{scores.problems} problems, {exam.n} attempts" + (f",<br>token limit {limits}" if limits else "")
-    under += f",<br>votes weighed by {exam.vote}" if exam.vote != "uniform" else ""
+    under = f"{counted(scores.problems, 'problem')}, {counted(exam.n, 'attempt')}"
+    under += f",<br>token limit {limits}" if limits else ""
+    under += f",<br>votes weighed by {text(exam.vote)}" if exam.vote != "uniform" else ""
+    shares = (
+        [scores.score, scores.majority_n, scores.pass_1, scores.pass_n] if several else [scores.score, scores.pass_1]
+    )
     return (
-        f'<tr style="{colour(index)}"><td><span class="model"><i class="dot"></i>{text(exam.label)}</span>'
-        f'<div class="between">{under}</div></td>'
-        f"{_score(scores.score)}{_score(scores.majority_n)}{_score(scores.pass_1)}{_score(scores.pass_n)}"
-        f'<td class="num">{scores.mean_tokens:,.0f}</td><td class="num">{scores.mean_code_calls:.2f}</td>'
-        f'<td class="num">{scores.seconds / max(1, scores.problems):.1f}</td>'
-        f'<td class="between trouble">{said}</td></tr>'
+        f'<span class="model"><i class="dot"></i>{text(exam.label)}</span><div class="between">{under}</div>',
+        *map(_bar, shares),
+        f"{scores.mean_tokens:,.0f}",
+        f"{scores.mean_code_calls:.2f}",
+        f"{scores.seconds / max(1, scores.problems):.1f}",
+        f'<div class="between trouble">{said}</div>',
     )
 
 
-def _score(estimate: Estimate) -> str:
+def _bar(estimate: Estimate) -> str:
     low, high, value = (100 * x for x in (estimate.low, estimate.high, estimate.value))
     return (
-        f'<td><span class="score">{value:.0f}%</span><div class="range" aria-hidden="true">'
+        f'<span class="score">{value:.0f}%</span><div class="range" aria-hidden="true">'
         f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{value:.1f}%"></b></div>'
-        f'<div class="between">{say_share(estimate.value, estimate.low, estimate.high, 0, " to ")[1]}</div></td>'
+        f'<div class="between">{say_share(estimate.value, estimate.low, estimate.high, 0, " to ")[1]}</div>'
     )
 
 
@@ -171,14 +227,16 @@ def votes(exams: Sequence[Exam], timed: bool) -> str:
         for index, exam in enumerate(exams)
     )
     ks = sorted({k for exam in exams for k in exam.scores.majority_at})
-    rows = "".join(
-        f"<tr><td>{text(exam.label)}, {words}</td>"
-        + "".join(f'<td class="num">{percent(at[k].value) if k in at else ""}</td>' for k in ks)
-        + "</tr>"
+    # The most attempts first: theirs is the number that the result shows.
+    columns = [("k", ""), (str(ks[-1]), "main num"), *((str(k), "num") for k in ks[:-1])]
+    rows = [
+        (
+            f"{text(exam.label)}, {words}",
+            *(percent(at[k].value) if k in at else "" for k in (ks[-1], *ks[:-1])),
+        )
         for exam in exams
         for words, at in (("maj@k", exam.scores.majority_at), ("pass@k", exam.scores.pass_at))
-    )
-    head = "".join(f'<th class="num">{k}</th>' for k in ks)
+    ]
     time_figure = (
         "<figure><figcaption><b>Score against time</b>: if every problem were stopped after so many seconds, and the "
         'answers known by then voted</figcaption><div class="chart" data-chart="time"></div></figure>'
@@ -188,28 +246,28 @@ def votes(exams: Sequence[Exam], timed: bool) -> str:
     return f"""<section id="votes"><h2>Votes and time</h2><div class="key">{key}</div><div class="figures">
 <figure><figcaption><b>Score against attempts</b>: solid, a vote over k of them (maj@k); dashed, any one of k right
 (pass@k)</figcaption><div class="chart" data-chart="votes"></div></figure>{time_figure}</div>
-<details><summary class="note">the same as numbers</summary><div class="scroll"><table><thead><tr><th>k</th>
-{head}</tr></thead><tbody>{rows}</tbody></table></div></details></section>"""
+<details><summary class="note">the same as numbers</summary>{table(columns, rows, tight=True)}</details></section>"""
 
 
 def tasks(exams: Sequence[Exam]) -> str:
     """Problems answered per task and exam, the hardest task first."""
-    head = "".join(f"<th>{text(exam.label)}</th>" for exam in exams)
-    rows = "".join(
-        f'<tr><td class="tight">{text(task)}</td>'
-        + "".join(
-            f'<td class="tight"><span class="cell" style="{colour(index)};--share:{correct / total:.2f}">'
-            f'{correct} <span class="between">of {total}</span></span></td>'
-            if total
-            else '<td class="tight"></td>'
-            for index, (correct, total) in enumerate(cells)
+    columns = [("task", ""), *((exam.label, "" if index else "main") for index, exam in enumerate(exams))]
+    rows = [
+        (
+            text(task),
+            *(
+                f'<span class="cell" style="{colour(index)};--share:{correct / total:.2f}">'
+                f'{correct} <span class="between">of {total}</span></span>'
+                if total
+                else ""
+                for index, (correct, total) in enumerate(cells)
+            ),
         )
-        + "</tr>"
         for task, cells in scores_by_task(exams).items()
-    )
+    ]
     return f"""<section id="tasks"><h2>Task by task</h2><p class="note">Problems answered correctly, the hardest task
 first. With so few problems to a task, a row is a hint, not a measurement.</p>
-<div class="scroll"><table><thead><tr><th>task</th>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"""
+{table(columns, rows, tight=True)}</section>"""
 
 
 def chain(stages: Sequence[StageFacts]) -> str:
@@ -221,7 +279,7 @@ def chain(stages: Sequence[StageFacts]) -> str:
             took = '<span class="note">not finished</span>'
         else:
             width = 8.0 * stage.wall_seconds / longest
-            took = f'<div class="took"><i style="width:{width:.2f}rem"></i>{seconds(stage.wall_seconds)}</div>'
+            took = f'<div class="took"><i style="width:{width:.2f}rem"></i><b>{seconds(stage.wall_seconds)}</b></div>'
         again = (
             f' <span class="tag warn">stopped and continued {counted(stage.sessions - 1, "time")}</span>'
             if stage.sessions > 1
@@ -233,14 +291,17 @@ def chain(stages: Sequence[StageFacts]) -> str:
             if isinstance(value, str | int | float)
         )
         rows.append(
-            f'<tr><td><b>{text(stage.name)}</b>{again}<div class="between">{text(stage.kind)}'
-            f"{' ← ' + text(', '.join(stage.inputs)) if stage.inputs else ''}</div></td><td>{took}</td>"
-            f'<td class="note">{figures}</td></tr>'
+            (
+                f'<b>{text(stage.name)}</b>{again}<div class="between">{text(stage.kind)}'
+                f"{' ← ' + text(', '.join(stage.inputs)) if stage.inputs else ''}</div>",
+                took,
+                f'<span class="note">{figures}</span>',
+            )
         )
     total = sum(stage.wall_seconds or 0.0 for stage in stages)
     return f"""<section id="chain"><h2>Chain</h2><p class="note">Each stage with the seconds it took, interrupted
-sessions included; {seconds(total)} in all.</p><div class="scroll"><table><thead><tr><th>stage</th><th>time</th>
-<th>figures</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div></section>"""
+sessions included; {seconds(total)} in all.</p>
+{table([("stage", ""), ("time", "main"), ("figures", "")], rows)}</section>"""
 
 
 def _short(value: Any) -> str:
@@ -277,51 +338,89 @@ def problems(exams: Sequence[Exam]) -> str:
         f'<div class="sheet" data-exam="{index}"><h3 style="{colour(index)}"><i class="dot"></i>{text(exam.label)}</h3>'
         '<div class="row head"><span>#</span><span>problem</span><span>verdict</span><span>answer</span>'
         '<span>votes</span><span class="num">seconds</span></div>'
-        + "".join(_problem(index, number, row) for number, row in enumerate(exam.results))
+        + "".join(
+            _problem(index, number, row)
+            # What is not right comes first; among equals the order of the exam stays.
+            for number, row in sorted(enumerate(exam.results), key=lambda each: each[1].verdict == Verdict.CORRECT)
+        )
         + "</div>"
         for index, exam in enumerate(exams)
     )
     return f"""<section id="problems"><h2>Problem by problem</h2>
-<p class="note">Open a problem for its attempts, an attempt for what it wrote, ran and read. Beside the seconds used
-stand those drawn from the shared pool.</p>
+<p class="note">What is not right comes first. Open a problem for its attempts, an attempt for what it wrote, ran and
+read. Beside the seconds used stand those drawn from the shared pool.</p>
 <div class="tools" id="tools" hidden>{f"<span>{exam_buttons}</span>" if len(exams) > 1 else ""}<span>{filters}</span>
 <span class="note" id="count"></span></div>{sheets}
 <noscript><p class="note">The text of the attempts is shown with JavaScript; it is also in results.jsonl of the exam's
 folder.</p></noscript></section>"""
 
 
-def _problem(exam: int, number: int, row: ExamResult) -> str:
+def example(exams: Sequence[Exam]) -> str:
+    """One problem of the last exam, unfolded: with a right attempt, and a wrong one where there is any."""
+    index, exam = len(exams) - 1, exams[-1]
+    number, row = min(enumerate(exam.results), key=lambda each: _instructive(each[1]))
+    right = [attempt for attempt in row.attempts if is_correct(attempt)]
+    others = [attempt for attempt in row.attempts if not is_correct(attempt)]
+    shown = [min(each, key=_worth_reading).index for each in (right, others) if each]
+    problem = _problem(index, number, row, shown)
+    return f"""<section id="example" class="example"><h2>One problem, worked</h2>
+<p class="note">{text(exam.label)}, problem {number + 1}: every attempt, {
+        "a right one and another" if right and others else "one of them"
+    } unfolded.</p>
+<div class="sheet">{problem}</div></section>"""
+
+
+def _instructive(row: ExamResult) -> tuple[int, int, int, int]:
+    """Small for a problem that shows what an exam does: answered, with code, with attempts that differ, short."""
+    right = [attempt for attempt in row.attempts if is_correct(attempt)]
+    coded = any(attempt.usage.code_calls for attempt in right)
+    written = sum(len(part.text) for attempt in row.attempts for part in attempt.parts)
+    return (not right, not coded, row.verdict != Verdict.CORRECT or len(right) == len(row.attempts), written)
+
+
+def _worth_reading(attempt: Attempt) -> tuple[int, int]:
+    return (not attempt.usage.code_calls, sum(len(part.text) for part in attempt.parts))
+
+
+def _problem(exam: int, number: int, row: ExamResult, shown: Sequence[int] | None = None) -> str:
+    """A problem as a line that opens. `shown`: it stands open, and so do these of its attempts."""
     tone, word = TONES[row.verdict]
     kinds = ["right" if row.verdict == Verdict.CORRECT else "wrong"]
     kinds += ["tie"] if row.tie else []
     kinds += ["clock"] if row.clock_hit else []
     answer = "" if row.answer is None else row.answer
-    facts = [("right answer", "" if row.problem.answer is None else row.problem.answer), ("given", answer or "none")]
-    facts += [("task", task_of(row)), ("used", seconds(row.used_seconds))]
+    gold = row.problem.answer
+    facts = [
+        ("right answer", "" if gold is None else _formula(gold)),
+        ("given", _formula(answer) if answer else "none"),
+    ]
+    facts += [("task", text(task_of(row))), ("used", seconds(row.used_seconds))]
     if row.granted_seconds:
         facts += [
             ("granted", seconds(row.granted_seconds)),
             ("drawn from the pool", seconds(row.pool_drawn)),
             ("left in the pool", seconds(row.pool_after)),
         ]
-    facts += [("ended by", row.stop_rule)] if row.stop_rule else []
+    facts += [("ended by", text(row.stop_rule))] if row.stop_rule else []
     if row.votes:
         weighed = f" weighed by {row.vote}" if row.vote != "uniform" else ""
-        facts += [(f"votes{weighed}", ", ".join(_vote(row, vote) for vote in row.votes))]
+        facts += [(f"votes{weighed}", ", ".join(f"{_formula(v.answer)} {text(_count(row, v))}" for v in row.votes))]
     if row.verdict_by == "judge":
         facts += [("verdict by", "the judge")]
-    listed = "".join(f"<span>{text(name)} <b>{text(value)}</b></span>" for name, value in facts)
+    listed = "".join(f"<span>{text(name)} <b>{value}</b></span>" for name, value in facts)
     marks = (' <span class="tag warn">tie</span>' if row.tie else "") + (
         ' <span class="tag warn">clock</span>' if row.clock_hit else ""
     )
     drawn = f' <span class="between">+{row.pool_drawn:.1f}</span>' if row.pool_drawn >= 0.05 else ""
+    unfolded = "" if shown is None else f' open data-shown="{" ".join(map(str, shown))}"'
     return (
-        f'<details class="problem" data-exam="{exam}" data-problem="{number}" data-is="{" ".join(kinds)}">'
+        f'<details class="problem" data-exam="{exam}" data-problem="{number}" data-is="{" ".join(kinds)}"{unfolded}>'
         f'<summary class="row"><span class="number">{number + 1}</span>'
-        f'<span class="clip">{text(row.problem.text)}</span>'
-        f'<span><span class="tag {tone}">{word}</span>{marks}</span><span class="clip">{text(answer)}</span>'
+        f'<span class="clip tex">{text(row.problem.text)}</span>'
+        f'<span><span class="tag {tone}">{word}</span>{marks}</span>'
+        f'<span class="clip tex" data-whole>{text(answer)}</span>'
         f'{_vote_bar(row)}<span class="num">{row.used_seconds:.1f}{drawn}</span></summary>'
-        f'<div class="inside"><p class="question">{text(row.problem.text)}</p><div class="facts">{listed}</div>'
+        f'<div class="inside"><p class="question tex">{text(row.problem.text)}</p><div class="facts">{listed}</div>'
         '<h3>Attempts</h3><div class="attempts"></div></div></details>'
     )
 
@@ -339,8 +438,17 @@ def _vote_bar(row: ExamResult) -> str:
 
 
 def _vote(row: ExamResult, vote: VoteClass) -> str:
+    return f"{vote.answer} {_count(row, vote)}"
+
+
+def _count(row: ExamResult, vote: VoteClass) -> str:
     share = f" ({100 * vote.weight:.0f} %)" if row.vote != "uniform" else ""
-    return f"{vote.answer} × {vote.count}{share}"
+    return f"× {vote.count}{share}"
+
+
+def _formula(answer: str) -> str:
+    """An answer, typeset where it is a formula."""
+    return f'<span class="tex" data-whole>{text(answer)}</span>'
 
 
 def machine(system: Mapping[str, Any], tiers: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from podium.plan.convnet import ConvNet
 from podium.plan.hardware import Device, find_device
 from podium.plan.inference_memory import serving_memory
 from podium.plan.named import find_model
-from podium.plan.serve import CONTEST, MOST, Clock, Server, exam_clock, measured
+from podium.plan.serve import CONTEST, MOST, Clock, Fleet, Server, exam_clock, fleets, measured
 from podium.plan.shapes import Shape
 from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import parse_bytes, parse_devices, parse_seconds, parse_whole, show_bytes, show_seconds
@@ -63,7 +63,10 @@ def serve(
         device = _device(name, memory)
         try:
             server = Server(shape, device, count, weights, cache, speedup)
-            rows.append(_row(server, usable, problems, timing.base, attempts, tokens, before))
+            rows += [
+                _row(fleet, usable, problems, timing.base, attempts, tokens, before)
+                for fleet in _ways(server, attempts, tokens, before)
+            ]
         except InputError as error:
             if gpus:  # asked for, so say what is wrong with it
                 raise
@@ -135,11 +138,25 @@ def _cure(shape: Shape, weights: str) -> str:
     return "use narrower --weights (fp8, int8, int4)"
 
 
+def _ways(server: Server, attempts: int, length: int, prompt: int) -> list[Fleet]:
+    """How these devices are best used for these attempts, and, where that is another way, a copy on each device.
+
+    Where nothing fits: the way that leaves most memory.
+    """
+    ways = fleets(server)
+    fitting = [fleet for fleet in ways if fleet.fits(prompt + length)]
+    if not fitting:
+        return [min(ways, key=lambda fleet: fleet.copies)]
+    best = min(fitting, key=lambda fleet: fleet.attempt_seconds(attempts, length, prompt))
+    return [best, *(fleet for fleet in fitting if fleet.server.ranks == 1 and fleet != best)]
+
+
 def _row(
-    server: Server, usable: Clock, problems: int, base: float, attempts: int, length: int, prompt: int
+    fleet: Fleet, usable: Clock, problems: int, base: float, attempts: int, length: int, prompt: int
 ) -> dict[str, Any]:
     context = prompt + length
-    rows = server.fits(context)
+    rows = fleet.fits(context)
+    server = fleet.server
     device = server.device
     if rows < 1:
         memory = serving_memory(
@@ -147,24 +164,26 @@ def _row(
         )
         needed = memory.weights + memory.working + memory.reserved + memory.cache_per_sequence
         why = f"{show_bytes(needed)} needed on each {device.name}, {show_bytes(device.memory)} there"
-        return {"gpus": server.name, "fits": 0, "why": why}
-    seconds = server.attempt_seconds(attempts, length, prompt)
+        return {"gpus": fleet.name, "fits": 0, "why": why}
+    seconds = fleet.attempt_seconds(attempts, length, prompt)
     hours = base * problems / 3600
     width = min(rows, attempts)
     return {
-        "gpus": server.name,
+        "gpus": fleet.name,
+        "copies": fleet.copies,
+        "devices_per_copy": server.ranks,
         "fits": rows,
-        "tokens_per_second": server.tokens_per_second(width, prompt + length / 2),
-        "tokens_per_second_each": server.tokens_per_second(width, prompt + length / 2) / width,
+        "tokens_per_second": fleet.tokens_per_second(width, prompt + length / 2),
+        "tokens_per_second_each": fleet.tokens_per_second(width, prompt + length / 2) / width,
         "prefill_seconds": server.prefill_seconds(prompt),
         "seconds": seconds,
         "in_time": "base" if seconds <= usable.base else "cap" if seconds <= usable.cap else "no",
-        "most_attempts": server.most_attempts(length, usable.base, prompt),
-        "longest": server.longest(attempts, usable.base, prompt),
-        "longest_at_cap": server.longest(attempts, usable.cap, prompt),
-        "grid": {tokens: server.most_attempts(tokens, usable.base, prompt) for tokens in LENGTHS},
-        "exam_usd": hours * server.ranks * device.usd_per_hour,
-        "exam_kwh": hours * server.ranks * device.power / 1e3,
+        "most_attempts": fleet.most_attempts(length, usable.base, prompt),
+        "longest": fleet.longest(attempts, usable.base, prompt),
+        "longest_at_cap": fleet.longest(attempts, usable.cap, prompt),
+        "grid": {tokens: fleet.most_attempts(tokens, usable.base, prompt) for tokens in LENGTHS},
+        "exam_usd": hours * fleet.devices * device.usd_per_hour,
+        "exam_kwh": hours * fleet.devices * device.power / 1e3,
     }
 
 
@@ -172,10 +191,24 @@ def _show(shape: Shape, weights: str, rows: list[dict[str, Any]], timing: Clock,
     print_table(
         f"{shape.name} in {weights}: {attempts} attempts of {length:,} tokens, {show_seconds(timing.base)} a problem "
         f"(at most {show_seconds(timing.cap)})",
-        ("devices", "fit", "tok/s", "each", "takes", "in time", "most attempts", "longest", "at cap", "USD", "kWh"),
+        (
+            "devices",
+            "copies",
+            "fit",
+            "tok/s",
+            "each",
+            "takes",
+            "in time",
+            "most attempts",
+            "longest",
+            "at cap",
+            "USD",
+            "kWh",
+        ),
         [
             (
                 row["gpus"],
+                str(row["copies"]),
                 f"{row['fits']:,}",
                 f"{row['tokens_per_second']:,.0f}",
                 f"{row['tokens_per_second_each']:,.0f}",
@@ -190,16 +223,21 @@ def _show(shape: Shape, weights: str, rows: list[dict[str, Any]], timing: Clock,
             for row in rows
             if row["fits"]
         ],
-        note="fit: attempts of that length whose caches fit at once; most attempts: of that length in time; longest: "
-        "tokens each of these attempts may take; USD and kWh: of the whole exam",
+        note="copies: of the model, each on its share of the devices; the fastest way first, then a copy on each "
+        "device; fit: attempts of that length whose caches fit at once; most attempts: of that length in time; "
+        "longest: tokens each of these attempts may take; USD and kWh: of the whole exam",
     )
     print_lines(*(f"{row['gpus']}: {row['why']}" for row in rows if not row["fits"]))
     print_lines("")
     print_table(
         "Attempts in time, by length",
         ("devices", *(f"{length // 1000}k" for length in LENGTHS)),
-        [(row["gpus"], *(_most(count) for count in row["grid"].values())) for row in rows if row["fits"]],
+        [(_way(row), *(_most(count) for count in row["grid"].values())) for row in rows if row["fits"]],
     )
+
+
+def _way(row: dict[str, Any]) -> str:
+    return row["gpus"] if row["copies"] == 1 else f"{row['gpus']}, {row['copies']} copies"
 
 
 def _most(count: int) -> str:

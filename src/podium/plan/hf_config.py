@@ -46,7 +46,9 @@ def read_config(path: Path) -> Shape | ConvNet:
         raise InputError(f"{path}: cannot be read ({error})", "give a model folder or its config.json") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a dictionary", "give a model folder or its config.json")
-    return shape_from_hf(values, str(path), name=path.parent.name or "config.json")
+    # A config.json is called after the folder it lies in, any other file after itself.
+    name = path.resolve().parent.name if path.name == "config.json" else path.stem
+    return shape_from_hf(values, str(path), name=name or "config.json")
 
 
 def shape_from_hf(values: Mapping[str, Any], where: str = "config.json", name: str = "") -> Shape | ConvNet:

@@ -1,15 +1,17 @@
 """Attempts at a problem within the exam's clock: a roofline of prefill and decoding, with the memory of caches.
 
-One group of devices shares the weights (tensor parallelism) and decodes all attempts side by side. A decoding step
-reads the weights once and every attempt's cache; a prefill is arithmetic. `Engine` holds the four numbers that no data
-sheet gives. CONTEST holds the published speeds they are checked against; `measured` puts both side by side.
+A `Server` is one copy of the model: its devices share the weights (tensor parallelism) and decode attempts side by
+side. A decoding step reads the weights once and every attempt's cache; a prefill is arithmetic. A `Fleet` is several
+copies between which the attempts are dealt out: copies read the weights more often in all and wait for no link.
+`Engine` holds the four numbers that no data sheet gives. CONTEST holds the published speeds they are checked against;
+`measured` puts both side by side.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podium.errors import InputError
 from podium.plan.counting import parameters
@@ -149,6 +151,70 @@ class Server:
         if not near and self.device.domain > 1:
             moved = 2 * size * (self.ranks - 1) / self.ranks / (0.7 * self.device.network)
         return 2 * self.shape.layers * ((self.engine.link_hop if near else self.engine.pcie_hop) + moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """`copies` of a server; the attempts at a problem are dealt out evenly, and each copy reads the prompt itself."""
+
+    server: Server
+    copies: int = 1
+
+    @property
+    def devices(self) -> int:
+        return self.server.ranks * self.copies
+
+    @property
+    def name(self) -> str:
+        return f"{self.devices}x{self.server.device.name}"
+
+    def fits(self, context: int) -> int:
+        """Sequences of `context` tokens whose caches fit at once, in all copies together."""
+        return self.copies * self.server.fits(context)
+
+    def tokens_per_second(self, rows: int, context: float) -> float:
+        """Of all rows together, in all copies."""
+        each, more = divmod(rows, self.copies)
+        shares = ((more, each + 1), (self.copies - more, each))
+        return sum(count * self.server.tokens_per_second(width, context) for count, width in shares if count and width)
+
+    def attempt_seconds(self, attempts: int, length: int, prompt: int = 256) -> float:
+        """Until the copy with the most attempts is done; see Server.attempt_seconds."""
+        return self.server.attempt_seconds(math.ceil(attempts / self.copies), length, prompt)
+
+    def most_attempts(self, length: int, seconds: float, prompt: int = 256) -> int:
+        """Attempts of `length` tokens that are done in `seconds`; 0: not one."""
+        return min(MOST, self.copies * self.server.most_attempts(length, seconds, prompt))
+
+    def longest(self, attempts: int, seconds: float, prompt: int = 256) -> int:
+        """Tokens each of `attempts` attempts may take in `seconds`; 0: not one."""
+        return self.server.longest(math.ceil(attempts / self.copies), seconds, prompt)
+
+
+def fleets(server: Server) -> list[Fleet]:
+    """Every way to use the devices of a server: as one copy, as one copy per device, and what lies between.
+
+    Ways in which the model cannot be cut are left out.
+
+    Raises:
+        InputError: it can be cut in none.
+    """
+    found: list[Fleet] = []
+    refused: InputError | None = None
+    for copies in range(1, server.ranks + 1):
+        if server.ranks % copies:
+            continue
+        fleet = Fleet(replace(server, ranks=server.ranks // copies), copies)
+        try:
+            fleet.fits(1)
+        except InputError as error:
+            refused = refused or error
+            continue
+        found.append(fleet)
+    if not found:
+        assert refused is not None
+        raise refused
+    return found
 
 
 def _largest(fits: Callable[[int], bool], limit: int) -> int:

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from podium.board.comparison import FACTS
 from podium.errors import InputError
-from podium.records import ExamResult, read_rows
+from podium.records import ExamResult, read_rows, write_text
 from podium.solve.wording import say_change, say_share
 
 if TYPE_CHECKING:
@@ -24,21 +25,37 @@ if TYPE_CHECKING:
 _MOST_FLIPS = 20
 
 
-def compare_command(a: Path, b: Path, *, as_json: bool, seed: int = 0) -> None:
-    """Compare the exams in two folders and print what differs.
+def compare_command(a: Path, b: Path, *, as_json: bool, seed: int = 0, html: Path | None = None) -> None:
+    """Compare the exams in two folders and print what differs; `html`: also write it as a page.
 
     Raises:
         InputError: a folder without an exam, damaged rows, fewer than two shared problems.
     """
     from podium.solve.comparing import compare_exams
 
-    comparison = compare_exams(read_results(a), read_results(b), seed)
+    left, right = read_results(a), read_results(b)
+    comparison = compare_exams(left, right, seed)
+    if html is not None:
+        from podium.board.comparison import comparison_page
+
+        texts = {result.problem.id: result.problem.text for result in left}
+        write_text(html, comparison_page(comparison, (_name(a), _name(b)), texts))
     if as_json:
         print(json.dumps(asdict(comparison), default=lambda value: value.model_dump()))
         return
     from rich.console import Console
 
-    _show(comparison, a.resolve().name, b.resolve().name, Console(highlight=False))
+    console = Console(highlight=False)
+    _show(comparison, _name(a), _name(b), console)
+    if html is not None:
+        console.print(f"page: {html}", markup=False, soft_wrap=True)
+
+
+def _name(path: Path) -> str:
+    """The exam's folder, also where its rows are named; a stage of a run goes with the run's name."""
+    folder = path.resolve().parent if path.is_file() else path.resolve()
+    inside = (folder.parent / "recipe.yaml").is_file()
+    return f"{folder.parent.name}/{folder.name}" if inside else folder.name
 
 
 def export_command(exam: Path, out: Path | None) -> None:
@@ -92,7 +109,7 @@ def _show(comparison: ExamComparison, name_a: str, name_b: str, console: Console
         style="dim",
     )
     facts = _table(console, "", "A", "B")
-    for label, read in _FACTS:
+    for label, read in FACTS:
         facts.add_row(label, *(read(side) for side in comparison.sides))
     console.print(facts)
     for unit, levels in (("tokens", comparison.by_tokens), ("seconds", comparison.by_seconds)):
@@ -110,26 +127,6 @@ def _show(comparison: ExamComparison, name_a: str, name_b: str, console: Console
             console.print(f"… {len(comparison.flips) - _MOST_FLIPS} more with --json")
     for caution in comparison.cautions:
         console.print(f"caution: {caution}", style="yellow", markup=False)
-
-
-_FACTS = (
-    ("model", lambda side: ", ".join(side.models)),
-    ("attempts per problem", lambda side: str(side.attempts)),
-    ("token limit", lambda side: ", ".join(map(str, side.token_limits)) or "none told"),
-    ("tokens per attempt", lambda side: f"{side.mean_tokens:.0f}"),
-    ("seconds in all", lambda side: f"{side.seconds:.1f}"),
-    ("truncated attempts", lambda side: f"{100 * side.truncated:.1f} %"),
-    ("undecided attempts", lambda side: f"{100 * side.undecided:.1f} %"),
-    ("attempts decided by a judge", lambda side: str(side.judged)),
-    ("votes weighed by", lambda side: ", ".join(side.votes)),
-    ("undecided answers", lambda side: str(side.answers_undecided)),
-    ("unanswered problems", lambda side: str(side.unanswered)),
-    ("ties", lambda side: str(side.ties)),
-    (
-        "error of pass@1",
-        lambda side: f"{100 * side.error:.1f}, {100 * side.error_of_problems:.1f} with endless attempts",
-    ),
-)
 
 
 def _levels(console: Console, unit: str, levels: tuple[Sequence[Level], Sequence[Level]]) -> Any:

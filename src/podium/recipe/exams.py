@@ -299,6 +299,7 @@ def select_command(
     """
     from rich.console import Console
 
+    from podium.board import write_report
     from podium.lock import locked_folder
     from podium.recipe.single import model_name, open_table
     from podium.recipe.watching import Watch
@@ -356,6 +357,7 @@ def select_command(
             scores = asyncio.run(run())
     console.print(selection_table(scores))
     console.print(f"choices: {out / CHOICES}", markup=False, soft_wrap=True)
+    console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
 
 
 def selection_table(scores: Sequence[SelectionScore]) -> Any:

@@ -267,9 +267,9 @@ def _plot(
     seed: int,
     sources: Sequence[str],
 ) -> None:
+    from podium.board.frontier import Point, write_frontier
     from podium.solve import parse_policy
     from podium.solve.lab import hold_exams
-    from podium.solve.lab.frontier import Point, write_frontier
 
     most = budget or hold_exams(bench, parse_policy("all"), budget=None, length=length, exams=50, seed=seed).time
     curves: dict[str, list[Point]] = {}
