@@ -80,7 +80,7 @@ def test_the_floor_is_the_official_one(mean: float, spread: float, samples: int)
 
 def test_every_shipped_point_has_a_floor_below_its_mean() -> None:
     for benchmark, runs, drop in (("resnet", 5, 1), ("bert", 10, 1), ("unet3d", 40, 4), ("dlrm", 5, 1)):
-        points = reference_points("1.1.0", benchmark, runs=runs, drop=drop)
+        points = reference_points(load_ruleset("1.1.0"), benchmark)
         assert [point.batch for point in points] == sorted({point.batch for point in points})
         assert all(0.8 * point.mean < point.floor <= point.mean for point in points)
-    assert reference_points("1.1.0", "minigo", runs=10, drop=1) == []
+    assert reference_points(load_ruleset("1.1.0"), "minigo") == []
