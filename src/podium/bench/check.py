@@ -193,9 +193,7 @@ def _convergence_verdict(runs: Sequence[Run], rules: Ruleset) -> Verdict:
     if sum(math.isinf(value) for value in epochs) > rule.drop:
         return Verdict(name, "fail", "too few runs converged to compare", where)
     points = reference_points(rules, runs[0].benchmark)
-    found = judge_convergence(
-        batch, epochs, points, runs=rule.runs, drop=rule.drop, slack=rule.reference_slack
-    )
+    found = judge_convergence(batch, epochs, points, runs=rule.runs, drop=rule.drop, slack=rule.reference_slack)
     if found.point is None:
         said = f"batch {batch:g} is {found.how}: supply a reference convergence point"
         return Verdict(name, "fail", said, where)

@@ -92,7 +92,7 @@ def _found(runs: Sequence[Run], key: str) -> str:
 
 def _line_findings(run: Run) -> Iterator[_Finding]:
     log = run.log
-    if not log.events:
+    if not log.events and not log.faults:
         yield _Finding("fail", "no MLLOG line in the file")
     for fault in log.faults:
         torn = log.cut_off and fault.number == log.lines

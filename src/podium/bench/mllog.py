@@ -7,7 +7,6 @@ read becomes a fault with its line number. Knows the format of mlcommons/logging
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import re
@@ -85,10 +84,27 @@ def read_log(path: Path | str) -> Log:
         data = path.read_bytes()
     if not data.startswith(GZIP):
         return parse_log(data, path)
-    try:
-        return parse_log(gzip.decompress(data), path)
-    except (OSError, EOFError, zlib.error) as error:
-        return Log(path, faults=[Fault(1, f"a damaged gzip file ({error})")])
+    text, why = _unpack(data)
+    log = parse_log(text, path)
+    if why:
+        log.cut_off = False  # the file is damaged, whoever wrote the log may have ended its line
+        log.faults.insert(0, Fault(log.lines or 1, f"a damaged gzip file ({why})"))
+    return log
+
+
+def _unpack(data: bytes) -> tuple[bytes, str]:
+    """What a gzip file holds, as far as it can be read, and why no further."""
+    text = b""
+    while data.startswith(GZIP):
+        reader = zlib.decompressobj(wbits=31)  # one gzip member; files that were appended to have several
+        try:
+            text += reader.decompress(data)
+        except zlib.error as error:
+            return text, str(error)
+        if not reader.eof:
+            return text, "it ends early"
+        data = reader.unused_data
+    return text, ""
 
 
 def parse_log(data: bytes, path: Path = Path("log")) -> Log:

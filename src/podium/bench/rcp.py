@@ -139,7 +139,7 @@ def _floor(mean: float, deviation: float, samples: int, runs: int) -> float:
     # Solved for the entry's mean: t = (mean - entry) / (s * sqrt(1/n + 1/m)), n + m - 2 degrees of freedom.
     entry_samples = runs - 2
     critical = student_quantile(1 - SIGNIFICANCE, samples + entry_samples - 2)
-    return mean - critical * deviation * math.sqrt(1 / samples + 1 / entry_samples)
+    return max(0.0, mean - critical * deviation * math.sqrt(1 / samples + 1 / entry_samples))
 
 
 @lru_cache
