@@ -273,7 +273,10 @@ def test_published_logs_get_the_official_verdict(capsys: pytest.CaptureFixture[s
             theirs = official(path, version)
             if checked.passed != theirs:
                 odd = {verdict.rule for verdict in checked.verdicts if verdict.outcome != "pass"}
-                assert version == "1.1.0" and odd and odd <= TENSORS and not theirs, (path, odd)
+                assert version == "1.1.0", path
+                assert odd, path
+                assert odd <= TENSORS, (path, odd)
+                assert not theirs, path
             number += 1
         assert number >= len(ENTRIES)
     finally:
