@@ -101,9 +101,8 @@ def test_every_rule_is_kept_but_for_being_a_run(logs: dict[str, Path], key: str)
 
 @pytest.mark.parametrize("key", [key for key in KEYS if RULES.benchmark(key).reference_convergence])
 def test_the_target_is_reached_where_the_reference_reached_it(logs: dict[str, Path], key: str):
-    rule = RULES.benchmark(key)
     run = read_run(logs[key], RULES)
-    points = reference_points("1.1.0", key, runs=rule.runs, drop=rule.drop)
+    points = reference_points(RULES, key)
     means = [point.mean for point in points]
     assert run.epochs is not None
     assert run.epochs >= min(means) * 0.99

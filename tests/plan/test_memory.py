@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,15 +13,17 @@ from podium.errors import InputError
 from podium.plan.counting import parameters
 from podium.plan.fitting import prepare
 from podium.plan.hardware import find_device
+from podium.plan.hf_config import read_config
 from podium.plan.inference_memory import cache_bytes, serving_memory
 from podium.plan.layouts import Layout, Layouts
-from podium.plan.memory import activation_bytes, training_memory
+from podium.plan.memory import activation_bytes, held_parameters, training_memory
 from podium.plan.named import find_model
 from podium.plan.recipe import Recipe
 from podium.plan.runs import PUBLISHED, read_runs
-from podium.plan.shapes import Shape
+from podium.plan.shapes import Experts, Shape
 
 GIB = 2**30
+MEASURED = Path(__file__).parents[3] / "shared" / "data" / "measured_b200" / "rows.csv"
 UNFUSED = Recipe(precision="fp16", flash=False, dropout=True)
 # arXiv 2205.05198 figure 1, GiB as profiled: parameters and optimiser, activations without and with sequence
 # parallelism and selective recomputation.
@@ -36,8 +42,6 @@ def model(name: str) -> Shape:
 
 
 def with_(layout: Layout, **changes: object) -> Layout:
-    from dataclasses import replace
-
     return replace(layout, **changes)  # type: ignore[arg-type]
 
 
@@ -181,3 +185,43 @@ def test_serving_fits_fewer_sequences_as_they_grow() -> None:
 def test_totals_are_sums_of_parts() -> None:
     memory = training_memory(model("llama-3.1-8b"), Layouts.of([Layout(dp=8, zero=1)], 8), Recipe(), 8192)
     assert np.isclose(sum(memory.at(0).values()), memory.total[0])
+
+
+def test_stages_hold_the_layers_they_really_have() -> None:
+    """Four layers, the first one dense, on two stages: the second one has two mixtures, not one and a half."""
+    experts = Experts(routed=16, active=2, ffn=2048, dense_layers=1)
+    shape = Shape("cut", 4, 2048, 16, 16, 128, 8192, 32000, sequence=2048, experts=experts)
+    layouts = Layouts.of([Layout(pp=2, dp=4, ep=4)], 16)
+    first, last = held_parameters(shape, layouts)
+    one = 16 * 3 * 2048 * 2048 / 4
+    assert (first.expert[0], last.expert[0]) == (one, 2 * one)
+    every = parameters(replace(shape, experts=replace(experts, dense_layers=0)))
+    whole = held_parameters(replace(shape, experts=replace(experts, dense_layers=0)), Layouts.of([Layout()], 16))[0]
+    assert whole.total[0] == every.total - shape.hidden  # the last norm is left out
+    # Interleaved, the dense layers are in the first chunk; scattered, each stage has its part of them.
+    chunks = held_parameters(replace(shape, layers=8), Layouts.of([Layout(pp=2, dp=4, ep=4, interleave=2)], 16))
+    assert (chunks[0].expert[0], chunks[1].expert[0]) == (3 * one, 4 * one)
+    mixed = replace(shape, experts=replace(experts, dense_layers=2, scattered=True))
+    assert [held.expert[0] for held in held_parameters(mixed, layouts)] == [one, one]
+
+
+@pytest.mark.parametrize("stages", [1, 2, 4])
+def test_a_model_of_one_kind_of_layer_is_spread_evenly(stages: int) -> None:
+    shape = Shape("moe", 8, 2048, 16, 16, 128, 8192, 32000, experts=Experts(routed=16, active=2, ffn=2048))
+    first, last = held_parameters(shape, Layouts.of([Layout(pp=stages, dp=4, ep=2)], 16))
+    assert first.expert[0] == last.expert[0] == 8 / stages * 16 * 3 * 2048 * 2048 / 2
+
+
+@pytest.mark.skipif(not MEASURED.is_file(), reason="needs the measured runs of ../shared/data")
+def test_memory_of_measured_mixtures() -> None:
+    """Allocated bytes of DeepSeek-V2, cut to four layers of which one is dense, on one stage and on two."""
+    found = {}
+    for row in csv.DictReader(MEASURED.open()):
+        if not row["model"].startswith("deepseek"):
+            continue
+        shape = read_config(MEASURED.parent / row["config"])
+        assert isinstance(shape, Shape)
+        layout = Layout(pp=int(row["pp"]), dp=int(row["dp"]), ep=int(row["ep"]), zero=1)
+        memory = training_memory(shape, Layouts.of([layout], int(row["global_bs_seq"])), Recipe(), int(row["seq"]))
+        found[row["pp"]] = (memory.total - memory.reserved)[0] / GIB / float(row["real_alloc_gib"])
+    assert found == pytest.approx({"1": 1.0, "2": 1.0}, abs=0.03)

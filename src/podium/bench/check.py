@@ -15,9 +15,10 @@ from typing import Any
 
 from podium.bench.check_log import log_verdicts
 from podium.bench.ledger import Declaration, LaunchedRun, declarations, ledger_of, read_ledger
+from podium.bench.mllog import read_log
 from podium.bench.rcp import judge_convergence, reference_points
-from podium.bench.rules import Ruleset, load_ruleset, ruleset_versions
-from podium.bench.runs import NO_RESULT, Run, read_run, read_runs, result_files
+from podium.bench.rules import Ruleset, ruleset_versions
+from podium.bench.runs import NO_RESULT, Run, result_files, ruleset_for, run_of, runs_of
 from podium.bench.system_desc import empty_fields, missing_fields, read_description
 from podium.bench.verdict import Outcome, Verdict, place
 from podium.errors import PodiumError
@@ -54,17 +55,18 @@ class CheckedFolder:
 
 
 def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
-    """Judge the logs of one entry; without `ruleset` by the one the logs name, 1.1.0 when they name none.
+    """Judge the logs of one entry; without `ruleset` by podium.bench.runs.ruleset_for.
 
     Raises:
         InputError, StorageError: the folder or a log cannot be read at all.
     """
-    rules = ruleset or load_ruleset()
-    runs = read_runs(folder, rules)
+    logs = [read_log(path) for path in result_files(folder)]
+    rules, why = (ruleset, "") if ruleset else ruleset_for(logs)
+    runs = runs_of(logs, rules)
     first = runs[0]
     checked = CheckedFolder(folder, first.benchmark, first.division, rules.version, runs)
     add = checked.verdicts.append
-    add(_ruleset_verdict(runs, ruleset))
+    add(_ruleset_verdict(runs, rules, why))
     checked.verdicts += _result_verdicts(runs)
     checked.verdicts += _same_verdicts(runs)
     checked.verdicts += log_verdicts(runs, rules)
@@ -86,13 +88,14 @@ def check_file(path: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     Raises:
         InputError, StorageError: the file cannot be read at all.
     """
-    rules = ruleset or load_ruleset()
-    run = read_run(path, rules)
-    verdicts = [_ruleset_verdict([run], ruleset), *_result_verdicts([run]), *log_verdicts([run], rules)]
+    log = read_log(path)
+    rules, why = (ruleset, "") if ruleset else ruleset_for([log])
+    run = run_of(log, rules)
+    verdicts = [_ruleset_verdict([run], rules, why), *_result_verdicts([run]), *log_verdicts([run], rules)]
     return CheckedFolder(path, run.benchmark, run.division, rules.version, [run], verdicts)
 
 
-def _ruleset_verdict(runs: Sequence[Run], given: Ruleset | None) -> Verdict:
+def _ruleset_verdict(runs: Sequence[Run], rules: Ruleset, why: str) -> Verdict:
     for run in runs:
         event = run.log.first("benchmark_ruleset")
         if event is None:
@@ -101,9 +104,9 @@ def _ruleset_verdict(runs: Sequence[Run], given: Ruleset | None) -> Verdict:
         if event.value not in ruleset_versions():
             known = ", ".join(ruleset_versions())
             return Verdict("ruleset", "fail", f"the log names rule set {event.value!r}; known: {known}", where)
-        if given is not None and event.value != given.version:
-            return Verdict("ruleset", "warn", f"judged by {given.version}, the log names {event.value}", where)
-    return Verdict("ruleset", "pass", (given or load_ruleset()).version)
+        if event.value != rules.version:
+            return Verdict("ruleset", "warn", f"judged by {rules.version}, the log names {event.value}", where)
+    return Verdict("ruleset", "pass", f"{rules.version} ({why})" if why else rules.version)
 
 
 def _result_verdicts(runs: Sequence[Run]) -> Iterable[Verdict]:
@@ -182,11 +185,15 @@ def _convergence_verdict(runs: Sequence[Run], rules: Ruleset) -> Verdict:
         return Verdict(name, "fail", "no global_batch_size to compare by", where)
     if len(runs) < rule.runs:
         return Verdict(name, "warn", f"not judged: {len(runs)} of {rule.runs} runs", where)
+    unknown = next((run for run in runs if run.converged and run.epochs is None), None)
+    if unknown:
+        said = f"{unknown.name} does not say how many {rule.epoch_unit} it was trained for when it converged"
+        return Verdict(name, "fail", said, str(unknown.path))
     epochs = [run.epochs if run.converged and run.epochs is not None else math.inf for run in runs]
     if sum(math.isinf(value) for value in epochs) > rule.drop:
         return Verdict(name, "fail", "too few runs converged to compare", where)
-    points = reference_points(rules.version, runs[0].benchmark, runs=rule.runs, drop=rule.drop)
-    found = judge_convergence(batch, epochs, points, runs=rule.runs, drop=rule.drop)
+    points = reference_points(rules, runs[0].benchmark)
+    found = judge_convergence(batch, epochs, points, runs=rule.runs, drop=rule.drop, slack=rule.reference_slack)
     if found.point is None:
         said = f"batch {batch:g} is {found.how}: supply a reference convergence point"
         return Verdict(name, "fail", said, where)

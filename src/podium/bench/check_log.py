@@ -7,6 +7,8 @@ runs may be without success is the business of podium.bench.check.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +16,7 @@ from typing import Any
 
 from podium.bench.mllog import Event, Log
 from podium.bench.rules import EvaluationRule, KeyRule, Ruleset
-from podium.bench.runs import Run, target_of
+from podium.bench.runs import Run, evaluations, target_of
 from podium.bench.verdict import Outcome, Verdict, place
 
 MILESTONES = ("init_start", "init_stop", "run_start", "run_stop")
@@ -43,10 +45,12 @@ def log_verdicts(runs: Sequence[Run], rules: Ruleset) -> list[Verdict]:
         verdicts.append(_gather(key, runs, lambda run, own=own: _key_findings(run.log, own), _found(runs, key)))
     if first.division == "closed":
         wanted = rules.tensors(first.benchmark)
-        verdicts.append(_gather("tensors", runs, lambda run: _tensor_findings(run, wanted), "all reported"))
-        rule = rules.benchmark(first.benchmark).evaluation
-        verdicts.append(_gather("evaluation points", runs, lambda run: _evaluation_findings(run, rule), rule.words))
-    verdicts.append(_gather("initialisation", runs, lambda run: _initialisation_findings(run.log, rules), "in time"))
+        if wanted:
+            verdicts.append(_gather("tensors", runs, lambda run: _tensor_findings(run, wanted, rules), "all reported"))
+        if rule := rules.benchmark(first.benchmark).evaluation:
+            found = _gather("evaluation points", runs, lambda run: _evaluation_findings(run, rule), rule.words)
+            verdicts.append(found)
+    verdicts.append(_gather("initialisation", runs, lambda run: _initialisation_findings(run, rules), "in time"))
     verdicts.append(_gather("target", runs, lambda run: _target_findings(run, rules), _target_words(first, rules)))
     return verdicts
 
@@ -88,7 +92,7 @@ def _found(runs: Sequence[Run], key: str) -> str:
 
 def _line_findings(run: Run) -> Iterator[_Finding]:
     log = run.log
-    if not log.events:
+    if not log.events and not log.faults:
         yield _Finding("fail", "no MLLOG line in the file")
     for fault in log.faults:
         torn = log.cut_off and fault.number == log.lines
@@ -96,23 +100,47 @@ def _line_findings(run: Run) -> Iterator[_Finding]:
 
 
 def _clock_findings(run: Run) -> Iterator[_Finding]:
-    """Milestones in order fail; other lines may be a little out of order, several ranks write them."""
-    marks = [event for event in run.log.events if event.key in MILESTONES]
-    for before, after in pairwise(marks):
-        if after.time_ms < before.time_ms:
-            said = f"the clock runs backwards: {after.key} {before.time_ms - after.time_ms:g} ms before {before.key}"
-            yield _Finding("fail", said, after.number)
+    """Time never goes backwards within what one process wrote.
+
+    Processes of one file have clocks of their own and their lines are mixed, so that nothing follows from the order of
+    two of them; the official checker asks nothing of it either. Only the run's own clock, run_start to run_stop, counts
+    whoever wrote it. Where no line says who wrote it and some are out of order, several processes may have: a warning.
+    """
     start, stop = run.log.first("run_start"), run.log.first("run_stop")
-    latest: Event | None = None
+    if start and stop and stop.time_ms < start.time_ms:
+        said = f"the clock runs backwards: run_stop {start.time_ms - stop.time_ms:g} ms before run_start"
+        yield _Finding("fail", said, stop.number)
+    writers: dict[str, list[Event]] = {}
+    several = _several_writers(run.log)
     for event in run.log.events:
-        inside = start and stop and start.number <= event.number <= stop.number
-        if latest and event.time_ms < latest.time_ms and event not in marks:
-            late = latest.time_ms - event.time_ms
-            clocked = inside and event.key.startswith(("eval_", "epoch_", "block_"))
-            said = f"the clock runs backwards by {late:g} ms at {event.key}"
-            yield _Finding("fail" if clocked and late > 1000 else "warn", said, event.number)
-        if latest is None or event.time_ms > latest.time_ms:
-            latest = event
+        writers.setdefault(event.writer, []).append(event)
+    for writer, events in writers.items():
+        marks = [event for event in events if event.key in MILESTONES]
+        for before, after in pairwise(marks):
+            if after.time_ms < before.time_ms and (before, after) != (start, stop):
+                late = before.time_ms - after.time_ms
+                said = f"the clock runs backwards: {after.key} {late:g} ms before {before.key}"
+                yield _Finding("fail", said, after.number)
+        latest: Event | None = None
+        for event in events:
+            if latest and event.time_ms < latest.time_ms and event not in marks:
+                late = latest.time_ms - event.time_ms
+                inside = start and stop and start.number <= event.number <= stop.number
+                clocked = inside and event.key.startswith(("eval_", "epoch_", "block_"))
+                alone = writer or not several
+                said = f"the clock runs backwards by {late:g} ms at {event.key}"
+                yield _Finding("fail" if clocked and alone and late > 1000 else "warn", said, event.number)
+            if latest is None or event.time_ms > latest.time_ms:
+                latest = event
+
+
+def _several_writers(log: Log) -> bool:
+    """Whether an unlabelled log shows that more than one process wrote it: one place of a program speaks twice of what
+    is said once in a process, or the lines are mixed with labelled ones."""
+    if len({event.writer for event in log.events}) > 1:
+        return True
+    once = ("init_start", "init_stop", "run_start", "run_stop", "seed", "global_batch_size", "submission_benchmark")
+    return any(len(log.of(key)) > 1 for key in once)
 
 
 def _key_findings(log: Log, own: Sequence[KeyRule]) -> Iterator[_Finding]:
@@ -123,14 +151,38 @@ def _key_findings(log: Log, own: Sequence[KeyRule]) -> Iterator[_Finding]:
         events = log.of(rule.key)
         yield from _count_findings(log, rule, events, bad)
         for event in events:
-            if why := rule.value.fault(event.value):
+            if why := rule.value.fault(event.value) or _expected_fault(log, rule, event):
                 yield _Finding(bad, f"{str(event.value)[:60]} {why}", event.number)
-            for name, condition in rule.metadata.items():
-                if name not in event.metadata:
-                    yield _Finding(bad, f"metadata {name} is missing", event.number)
-                elif why := condition.fault(event.metadata[name]):
-                    yield _Finding(bad, f"metadata {name} {why}", event.number)
+            yield from (_Finding(bad, why, event.number) for why in _metadata_faults(rule, event.metadata))
             yield from _order_findings(log, rule, event, bad)
+
+
+def _expected_fault(log: Log, rule: KeyRule, event: Event) -> str:
+    """Why the value is not the one that follows from others; empty where it is, or where nothing is asked."""
+    if rule.expected is None:
+        return ""
+    wanted = rule.expected.value(log.value)
+    if wanted is None:
+        return "cannot be judged: a key it follows from is missing or no number"
+    if isinstance(event.value, bool) or not isinstance(event.value, int | float):
+        return "must be a number"
+    return "" if math.isclose(event.value, wanted, rel_tol=1e-12) else f"must be {wanted:g}"
+
+
+def _metadata_faults(rule: KeyRule, metadata: dict[str, Any]) -> Iterator[str]:
+    for name, condition in rule.metadata.items():
+        if name not in metadata:
+            yield f"metadata {name} is missing"
+        elif why := condition.fault(metadata[name]):
+            yield f"metadata {name} {why}"
+    if rule.metadata_any and not any(name in metadata for name in rule.metadata_any):
+        yield f"metadata {' or '.join(rule.metadata_any)} is missing"
+    for name, condition in rule.metadata_if.items():
+        if name in metadata and (why := condition.fault(metadata[name])):
+            yield f"metadata {name} {why}"
+    for name, beside in rule.metadata_with.items():
+        if name in metadata and beside not in metadata:
+            yield f"metadata {beside} is missing beside {name}"
 
 
 def _count_findings(log: Log, rule: KeyRule, events: list[Event], bad: Outcome) -> Iterator[_Finding]:
@@ -143,6 +195,8 @@ def _count_findings(log: Log, rule: KeyRule, events: list[Event], bad: Outcome) 
             other = next(event for event in events if event.value != events[0].value)
             said = f"exactly one is needed, found {len(events)}: {_brief(events[0].value)}, {_brief(other.value)}"
             yield _Finding(bad, said, other.number)
+    if rule.count == "at_least_two" and len(events) < 2:
+        yield _Finding(bad, f"at least two are needed, found {len(events)}")
     if rule.count == "at_least_one" and not events and not any(log.first(key) for key in rule.alternatives):
         words = " or ".join((rule.key, *rule.alternatives))
         yield _Finding(bad, f"at least one {words} is needed")
@@ -159,25 +213,37 @@ def _order_findings(log: Log, rule: KeyRule, event: Event, bad: Outcome) -> Iter
             yield _Finding(bad, f"{rule.key} after {key}", event.number)
 
 
-def _initialisation_findings(log: Log, rules: Ruleset) -> Iterator[_Finding]:
+def _initialisation_findings(run: Run, rules: Ruleset) -> Iterator[_Finding]:
     """The text of the rules gives less time than the checker of the round; the difference is a warning."""
-    start, stop = log.first("init_start"), log.first("init_stop")
-    if start and stop:
-        minutes = (stop.time_ms - start.time_ms) / 60000
-        if minutes >= rules.initialisation.rule_minutes:
-            limit = f"{minutes:.1f} min, the rules allow {rules.initialisation.rule_minutes:g}"
-            outcome: Outcome = "fail" if minutes >= rules.initialisation.checked_minutes else "warn"
+    starts, stop = run.log.of("init_start"), run.log.first("init_stop")
+    if starts and stop:
+        given = rules.initialisation
+        own = given.open_minutes if run.division == "open" else None
+        allowed, checked = own or given.rule_minutes, own or given.checked_minutes
+        minutes = (stop.time_ms - min(event.time_ms for event in starts)) / 60000
+        if minutes >= allowed:
+            limit = f"{minutes:.1f} min, the rules allow {allowed:g}"
+            outcome: Outcome = "fail" if minutes >= checked else "warn"
             yield _Finding(outcome, limit, stop.number)
 
 
-def _tensor_findings(run: Run, wanted: Sequence[str]) -> Iterator[_Finding]:
+def _tensor_findings(run: Run, wanted: Sequence[str], rules: Ruleset) -> Iterator[_Finding]:
     if run.size != "full":
         return
-    reported = {str(event.metadata.get("tensor")) for event in run.log.of("weights_initialization")}
-    missing = [name for name in wanted if name not in reported]
+    events = run.log.of("weights_initialization")
+    reported = Counter(str(event.metadata.get("tensor")) for event in events)
+    missing = [name for name in wanted if not reported[name]]
+    strict = rules.tensors_level == "error"
     if missing:
-        said = f"{len(missing)} of {len(wanted)} tensors not reported: {missing[0]} (a warning in v1.1, an error today)"
-        yield _Finding("warn", said)
+        when = "" if strict else " (a warning in v1.1, an error today)"
+        whole = " (only 'all', which names none)" if set(reported) == {"all"} else ""
+        said = f"{len(missing)} of {len(wanted)} tensors not reported: {missing[0]}{whole}{when}"
+        yield _Finding("fail" if strict else "warn", said, events[0].number if events else None)
+        return
+    odd = next((name for name in reported if reported[name] > 1 or name not in wanted), None)
+    if odd is not None:
+        said = f"{odd} is reported {reported[odd]} times" if odd in wanted else f"{odd} is no tensor of this network"
+        yield _Finding("fail" if strict else "warn", said, events[0].number)
 
 
 def _evaluation_findings(run: Run, rule: EvaluationRule) -> Iterator[_Finding]:
@@ -202,7 +268,7 @@ def _target_findings(run: Run, rules: Ruleset) -> Iterator[_Finding]:
     """A run that claims success has an evaluation that met the target."""
     target = target_of(run.log, rules, run.benchmark, run.division)
     stop = run.log.first("run_stop")
-    values = [event.value for event in run.log.of("eval_accuracy")]
+    values = [event.value for event in evaluations(run.log, rules, run.benchmark, run.division)]
     if target is None or run.status != "success" or any(target.holds(value) for value in values):
         return
     best = f"last {_brief(values[-1])}" if values else "no evaluation"

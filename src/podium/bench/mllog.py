@@ -1,14 +1,16 @@
 """Reads MLLOG lines out of any log: whatever else a run printed, however many ranks printed it, whole or cut off.
 
 A line counts when it holds `:::MLLOG ` anywhere (what stands before it is a rank label or a shell's echo); the JSON
-after the last such token is read. Nothing in a log can make this raise: what cannot be read becomes a fault with its
-line number. Knows the format of mlcommons/logging; no rules.
+after the last such token is read. A log may be packed with gzip. Nothing in a log can make this raise: what cannot be
+read becomes a fault with its line number. Knows the format of mlcommons/logging; no rules.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,17 @@ from typing import Any
 from podium.records import storage_errors
 
 TOKEN = ":::MLLOG "
+GZIP = b"\x1f\x8b"
 START, END, POINT = "INTERVAL_START", "INTERVAL_END", "POINT_IN_TIME"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line: `number` counts the lines of the file from 1, `time_ms` is milliseconds since the epoch."""
+    """One line: `number` counts the lines of the file from 1, `time_ms` is milliseconds since the epoch.
+
+    `writer` tells the processes apart that wrote one file: the label before the token ("0: ", "[rank3] "), a rank in
+    the metadata, the namespace. It is empty where a line says nothing of it.
+    """
 
     number: int
     time_ms: float
@@ -30,6 +37,7 @@ class Event:
     value: Any
     metadata: dict[str, Any]
     namespace: str = ""
+    writer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,30 @@ def read_log(path: Path | str) -> Log:
     """
     path = Path(path)
     with storage_errors(path, "reading"):
-        return parse_log(path.read_bytes(), path)
+        data = path.read_bytes()
+    if not data.startswith(GZIP):
+        return parse_log(data, path)
+    text, why = _unpack(data)
+    log = parse_log(text, path)
+    if why:
+        log.cut_off = False  # the file is damaged, whoever wrote the log may have ended its line
+        log.faults.insert(0, Fault(log.lines or 1, f"a damaged gzip file ({why})"))
+    return log
+
+
+def _unpack(data: bytes) -> tuple[bytes, str]:
+    """What a gzip file holds, as far as it can be read, and why no further."""
+    text = b""
+    while data.startswith(GZIP):
+        reader = zlib.decompressobj(wbits=31)  # one gzip member; files that were appended to have several
+        try:
+            text += reader.decompress(data)
+        except zlib.error as error:
+            return text, str(error)
+        if not reader.eof:
+            return text, "it ends early"
+        data = reader.unused_data
+    return text, ""
 
 
 def parse_log(data: bytes, path: Path = Path("log")) -> Log:
@@ -101,7 +132,7 @@ def _decode(raw: bytes) -> str:
 
 def parse_line(text: str, number: int = 1) -> Event | Fault | None:
     """The event of one line, why it is none, or None for a line without the token. Total."""
-    _, token, body = text.rpartition(TOKEN)
+    before, token, body = text.rpartition(TOKEN)
     if not token:
         return None
     try:
@@ -113,20 +144,41 @@ def parse_line(text: str, number: int = 1) -> Event | Fault | None:
     missing = [name for name in ("time_ms", "key", "value", "metadata") if name not in line]
     if missing:
         return Fault(number, f"without {', '.join(missing)}")
-    stamp = line["time_ms"]
+    stamp = _milliseconds(line["time_ms"])
     if isinstance(stamp, bool) or not isinstance(stamp, int | float) or not _finite(stamp):
         return Fault(number, f"time_ms is no number of milliseconds: {str(stamp)[:40]}")
     if not isinstance(line["key"], str) or not isinstance(line["metadata"] or {}, dict):
         return Fault(number, "key must be text and metadata an object")
+    metadata, namespace = line["metadata"] or {}, str(line.get("namespace", ""))
+    writer = " ".join(filter(None, (_label(before), _rank(metadata), namespace)))
     return Event(
-        number,
-        stamp,
-        str(line.get("event_type", "")),
-        line["key"],
-        line["value"],
-        line["metadata"] or {},
-        str(line.get("namespace", "")),
+        number, stamp, str(line.get("event_type", "")), line["key"], line["value"], metadata, namespace, writer
     )
+
+
+# What a launcher puts before each line of a process: "0: ", "[3] ", "[rank3]:", "rank0: ", "node7.1 | ", "3| ",
+# "[1,2]<stdout>:", "(Actor pid=231) ". A time of day ("12:34:56 ") is none.
+_LABEL = re.compile(
+    r"\s*(\[\d+,\d+\]<\w+>|\(\w+[ ,]+\w+=\d+[^)]*\)|\[?(?:[A-Za-z][\w.,-]*?)?[:._-]?\d+(?:\]|\s*[:|>](?!\d)))"
+)
+_RANKS = ("rank", "global_rank", "local_rank", "worker", "process_index")
+
+
+def _label(before: str) -> str:
+    found = _LABEL.match(before)
+    return found[1] if found else ""
+
+
+def _rank(metadata: dict[str, Any]) -> str:
+    return next((f"{name} {metadata[name]}" for name in _RANKS if isinstance(metadata.get(name), int | str)), "")
+
+
+def _milliseconds(stamp: Any) -> Any:
+    """The number; text that spells one is taken for it, as mlcommons/logging does."""
+    try:
+        return float(stamp) if isinstance(stamp, str) else stamp
+    except ValueError:
+        return stamp
 
 
 def _finite(stamp: float) -> bool:

@@ -3,7 +3,9 @@
 The reference implementation was trained at least 2N times per batch size. An entry may not need significantly fewer
 epochs than it: a one-sided two-sample t-test with equal variances, p = 0.05 (MLPerf Training v1.1 rules; the
 arithmetic of mlcommons/logging of that round: best and worst dropped before mean and deviation are taken, and the
-entry's deviation taken to be the reference's). Knows epochs and batch sizes; no logs.
+entry's deviation taken to be the reference's). For later rounds it is the arithmetic of mlperf-logging 4.1.68: the
+deviation is of all runs, and points that converge slower than their neighbours suggest are left out. Knows epochs and
+batch sizes; no logs.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
+
+from podium.bench.rules import Ruleset
 
 SIGNIFICANCE = 0.05
 
@@ -48,11 +52,18 @@ class Convergence:
     how: str
 
 
-def reference_point(batch: float, epochs: Sequence[float], *, runs: int, drop: int) -> ReferencePoint:
-    """The point of a batch size from the reference's epochs to converge; `runs` is what an entry is made of."""
+def reference_point(
+    batch: float, epochs: Sequence[float], *, runs: int, drop: int, untrimmed: bool = False
+) -> ReferencePoint:
+    """The point of a batch size from the reference's epochs to converge; `runs` is what an entry is made of.
+
+    `untrimmed`: the deviation is that of all epochs about their own mean, not only of those that the mean is of.
+    """
     kept = _trimmed(epochs, drop)
     mean = math.fsum(kept) / len(kept)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in kept) / len(kept))
+    spread = list(epochs) if untrimmed else kept
+    middle = math.fsum(spread) / len(spread)
+    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in spread) / len(spread))
     return ReferencePoint(batch, mean, deviation, len(kept), _floor(mean, deviation, len(kept), runs))
 
 
@@ -64,10 +75,36 @@ def interpolated_point(batch: float, low: ReferencePoint, high: ReferencePoint, 
     return ReferencePoint(batch, mean, deviation, 2 * runs, _floor(mean, deviation, 2 * runs, runs))
 
 
+def pruned_points(points: Sequence[ReferencePoint], *, runs: int) -> list[ReferencePoint]:
+    """Without the points that a larger batch beats, or that lie above the line between their neighbours.
+
+    The order is that of mlperf-logging: from the smallest batch on, going back one point after each that is left out,
+    and no further.
+    """
+    fastest = min(points, key=lambda point: point.mean)
+    kept = [point for point in sorted(points, key=lambda point: point.batch) if point.batch >= fastest.batch]
+    at = 1
+    while at < len(kept) - 1:
+        between = interpolated_point(kept[at].batch, kept[at - 1], kept[at + 1], runs=runs)
+        if kept[at].mean > between.mean:
+            del kept[at]
+        else:
+            at += 1
+    return kept
+
+
 def judge_convergence(
-    batch: float, epochs: Sequence[float], points: Sequence[ReferencePoint], *, runs: int, drop: int
+    batch: float,
+    epochs: Sequence[float],
+    points: Sequence[ReferencePoint],
+    *,
+    runs: int,
+    drop: int,
+    slack: float = 0.0,
 ) -> Convergence:
-    """The verdict on an entry; a run that did not converge has infinitely many epochs."""
+    """The verdict on an entry; a run that did not converge has infinitely many epochs. `slack` lowers all floors."""
+    if slack:
+        points = [replace(point, floor=point.floor - slack) for point in points]
     kept = _trimmed(epochs, drop)
     mean = math.fsum(kept) / len(kept)
     smaller = [point for point in points if point.batch < batch]
@@ -102,7 +139,7 @@ def _floor(mean: float, deviation: float, samples: int, runs: int) -> float:
     # Solved for the entry's mean: t = (mean - entry) / (s * sqrt(1/n + 1/m)), n + m - 2 degrees of freedom.
     entry_samples = runs - 2
     critical = student_quantile(1 - SIGNIFICANCE, samples + entry_samples - 2)
-    return mean - critical * deviation * math.sqrt(1 / samples + 1 / entry_samples)
+    return max(0.0, mean - critical * deviation * math.sqrt(1 / samples + 1 / entry_samples))
 
 
 @lru_cache
@@ -143,8 +180,14 @@ def reference_records(version: str) -> dict[str, list[dict[str, Any]]]:
     return {name: records for name, records in json.loads(text).items() if isinstance(records, list)}
 
 
-def reference_points(version: str, benchmark: str, *, runs: int, drop: int) -> list[ReferencePoint]:
+def reference_points(rules: Ruleset, benchmark: str) -> list[ReferencePoint]:
     """The points of a benchmark, smallest batch first; none for a benchmark that has none (minigo)."""
-    records = reference_records(version).get(benchmark, [])
-    points = [reference_point(record["batch"], record["epochs"], runs=runs, drop=drop) for record in records]
+    rule, test = rules.benchmark(benchmark), rules.reference_convergence
+    untrimmed = test.deviation == "untrimmed"
+    points = [
+        reference_point(record["batch"], record["epochs"], runs=rule.runs, drop=rule.drop, untrimmed=untrimmed)
+        for record in reference_records(rules.version).get(benchmark, [])
+    ]
+    if test.pruned and points:
+        points = pruned_points(points, runs=rule.runs)
     return sorted(points, key=lambda point: point.batch)

@@ -73,13 +73,10 @@ def rehearse(
 
 def _evaluations(benchmark: str, preset: Preset, epochs: list[float]) -> int:
     """How many evaluations the reference needed, at most all there are."""
-    rules = load_ruleset(DEFAULT_RULESET).benchmark(benchmark)
+    ruleset = load_ruleset(DEFAULT_RULESET)
+    rules = ruleset.benchmark(benchmark)
     batch = preset.batch * preset.train.accumulation
-    points = (
-        reference_points(DEFAULT_RULESET, benchmark, runs=rules.runs, drop=rules.drop)
-        if rules.reference_convergence
-        else []
-    )
+    points = reference_points(ruleset, benchmark) if rules.reference_convergence else []
     point = judge_convergence(batch, [1.0] * rules.runs, points, runs=rules.runs, drop=rules.drop).point
     if point is None:
         return min(WITHOUT_REFERENCE, len(epochs))

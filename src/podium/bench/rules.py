@@ -7,7 +7,8 @@ models below. Knows nothing of files that are judged; podium.bench.check does th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -115,18 +116,43 @@ def _power_of_two(value: float, unit: float) -> bool:
     return 0 < value < 1e300 and value / unit > 0 and _whole(math.log2(value / unit), 1.0)
 
 
+class Expected(_Data):
+    """A value that follows from others of the log: `total`, plus `times` so much of other keys, plus numbers of
+    `ceil_over` divided by the value of a key and rounded up (a negative number: subtracted)."""
+
+    total: float = 0
+    times: dict[str, float] = {}
+    ceil_over: tuple[tuple[float, str], ...] = ()
+
+    def value(self, get: Callable[[str], Any]) -> float | None:
+        """The number; None where a key is missing or holds none. `get` gives the value of a key."""
+        found = {key: get(key) for key in (*self.times, *(key for _, key in self.ceil_over))}
+        if any(isinstance(one, bool) or not isinstance(one, int | float) for one in found.values()):
+            return None
+        if any(not found[key] for _, key in self.ceil_over):
+            return None
+        rounded = [math.copysign(math.ceil(abs(number) / found[key]), number) for number, key in self.ceil_over]
+        return self.total + sum(factor * found[key] for key, factor in self.times.items()) + sum(rounded)
+
+
 class KeyRule(_Data):
     """What is asked of one key of the log.
 
     `or`: the count may be met by these keys instead. `after`: keys that must have occurred, `before`: keys that must
-    not have. `when`: the rule counts only if these keys have such values.
+    not have. `when`: the rule counts only if these keys have such values. Of the metadata, those in `metadata` must be
+    there and hold, of those in `metadata_any` one must be there, those in `metadata_if` must hold where they are there,
+    and `metadata_with` names what must stand beside another.
     """
 
     key: str
-    count: Literal["exactly_one", "at_least_one", "any"] = "any"
+    count: Literal["exactly_one", "at_least_one", "at_least_two", "any"] = "any"
     alternatives: tuple[str, ...] = Field(default=(), alias="or")
     value: Condition = Condition()
+    expected: Expected | None = None
     metadata: dict[str, Condition] = {}
+    metadata_any: tuple[str, ...] = ()
+    metadata_if: dict[str, Condition] = {}
+    metadata_with: dict[str, str] = {}
     after: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     when: dict[str, Condition] = {}
@@ -134,12 +160,20 @@ class KeyRule(_Data):
 
 
 class Initialisation(_Data):
+    """Minutes that are not timed: in the text of the rules, in the checker, and in the checker's open division."""
+
     rule_minutes: float
     checked_minutes: float
+    open_minutes: float | None = None
 
 
 class ReferenceTest(_Data):
+    """`deviation`: of the reference's runs without the dropped ones, or of all; `pruned`: points that converge slower
+    than their neighbours suggest are left out (podium.bench.rcp)."""
+
     significance: float
+    deviation: Literal["trimmed", "untrimmed"] = "trimmed"
+    pruned: bool = False
 
 
 class Borrowing(_Data):
@@ -200,7 +234,12 @@ class EvaluationRule(_Data):
 
 
 class BenchmarkRules(_Data):
-    """One benchmark. `target` is asked of some evaluation of a closed run, `open_target` of an open one."""
+    """One benchmark. `target` is asked of some `target_key` of a closed run, `open_target` of an open one's.
+
+    `position`: the metadata of an evaluation that says how far the training had come. `metrics_by`: the metadata by
+    which evaluations of one metric each belong together (podium.bench.runs joins them under AGGREGATED).
+    `reference_slack`: how far below the floor an entry's mean may be, in `epoch_unit`.
+    """
 
     area: str
     dataset: str
@@ -211,12 +250,18 @@ class BenchmarkRules(_Data):
     metric: str
     target: Condition
     open_target: Condition
+    target_key: str = "eval_accuracy"
+    open_target_key: str | None = None
     epoch_unit: str
-    evaluation: EvaluationRule
+    position: str = "epoch_num"
+    metrics_by: str | None = None
+    evaluation: EvaluationRule | None = None
     reference_convergence: bool = True
-    optimizers: tuple[OptimizerEntry, ...]
+    reference_slack: float = 0
+    optimizers: tuple[OptimizerEntry, ...] = ()
     events: tuple[KeyRule, ...] = ()
     closed: tuple[KeyRule, ...] = ()
+    open: tuple[KeyRule, ...] = ()
     closed_by_optimizer: dict[str, tuple[KeyRule, ...]] = {}
 
     @property
@@ -228,6 +273,9 @@ class Ruleset(_Data):
     version: str
     usage: str
     round: str
+    published: date  # the day of its results: no log of the round is younger
+    tensors_of: str | None = None  # whose list of tensors closed runs report; None: nothing is asked
+    tensors_level: Level = "error"
     initialisation: Initialisation
     reference_convergence: ReferenceTest
     borrowing: Borrowing
@@ -248,6 +296,8 @@ class Ruleset(_Data):
         layers = [self.events, self.divisions[division].events, rules.events]
         if division == "closed":
             layers += [rules.closed, rules.closed_by_optimizer.get(optimizer or "", ())]
+        else:
+            layers.append(rules.open)
         chosen: dict[str, list[KeyRule]] = {}
         for layer in layers:
             for key in dict.fromkeys(rule.key for rule in layer):
@@ -260,12 +310,18 @@ class Ruleset(_Data):
         return self.tiers.get(size, Counting(runs=rules.runs, drop=rules.drop, may_fail=rules.may_fail))
 
     def tensors(self, benchmark: str) -> list[str]:
-        """Names that weights_initialization must report in the closed division."""
-        return [name for pattern in tensor_patterns(self.version)[benchmark] for name in expand_braces(pattern)]
+        """Names that weights_initialization must report in the closed division; none where nothing is asked."""
+        patterns = tensor_patterns(self.tensors_of).get(benchmark, []) if self.tensors_of else []
+        return [name for pattern in patterns for name in expand_braces(pattern)]
 
     def target(self, benchmark: str, division: str) -> Condition:
         rules = self.benchmark(benchmark)
         return rules.target if division == "closed" else rules.open_target
+
+    def target_key(self, benchmark: str, division: str) -> str:
+        """The key whose values the target is asked of."""
+        rules = self.benchmark(benchmark)
+        return rules.open_target_key or rules.target_key if division == "open" else rules.target_key
 
 
 @lru_cache

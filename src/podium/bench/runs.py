@@ -5,16 +5,21 @@ Knows the meaning of the events; whether they keep the rules is podium.bench.che
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from podium.bench.mllog import Event, Log, read_log
-from podium.bench.rules import BenchmarkRules, Condition, Ruleset
+from podium.bench.rules import DEFAULT_RULESET, BenchmarkRules, Condition, Ruleset, load_ruleset, ruleset_versions
 from podium.errors import InputError
 
-NAME = re.compile(r"result_(\d+)\.txt")
+NAME = re.compile(r"result_(\d+)\.txt(?:\.gz)?")
+# Evaluations of one metric each, joined by how far the training had come: the key they are judged under.
+AGGREGATED = "aggregated_eval_accuracy"
 # Keys of logs that count for nothing, and what these are: a model broken on purpose, events without a training.
 NO_RESULT = {"negative_control": "a negative control", "dry_run": "a dry run"}
 
@@ -66,7 +71,7 @@ def result_folders(root: Path | str) -> list[Path]:
         raise InputError(f"{root}: no such folder", "name a folder of result_<i>.txt, or one above such folders")
     if result_files(root):
         return [root]
-    folders = sorted({path.parent for path in root.rglob("result_*.txt") if NAME.fullmatch(path.name)})
+    folders = sorted({path.parent for path in root.rglob("result_*.txt*") if NAME.fullmatch(path.name)})
     if not folders:
         raise InputError(f"{root}: no result_<i>.txt in it", "a run writes one log named result_0.txt, result_1.txt …")
     return folders
@@ -74,18 +79,74 @@ def result_folders(root: Path | str) -> list[Path]:
 
 def read_runs(folder: Path, ruleset: Ruleset) -> list[Run]:
     """The runs of a folder in launch order (the first event of each log), which no name can change."""
-    runs = [read_run(path, ruleset) for path in result_files(folder)]
+    return runs_of([read_log(path) for path in result_files(folder)], ruleset)
+
+
+def runs_of(logs: Sequence[Log], ruleset: Ruleset) -> list[Run]:
+    """The runs of logs that were read, in launch order."""
+    runs = [run_of(log, ruleset) for log in logs]
     return sorted(runs, key=lambda run: (run.launched_ms, run.path.name))
 
 
 def read_run(path: Path, ruleset: Ruleset) -> Run:
-    log = read_log(path)
+    return run_of(read_log(path), ruleset)
+
+
+def ruleset_for(logs: Sequence[Log]) -> tuple[Ruleset, str]:
+    """The rule set that logs are to be judged by where nobody says one, and why, in a few words.
+
+    The one they name; else that of the round that was open when they were written; else the default. Where that round
+    does not have the benchmark, the newest one that has it.
+    """
+    named = next((event.value for log in logs for event in log.of("benchmark_ruleset")), None)
+    if named is not None:
+        return load_ruleset(named if named in ruleset_versions() else DEFAULT_RULESET), "named by the log"
+    known = [load_ruleset(version) for version in ruleset_versions()]
+    benchmark = next((event.value for log in logs for event in log.of("submission_benchmark")), None)
+    first = next((log.events[0] for log in logs if log.events), None)
+    written = _day(first.time_ms) if first else None
+    chosen, why = load_ruleset(DEFAULT_RULESET), "the default"
+    if written is not None and known[0].published < written <= known[-1].published:
+        chosen = next(rules for rules in known if written <= rules.published)
+        why = f"the round of the log's date, {written}"
+    having = [rules for rules in known if benchmark in rules.benchmarks]
+    if having and chosen not in having:
+        return having[-1], f"the newest with {benchmark}"
+    return chosen, why
+
+
+def _day(time_ms: float) -> date | None:
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).date()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _join_metrics(log: Log, by: str) -> None:
+    """Add one event for all evaluations of one metric each at the same `by`: {by: …, metric: value, …}."""
+    joined: dict[Any, Event] = {}
+    for event in log.of("eval_accuracy"):
+        at, metric = event.metadata.get(by), event.metadata.get("metric")
+        if isinstance(at, int | float | str) and isinstance(metric, str):
+            before = joined[at].value if at in joined else {by: at}
+            joined[at] = replace(event, key=AGGREGATED, value={**before, metric: event.value})
+    if not log.of(AGGREGATED):
+        for event in joined.values():
+            log.add(event)
+
+
+def run_of(log: Log, ruleset: Ruleset) -> Run:
+    """What a log tells of its run."""
+    path = log.path
     benchmark, division = str(log.value("submission_benchmark") or ""), str(log.value("submission_division") or "")
     start, stop = log.first("run_start"), log.first("run_stop")
     status = str(stop.metadata.get("status", "")) if stop else ""
     minutes = (stop.time_ms - start.time_ms) / 60000 if start and stop and stop.time_ms >= start.time_ms else None
     rules = ruleset.benchmarks.get(benchmark)
-    last = _last_evaluation(log, stop)
+    if rules and rules.metrics_by:
+        _join_metrics(log, rules.metrics_by)
+    target = target_of(log, ruleset, benchmark, division)
+    last = _last_evaluation(log, stop, rules, target)
     return Run(
         path=path,
         log=log,
@@ -126,21 +187,36 @@ def target_of(log: Log, ruleset: Ruleset, benchmark: str, division: str) -> Cond
 
 def reached_target(log: Log, ruleset: Ruleset, benchmark: str, division: str) -> bool:
     target = target_of(log, ruleset, benchmark, division)
-    return target is None or any(target.holds(event.value) for event in log.of("eval_accuracy"))
+    return target is None or any(target.holds(event.value) for event in evaluations(log, ruleset, benchmark, division))
 
 
-def _last_evaluation(log: Log, stop: Event | None) -> Event | None:
+def evaluations(log: Log, ruleset: Ruleset, benchmark: str, division: str) -> list[Event]:
+    """The events whose values the target is asked of."""
+    if benchmark not in ruleset.benchmarks:
+        return log.of("eval_accuracy")
+    return log.of(ruleset.target_key(benchmark, division))
+
+
+def _last_evaluation(
+    log: Log, stop: Event | None, rules: BenchmarkRules | None, target: Condition | None
+) -> Event | None:
+    """The evaluation that the run ended with; of metrics that are joined afterwards, the first that met the target."""
+    if rules and rules.metrics_by:
+        met = [event for event in log.of(AGGREGATED) if target is None or target.holds(event.value)]
+        return min(met, key=lambda event: _number(event.metadata.get(rules.position)) or math.inf, default=None)
     before = [event for event in log.of("eval_accuracy") if stop is None or event.number <= stop.number]
     return before[-1] if before else None
 
 
 def _epochs(log: Log, last: Event | None, rules: BenchmarkRules | None) -> float | None:
-    epochs = _number(last.metadata.get("epoch_num")) if last else None
+    position = rules.position if rules else "epoch_num"
+    epochs = _number(last.metadata.get(position)) if last else None
     batch = _number(log.value("global_batch_size"))
     if rules and rules.epoch_unit == "samples" and epochs is not None and batch is not None and epochs < batch:
-        # Some logs count evaluations where samples belong; train_samples then holds what was trained.
-        trained = log.of("train_samples")
-        value = trained[-1].value if trained else None
+        # Some logs count evaluations where samples belong; what was trained then stands in a train_samples that the
+        # run wrote when it was over. One written before it is what was planned, or the size of the data.
+        ended = [event for event in log.of("train_samples") if event.number > last.number] if last else []
+        value = ended[-1].value if ended else None
         return _number(value[0] if isinstance(value, list) and value else value)
     return round(epochs, 3) if epochs is not None else None
 

@@ -72,12 +72,13 @@ def scaffold(folder: Path, *, org: str, system: str, tasks: Sequence[str] = (), 
 def _benchmark_files(task: str, system: str, division: str, rules: Ruleset) -> dict[str, str]:
     rule = rules.benchmark(task)
     here = f"benchmarks/{task}/{system}"
+    evaluation = rule.evaluation.words if rule.evaluation else "as the reference does"
     readme = f"""# {task} on {system}
 
 {rule.area.capitalize()}: {rule.model} on {rule.dataset}, {division} division, rule set {rules.version}.
 Target: {rule.metric} {rule.target.words()}.
 Runs: {rule.runs}, of which the {rule.drop} fastest and the {rule.drop} slowest are dropped.
-Evaluation: {rule.evaluation.words}.
+Evaluation: {evaluation}.
 
 1. `setup.sh` installs the software.
 2. `init_datasets.sh` prepares the dataset and checks its checksums; this is not timed.

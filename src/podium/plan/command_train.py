@@ -258,6 +258,7 @@ def _to_json(plan: Plan, judged: dict[str, Any] | None, wanted: dict[str, Any] |
         "attention": job.attention,
         "considered": plan.considered,
         "feasible": plan.feasible,
+        "range": {"low": plan.spread.low, "high": plan.spread.high, "because": list(plan.spread.because)},
         "layouts": [candidate.to_json() for candidate in plan.best_of_each()[:top]],
         "failures": [{"reason": f.reason, "count": f.count, "nearest": f.nearest} for f in plan.failures],
         **({"judged": judged} if judged else {}),
@@ -289,6 +290,7 @@ def _show(plan: Plan, judged: dict[str, Any] | None, wanted: dict[str, Any] | No
             f"include {lost:.0%} lost to failures and evaluation; MFU counts nothing twice, HFU what is recomputed",
         )
         _breakdown(best[0])
+        _range_lines(plan)
     else:
         print_lines("no layout fits")
     if plan.failures:
@@ -328,6 +330,17 @@ def _breakdown(candidate: Candidate) -> None:
     )
 
 
+def _range_lines(plan: Plan) -> None:
+    spread, best = plan.spread, plan.candidates[0]
+    low, high = best.step_range
+    print_lines(
+        "",
+        f"the range: a step may take {spread.low:.2f} to {spread.high:.2f} times as long as predicted, here "
+        f"{low:.3g} to {high:.3g} s; USD {show_count(best.usd_range[0])} to {show_count(best.usd_range[1])}",
+    )
+    print_lines(*(f"  wide because of: {why}" for why in spread.because))
+
+
 def _judgement(judged: dict[str, Any]) -> str:
     if not judged["feasible"]:
         return (
@@ -338,7 +351,8 @@ def _judgement(judged: dict[str, Any]) -> str:
     candidate: Candidate = judged["candidate"]
     return (
         f"{judged['layout']} fits: {show_bytes(candidate.memory_total)}, {show_seconds(candidate.step_seconds)} "
-        f"a step, MFU {candidate.mfu:.1%}, {show_seconds(candidate.days[1] * DAY)}; "
+        f"({candidate.step_range[0]:.3g} to {candidate.step_range[1]:.3g} s) a step, MFU {candidate.mfu:.1%}, "
+        f"{show_seconds(candidate.days[1] * DAY)}; "
         f"rank {judged['rank']} of {judged['of']}"
     )
 

@@ -58,36 +58,52 @@ def layers_per_stage(shape: Shape, layouts: Layouts) -> Array:
     return np.ceil(shape.layers / layouts.pp)
 
 
+def moe_layers_of(shape: Shape, layouts: Layouts, layers: Array, *, first: bool) -> Array:
+    """How many of a stage's `layers` are mixtures of experts: the first stage has the dense ones that lie in front
+    (interleaved: those of its first chunk), any other none of these."""
+    if not shape.experts:
+        return np.zeros_like(layouts.tp)
+    dense = float(shape.experts.dense_layers)
+    if shape.experts.scattered:
+        return np.minimum(layers, np.ceil(layers * shape.moe_layers / shape.layers))
+    alone = layouts.pp == 1
+    front = np.where(alone, dense, np.minimum(dense, np.ceil(layers / layouts.interleave)) if first else 0.0)
+    # A model that is dense nearly throughout has not enough mixtures to fill a stage.
+    return np.minimum(layers - np.minimum(front, layers), float(shape.moe_layers))
+
+
 def held_parameters(shape: Shape, layouts: Layouts) -> tuple[Held, Held]:
     """What a device of the first and of the last stage holds."""
     t, stage = layouts.tp, layers_per_stage(shape, layouts)
     norms = shape.norms * shape.hidden * (2 if shape.norm_bias else 1)
-    attention = attention_parameters(shape) / t
+    outside = attention_parameters(shape) / t + norms
+    dense = outside + feed_forward_parameters(shape, shape.ffn) / t
+    mixed, expert = dense, np.zeros_like(t)
     if experts := shape.experts:
-        share = shape.moe_layers / shape.layers
-        one = feed_forward_parameters(shape, experts.ffn)
         always = feed_forward_parameters(shape, experts.shared_width) if experts.shared_width else 0
-        dense_ffn = (share * always + (1 - share) * feed_forward_parameters(shape, shape.ffn)) / t
-        dense_ffn = dense_ffn + share * shape.hidden * experts.routed
-        expert = share * experts.routed * one / (layouts.ep * t)
-    else:
-        dense_ffn = feed_forward_parameters(shape, shape.ffn) / t
-        expert = np.zeros_like(t)
-    layer = attention + norms + dense_ffn
+        mixed = outside + always / t + shape.hidden * experts.routed
+        expert = experts.routed * feed_forward_parameters(shape, experts.ffn) / (layouts.ep * t)
+    moe_first = moe_layers_of(shape, layouts, stage, first=True)
+    moe_last = moe_layers_of(shape, layouts, stage, first=False)
+    largest = np.maximum(dense, mixed + expert)  # one layer as a whole, which FSDP gathers
     patches = shape.patches
     table = (shape.vocab + shape.positions + (patches.channels * patches.patch**2 if patches else 0)) * shape.hidden
     head = (patches.classes if patches else shape.vocab) * shape.hidden
-    first = stage * layer + (table + shape.extra) / t
+    first = moe_first * mixed + (stage - moe_first) * dense + (table + shape.extra) / t
     # With one stage a tied head is the embedding; with several the last one has a copy.
-    last = stage * layer + head / t
+    last = moe_last * mixed + (stage - moe_last) * dense + head / t
     alone = layouts.pp == 1
     first = np.where(alone, first + (0 if shape.tied else head / t), first)
     last = np.where(alone, first, last)
-    return Held(first, stage * expert, layer + expert), Held(last, stage * expert, layer + expert)
+    return Held(first, moe_first * expert, largest), Held(last, moe_last * expert, largest)
 
 
-def activation_bytes(shape: Shape, layouts: Layouts, recipe: Recipe, sequence: int) -> tuple[Array, Array, Array]:
+def activation_bytes(
+    shape: Shape, layouts: Layouts, recipe: Recipe, sequence: int, moe_share: Array | float | None = None
+) -> tuple[Array, Array, Array]:
     """Per layer and micro-batch, bytes: what is kept, of it what full and what selective recomputation still keep.
+
+    Averaged over layers of which `moe_share` are mixtures of experts (default: the model's share).
 
     Selective recomputation drops the attention scores (arXiv 2205.05198 section 5); where a fused kernel keeps none,
     it drops what a pass over memory brings back: normalised inputs and the activation function's result.
@@ -107,11 +123,11 @@ def activation_bytes(shape: Shape, layouts: Layouts, recipe: Recipe, sequence: i
     # Gate and up (or up alone) before the activation function, and its result, which the last product reads.
     before = number * (2 if shape.gated else 1)
     if experts := shape.experts:
-        share = shape.moe_layers / shape.layers
+        share = shape.moe_layers / shape.layers if moe_share is None else moe_share
         width = share * (experts.active * experts.ffn + experts.shared_width) + (1 - share) * shape.ffn
         copies = share * experts.active * kept_number * h  # each choice is a copy of the token
     else:
-        width, copies = float(shape.ffn), 0.0
+        width, copies = np.float64(shape.ffn), np.float64(0.0)
     feed_forward = (before + kept_number) * width + copies
     seen = min(sequence, recipe.attended or sequence)
     scores = shape.heads * (4.0 if recipe.flash else (number + mask * (1 + number)) * seen)
@@ -141,11 +157,17 @@ def training_memory(
     """Bytes per device of the stage that needs most; all arrays [N]."""
     first, last = held_parameters(shape, layouts)
     ranks = layouts.dp * layouts.cp
-    whole, inputs, selected = activation_bytes(shape, layouts, recipe, sequence)
     stage = layers_per_stage(shape, layouts)
-    per_layer = np.choose(layouts.recompute.astype(int), [whole, selected, inputs])
-    # What one layer needs again while it is recomputed, beyond what is kept of it anyway.
-    again = np.choose(layouts.recompute.astype(int), [np.zeros_like(whole), whole - selected, whole])
+    which = layouts.recompute.astype(int)
+
+    def of_stage(*, first: bool) -> tuple[Array, Array]:
+        """Bytes a layer of this stage keeps, and what one needs again while it is recomputed."""
+        share = moe_layers_of(shape, layouts, stage, first=first) / stage
+        whole, inputs, selected = activation_bytes(shape, layouts, recipe, sequence, share)
+        again = np.choose(which, [np.zeros_like(whole), whole - selected, whole])
+        return np.choose(which, [whole, selected, inputs]), again
+
+    (kept_first, again_first), (kept_last, again_last) = of_stage(first=True), of_stage(first=False)
     tokens = layouts.micro_batch * sequence / layouts.cp
     split = np.where(layouts.sequence_parallel > 0, layouts.tp, 1.0)
     embedded = tokens * shape.hidden * (1.0 if recipe.dropout else recipe.number_bytes) / split
@@ -154,14 +176,14 @@ def training_memory(
         tokens * shape.vocab * (recipe.number_bytes + 4) / layouts.tp + 2 * recipe.number_bytes * tokens * shape.hidden
     )
     flying = in_flight(layouts, schedule)
-    first_activations = flying * (stage * per_layer + embedded)
+    first_activations = flying * (stage * kept_first + embedded)
     behind = flying if schedule == "gpipe" else np.minimum(np.where(layouts.interleave > 1, flying, 1.0), flying)
-    last_activations = behind * stage * per_layer
+    last_activations = behind * stage * kept_last
     alone = layouts.pp == 1
     parts: list[list[Array]] = []
-    for held, activations, head in (
-        (first, first_activations, np.where(alone, logits, 0.0)),
-        (last, np.where(alone, first_activations, last_activations), logits),
+    for held, activations, head, again in (
+        (first, first_activations, np.where(alone, logits, 0.0), again_first),
+        (last, np.where(alone, first_activations, last_activations), logits, again_last),
     ):
         expert_ranks = np.maximum(1.0, ranks / layouts.ep)
 

@@ -2,7 +2,7 @@
 
 One row is one run. What a row leaves open (micro-batch, interleaving, data-parallel sharding) the planner chooses as
 the authors would have: the fastest that fits. What its source says of the software, beyond the columns, is in
-SOURCES; a column of the same name overrides it.
+SOURCES; a column of the same name overrides it. What cannot be read is refused with its line, never guessed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from podium.errors import InputError
+from podium.errors import InputError, nearest
+from podium.plan.convnet import ConvNet
 from podium.plan.counting import RECOMPUTATIONS, Attention, Recomputation, parameters, training_flops
 from podium.plan.hardware import Device, find_device
+from podium.plan.hf_config import read_config
 from podium.plan.layouts import Choices
 from podium.plan.named import MODELS
-from podium.plan.recipe import Recipe
-from podium.plan.shapes import Shape, gpt_shape, parse_shape, same_sizes
+from podium.plan.recipe import PRECISIONS, Recipe
+from podium.plan.shapes import Shape, gpt_shape, parse_shape, same_sizes, with_sequence
 
 PUBLISHED = Path(__file__).parent / "data" / "published_runs.csv"
 DAY = 86_400.0
@@ -145,10 +147,14 @@ def _run(path: Path, line: int, row: dict[str, str]) -> Run:
     degrees = {name: value for name in ("tp", "pp", "dp") if (value := whole(name))}
     if batch := whole("micro_bs"):
         degrees["micro_batch"] = batch
-    ranks = re.findall(r"(CP|EP)\s*([0-9]+)", row.get("cp_or_ep", ""))
-    degrees |= {kind.lower(): int(value) for kind, value in ranks}
+    degrees |= _other_degrees(where, row, whole)
+    if degrees.get("ep", 1) > 1 and not shape.experts:
+        raise InputError(
+            f"{where}: {degrees['ep']} expert-parallel ranks, but {shape.name} has no experts",
+            "say the network in a column shape (experts=…) or config (path of its config.json), or leave EP out",
+        )
     software = _software(where, row)
-    device = _device(row.get("gpu", "")) or (find_device(software.device) if software.device else None)
+    device = _device(where, row.get("gpu", "")) or (find_device(software.device) if software.device else None)
     run = Run(
         line=line,
         name=row["model"] or f"row {line}",
@@ -170,7 +176,26 @@ def _run(path: Path, line: int, row: dict[str, str]) -> Run:
     return replace(run, seconds=seconds, observed=observed)
 
 
+def _other_degrees(where: str, row: dict[str, str], whole: Any) -> dict[str, int]:
+    """Context and expert parallelism, of columns of their own or together in `cp_or_ep` ("CP2 EP8")."""
+    text = row.get("cp_or_ep", "")
+    if not re.fullmatch(r"(((CP|EP)\s*=?\s*[0-9]+|FSDP|ZeRO-?[0-3])[\s,;/]*)*", text, re.IGNORECASE):
+        raise InputError(f"{where}: cp_or_ep is {text!r}", "write CP2, EP8 or CP2 EP8, or leave it empty")
+    found = {kind.lower(): int(value) for kind, value in re.findall(r"(CP|EP)\s*=?\s*([0-9]+)", text, re.IGNORECASE)}
+    return found | {name: value for name in ("cp", "ep") if (value := whole(name))}
+
+
 def _shape(where: str, row: dict[str, str], whole: Any, sequence: int, stated: float | None) -> Shape:
+    """Of the columns `config`, `shape`, or a named network with these sizes; else a GPT whose size is the stated one.
+
+    Raises:
+        InputError: nothing says what the network is beyond its layers and hidden size.
+    """
+    if row.get("config"):
+        shape = read_config(Path(where.rpartition(":")[0]).parent / row["config"])
+        if isinstance(shape, ConvNet):
+            raise InputError(f"{where}: {row['config']} has no layers to lay out", "rows are of Transformers")
+        return with_sequence(shape, sequence) if sequence != shape.sequence and not shape.patches else shape
     if row.get("shape"):
         return parse_shape(row["shape"])
     layers, hidden = whole("layers"), whole("hidden")
@@ -184,18 +209,59 @@ def _shape(where: str, row: dict[str, str], whole: Any, sequence: int, stated: f
         for model in MODELS.values()
         if isinstance(model, Shape) and same_sizes(model, layers, hidden, heads, vocab) and model.kind == "decoder"
     ]
-    if known and stated:
-        best = min(known, key=lambda model: abs(parameters(model).total - stated * 1e9))
-        if abs(parameters(best).total / (stated * 1e9) - 1) < 0.05:
-            return best
-    return gpt_shape(row["model"], layers, hidden, heads, vocab, sequence)
+    active = float(row["active_b"]) if re.fullmatch(r"[0-9.]+", row.get("active_b", "")) else stated
+    for model in sorted(known, key=lambda model: abs(parameters(model).total - (stated or 0) * 1e9)):
+        count = parameters(model)
+        if stated and active and _near(count.total, stated) and _near(count.active, active):
+            return model
+    shape = gpt_shape(row["model"], layers, hidden, heads, vocab, sequence)
+    cure = "say it in a column shape (layers=…,hidden=…,kv=…,ffn=…,experts=…) or config (path of its config.json)"
+    if not stated or not active:
+        raise InputError(f"{where}: {row['model']!r} is no known network, and layers and hidden do not make one", cure)
+    counted = parameters(shape).total
+    if not _near(counted, stated) or not _near(stated * 1e9, active):
+        raise InputError(
+            f"{where}: {row['model']!r} is no known network, and a GPT of {layers} layers of {hidden} is not it: "
+            f"{counted / 1e9:.3g} B parameters, all active, where {stated:g} B and {active:g} B are stated",
+            cure,
+        )
+    return shape
 
 
-def _device(text: str) -> Device | None:
+def _near(counted: float, stated_billions: float) -> bool:
+    return abs(counted / (stated_billions * 1e9) - 1) < 0.05
+
+
+def _device(where: str, text: str) -> Device | None:
+    """The device; None where the row says none ("", "not stated", "gpu")."""
+    if not text or "not stated" in text.lower() or text.lower() in ("gpu", "unknown", "?", "-"):
+        return None
     try:
         return find_device(text)
-    except InputError:
-        return None
+    except InputError as error:
+        raise InputError(f"{where}: {error.message}", error.cure) from error
+
+
+_PRECISIONS = {"mxfp8": "fp8", "fp8-cs": "fp8", "fp8-mx": "fp8", "float8": "fp8", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def _precision(where: str, row: dict[str, str], recipe: Recipe) -> Recipe:
+    """With the number format the row says. One it only hints at is no format: the row is refused."""
+    said = row.get("precision", "").lower()
+    said = said.partition(" (")[0]
+    if said:
+        name = _PRECISIONS.get(said, said)
+        if name not in PRECISIONS:
+            raise InputError(f"{where}: precision is {row['precision']!r}", nearest(name, PRECISIONS))
+        return replace(recipe, precision=name)  # pyright: ignore[reportArgumentType]
+    hints = " ".join(row.get(name, "") for name in ("model", "flops_convention", "util_kind", "gpu", "peak_tflops"))
+    found = re.search(r"(?i)\b(?:mx|nv)?fp[48]\b|\bint8\b", hints)
+    if found and recipe.precision != "fp8":
+        raise InputError(
+            f"{where}: the row speaks of {found[0]}, but no column says what its products are computed in",
+            "add a column precision: bf16, fp16, fp8 or fp32",
+        )
+    return recipe
 
 
 def _software(where: str, row: dict[str, str]) -> Software:
@@ -209,8 +275,32 @@ def _software(where: str, row: dict[str, str]) -> Software:
             software, recompute=(again,), sequence_parallel=software.sequence_parallel and again != "full"
         )
     if chunks := row.get("interleave"):
-        software = replace(software, interleave=(int(chunks),))
-    return software
+        software = replace(software, interleave=(_whole(where, "interleave", chunks),))
+    if stage := row.get("zero") or _zero_stage(row.get("cp_or_ep", "") if number not in SOURCES else ""):
+        if stage not in ("0", "1", "2", "3"):
+            raise InputError(f"{where}: zero is {stage!r}", "it is the ZeRO stage: 0, 1, 2 or 3 (FSDP)")
+        software = replace(software, zero=(int(stage),))
+    recipe = _precision(where, row, software.recipe)
+    if overlap := row.get("overlap"):
+        if overlap.lower() not in ("yes", "no", "true", "false", "1", "0"):
+            raise InputError(f"{where}: overlap is {overlap!r}", "write yes or no")
+        recipe = replace(recipe, overlap=overlap.lower() in ("yes", "true", "1"))
+    if size := row.get("gradient_bytes"):
+        if size not in ("2", "4"):
+            raise InputError(f"{where}: gradient_bytes is {size!r}", "gradients are summed in 2 or 4 bytes")
+        recipe = replace(recipe, gradient_bytes=float(size))
+    return replace(software, recipe=recipe)
+
+
+def _zero_stage(text: str) -> str:
+    found = re.search(r"FSDP|ZeRO-?([0-3])", text, re.IGNORECASE)
+    return (found[1] or "3") if found else ""
+
+
+def _whole(where: str, name: str, text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]*", text):
+        raise InputError(f"{where}: {name} is {text!r}", "it must be a whole number, or empty where unknown")
+    return int(text)
 
 
 def _usual(number: str, convention: str) -> Software:

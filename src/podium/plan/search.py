@@ -17,6 +17,7 @@ from podium.plan.fitted import FITTED, SPREAD
 from podium.plan.hardware import Device
 from podium.plan.layouts import Choices, Layout, Layouts, enumerate_layouts
 from podium.plan.memory import training_memory
+from podium.plan.ranges import Spread, spread_for
 from podium.plan.recipe import Recipe
 from podium.plan.shapes import Shape
 from podium.plan.step_time import Coefficients, step_time
@@ -66,9 +67,11 @@ class Candidate:
     mfu: float
     hfu: float
     model_flops_per_second: float  # per device
+    step_range: tuple[float, float]  # seconds
     days: tuple[float, float, float]  # low, likely, high; goodput included
     device_hours: float
     usd: float
+    usd_range: tuple[float, float]
 
     @property
     def step_seconds(self) -> float:
@@ -106,6 +109,7 @@ class Plan:
     failures: list[Failure]
     considered: int
     feasible: int
+    spread: Spread
 
     def best_of_each(self) -> list[Candidate]:
         """The fastest of each tensor x pipeline x data x context x expert layout, in order."""
@@ -133,6 +137,7 @@ def search(
     """
     if isinstance(job.shape, ConvNet):
         raise InputError(f"{job.shape.name} has no layers to lay out", "use `podium plan count` for its figures")
+    around = spread_for(job.shape, job.device, job.recipe, spread)
     choices = choices or Choices(recompute=("none", "selective", "full"))
     if job.schedule in ("gpipe", "zero-bubble"):
         choices = replace(choices, interleave=(1,))
@@ -140,7 +145,7 @@ def search(
     considered = len(layouts) + sum(why.values())
     failures = [Failure(reason, count) for reason, count in sorted(why.items(), key=lambda item: -item[1])]
     if not len(layouts):
-        return Plan(job, [], failures, considered, 0)
+        return Plan(job, [], failures, considered, 0, around)
     memory = training_memory(job.shape, layouts, job.recipe, job.sequence, job.schedule)
     total = memory.total
     limit = job.memory or job.device.memory
@@ -149,18 +154,18 @@ def search(
         failures.insert(0, _too_large(job, layouts, total, memory.at(int(np.argmin(total))), limit, ~fits))
     index = np.flatnonzero(fits)
     if not len(index):
-        return Plan(job, [], failures, considered, 0)
+        return Plan(job, [], failures, considered, 0, around)
     chosen = layouts.take(index)
     cluster = Cluster(job.device, job.devices, coefficients.link, coefficients.network)
     time = step_time(job.shape, chosen, cluster, job.recipe, job.sequence, coefficients, job.schedule)
     # Of equally fast ones the one with more memory to spare comes first.
     order = np.lexsort((total[index], np.round(time.total / time.total.min(), 4)))[:keep]
-    candidates = [_candidate(job, chosen, int(at), memory.at(int(index[at])), time.at(int(at)), spread) for at in order]
-    return Plan(job, candidates, failures, considered, len(index))
+    candidates = [_candidate(job, chosen, int(at), memory.at(int(index[at])), time.at(int(at)), around) for at in order]
+    return Plan(job, candidates, failures, considered, len(index), around)
 
 
 def _candidate(
-    job: Job, layouts: Layouts, at: int, memory: dict[str, float], time: dict[str, float], spread: float
+    job: Job, layouts: Layouts, at: int, memory: dict[str, float], time: dict[str, float], spread: Spread
 ) -> Candidate:
     layout = layouts.at(at)
     seconds = sum(time.values())
@@ -173,8 +178,10 @@ def _candidate(
     peak = job.device.best(*job.recipe.formats)
     steady = seconds * job.steps / 86_400
     shares = goodput_range(job)
-    low, likely, high = (steady * math.exp(sign * spread) / g for sign, g in zip((-1, 0, 1), shares, strict=True))
+    factors = (spread.low, 1.0, spread.high)
+    low, likely, high = (steady * factor / share for factor, share in zip(factors, shares, strict=True))
     hours = likely * 24 * job.devices
+    price = 24 * job.devices * job.device.usd_per_hour  # of a day
     return Candidate(
         layout=layout,
         micro_batches=int(layouts.micro_batches[at]),
@@ -183,9 +190,11 @@ def _candidate(
         mfu=rate / peak,
         hfu=hardware / seconds / job.devices / peak,
         model_flops_per_second=rate,
+        step_range=(seconds * spread.low, seconds * spread.high),
         days=(low, likely, high),
         device_hours=hours,
         usd=hours * job.device.usd_per_hour,
+        usd_range=(low * price, high * price),
     )
 
 

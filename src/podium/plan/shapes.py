@@ -23,6 +23,7 @@ class Experts:
     shared: int = 0
     shared_ffn: int = 0  # inner width of all shared ones together; 0: shared · ffn
     dense_layers: int = 0  # layers with one ordinary feed-forward of width Shape.ffn instead
+    scattered: bool = False  # those layers lie evenly between the others; else they are the first ones
 
     @property
     def shared_width(self) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from podium.errors import InputError, nearest
 from podium.plan.counting import pairs
 from podium.plan.layouts import Array, Layouts
-from podium.plan.memory import activation_bytes, held_parameters
+from podium.plan.memory import Held, activation_bytes, held_parameters, moe_layers_of
 from podium.plan.recipe import Recipe
 from podium.plan.schedules import SCHEDULES
 from podium.plan.shapes import Shape
@@ -88,8 +88,8 @@ def _product(m: Array, n: Array | float, k: Array | float, speeds: _Speeds) -> A
     return 2 * m * n * k / speeds.peak * (1 + traffic)
 
 
-def _layer_products(shape: Shape, tokens: Array, t: Array, ep: Array, speeds: _Speeds) -> Array:
-    """Seconds of one layer's products, forward, averaged over its kinds of layers."""
+def _layer_products(shape: Shape, tokens: Array, t: Array, ep: Array, speeds: _Speeds) -> tuple[Array, Array]:
+    """Seconds of one layer's products, forward: of a dense layer and of a mixture of experts."""
     h = shape.hidden
     if latent := shape.latent:
         width = latent.nope + latent.rope
@@ -105,17 +105,16 @@ def _layer_products(shape: Shape, tokens: Array, t: Array, ep: Array, speeds: _S
     def network(rows: Array, width: Array | float) -> Array:
         return _product(rows, ups * width, h, speeds) + _product(rows, h, width, speeds)
 
-    dense = network(tokens, shape.ffn / t)
+    dense = seconds + network(tokens, shape.ffn / t)
     if not shape.experts:
-        return seconds + dense
+        return dense, dense
     experts = shape.experts
     here = experts.routed / ep  # experts of this device, each with its share of the group's tokens
     routed = here * network(np.maximum(1.0, tokens * ep * experts.active / experts.routed), experts.ffn / t)
     routed = routed + _product(tokens, experts.routed, h, speeds)
     if experts.shared_width:
         routed = routed + network(tokens, experts.shared_width / t)
-    share = shape.moe_layers / shape.layers
-    return seconds + share * routed + (1 - share) * dense
+    return dense, seconds + routed
 
 
 def step_time(
@@ -140,9 +139,10 @@ def step_time(
     scores_again = (layouts.recompute >= 1).astype(float)
     stage = shape.layers / pp  # on average; the fullest one is accounted for as imbalance
 
-    # One micro-batch on one layer, forward and backward.
-    forward = _layer_products(shape, tokens, t, layouts.ep, speeds)
-    products = forward * (3 + again)
+    # One micro-batch on one layer, forward and backward: of a dense layer, of a mixture, and on average.
+    share = shape.moe_layers / shape.layers
+    kinds = [forward * (3 + again) for forward in _layer_products(shape, tokens, t, layouts.ep, speeds)]
+    products = (1 - share) * kinds[0] + share * kinds[1]
     kind = "causal" if recipe.flash else "full"
     seen = min(sequence, recipe.attended or sequence)
     width = shape.latent.nope + shape.latent.rope + shape.latent.value if shape.latent else 2 * shape.head_dim
@@ -150,10 +150,13 @@ def step_time(
     # A fused kernel computes scores again in its backward pass: 2 products forward, 5 backward.
     repeats = (3.5 if recipe.flash else 3.0) + np.where(recipe.flash, again, scores_again)
     attention = layouts.micro_batch * operations / cp / t / speeds.attention * repeats
-    kept, _, _ = activation_bytes(shape, layouts, recipe, sequence)
     # Recomputing reads and writes the forward pass's part once more.
     repeated = 1 + np.choose(layouts.recompute.astype(int), [0.0, 0.1, 0.4])
-    traffic = coefficients.passes * repeated * kept / speeds.bandwidth
+    passed = [
+        coefficients.passes * repeated * activation_bytes(shape, layouts, recipe, sequence, of)[0] / speeds.bandwidth
+        for of in ((0.0, 1.0) if shape.experts else (0.0, 0.0))
+    ]
+    traffic = (1 - share) * passed[0] + share * passed[1]
 
     # A reduce-scatter and an all-gather (or an all-reduce: the same) after attention and after the feed-forward.
     whole = number * h * tokens
@@ -161,24 +164,38 @@ def step_time(
     tensor = np.where(t > 1, pair * 2 * (2 + again), 0.0)
     keys = number * shape.kv_numbers_per_token * layouts.micro_batch * sequence / (1.0 if shape.latent else t)
     context = np.where(cp > 1, cluster.gather(keys, np.maximum(cp, 1), t) * (3 + again), 0.0)
-    expert = np.zeros_like(t)
+    exchange = np.zeros_like(t)
     if shape.experts:
-        sent = tokens * shape.experts.active * h * number * shape.moe_layers / shape.layers
-        expert = 4 * (1 + 0.5 * again) * cluster.exchange(sent / t, layouts.ep, t)
+        sent = tokens * shape.experts.active * h * number
+        exchange = 4 * (1 + 0.5 * again) * cluster.exchange(sent / t, layouts.ep, t)
         if recipe.overlap:
-            expert = expert * coefficients.exposed
-    layer = products + attention + traffic + tensor + context + expert
+            exchange = exchange * coefficients.exposed
+    expert = share * exchange
+    common = attention + tensor + context
+    layer = products + traffic + expert + common
+    dense_layer, moe_layer = kinds[0] + passed[0] + common, kinds[1] + passed[1] + exchange + common
 
     head = 3 * _product(tokens, (shape.vocab or 1) / t, h, speeds)
     head = head + 4 * tokens * shape.vocab * (number + 4) / t / speeds.bandwidth
     hand_over = 2 * layouts.interleave * cluster.pass_on(whole / t, t * layouts.dp * cp)
     hand_over = np.where(pp > 1, hand_over, 0.0)
     mean = stage * layer + head / pp + hand_over
-    fullest = np.maximum(np.ceil(stage) * layer, _last_stage(shape, pp) * layer + head) + hand_over
+    full, end = np.ceil(stage), _last_stage(shape, pp)
+
+    def of_stage(layers: Array, *, first: bool) -> Array:
+        moe = moe_layers_of(shape, layouts, layers, first=first)
+        return moe * moe_layer + (layers - moe) * dense_layer
+
+    # Dense layers lie on the first stage; where there are more than two stages one in between has none.
+    middle = np.where(pp > 2, of_stage(full, first=False), 0.0)
+    fullest = np.maximum(of_stage(full, first=True), middle)
+    fullest = np.maximum(fullest, of_stage(end, first=False) + head) + hand_over
     waiting = m * np.maximum(0.0, np.where(pp > 1, fullest - mean, 0.0))
     bubble = m * mean * bubble_share(schedule, pp, m, layouts.interleave)
 
-    held, _ = held_parameters(shape, layouts)
+    # The optimiser's step waits for the stage with most to update, its gradients for the one with most to send.
+    first, last = held_parameters(shape, layouts)
+    held = Held(np.maximum(first.dense, last.dense), np.maximum(first.expert, last.expert), first.layer)
     data, optimizer = _once_per_step(layouts, cluster, recipe, coefficients, held.dense, held.expert, m * mean)
     return StepTime(
         products=m * (stage * products + head / pp),
@@ -241,8 +258,9 @@ def _once_per_step(
     hidden = (1 - coefficients.exposed) if recipe.overlap else 0.0
     room = np.where(layouts.zero >= 3, computing, computing / np.maximum(1.0, m))
     data = np.maximum(needed * (1 - hidden), needed - room)
-    share = np.where(layouts.zero >= 1, ranks, 1.0)
-    updated = (dense + expert) / share
+    # Experts have as many copies as there are ranks per expert rank, and only these share their states out.
+    on = layouts.zero >= 1
+    updated = dense / np.where(on, ranks, 1.0) + expert / np.where(on, np.maximum(1.0, ranks / layouts.ep), 1.0)
     moved = updated * (2 * recipe.optimizer_bytes + recipe.gradient_bytes + 2 * recipe.number_bytes)
     over_pcie = updated * (recipe.gradient_bytes + recipe.number_bytes) / 25e9
     optimizer = moved / cluster.device.bandwidth + np.where(layouts.offload > 0, over_pcie + moved / 50e9, 0.0)

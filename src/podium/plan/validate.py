@@ -1,7 +1,8 @@
-"""Predictions held against published runs: coefficients from one half of the rows, errors on the other half.
+"""Predictions held against published runs, in two ways.
 
-Rows alternate between the halves, and each half predicts the other, so that every figure is out of sample. The second,
-harder check leaves out one source (paper) at a time.
+With the coefficients in use nothing is fitted: a table they have never seen is a true test, and the range is the one
+that a plan prints. Fitted anew, rows alternate between two halves, and each half predicts the other, so that every
+figure is out of sample; the harder check leaves out one source (paper) at a time.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import numpy as np
 from podium.errors import InputError
 from podium.plan.compute import sequence_flops
 from podium.plan.counting import parameters
+from podium.plan.fitted import FITTED
 from podium.plan.fitting import Prepared, fit, prepare, spread_of
 from podium.plan.layouts import Layout
+from podium.plan.ranges import spread_for
 from podium.plan.runs import Run, read_runs
 from podium.plan.step_time import Coefficients
 
@@ -94,7 +97,7 @@ class Validation:
     rows: list[Row]
     skipped: list[tuple[Run, str]]
     counts: list[Count]
-    halves: tuple[Coefficients, Coefficients]
+    halves: tuple[Coefficients, Coefficients] | None  # None: nothing was fitted
     by_source: dict[str, float]  # median absolute error of a source predicted from all others
     one_efficiency: list[float]  # absolute errors of the same rows with one HFU for all
 
@@ -116,11 +119,13 @@ class Validation:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "coefficients": "each half fitted on the other" if self.halves else "in use",
             "median_error": self.median_error,
             "p90_error": self.p90_error,
             "coverage": self.coverage,
-            "one_efficiency_median_error": float(np.median(self.one_efficiency)),
-            "one_efficiency_p90_error": float(np.quantile(self.one_efficiency, 0.9)),
+            "bias": float(np.mean([row.error for row in self.rows])),
+            "one_efficiency_median_error": float(np.median(self.one_efficiency)) if self.one_efficiency else None,
+            "one_efficiency_p90_error": float(np.quantile(self.one_efficiency, 0.9)) if self.one_efficiency else None,
             "by_source_median_error": float(np.median(list(self.by_source.values()))) if self.by_source else None,
             "parameters_agree": sum(count.agrees for count in self.counts),
             "parameters_rows": len(self.counts),
@@ -129,11 +134,13 @@ class Validation:
         }
 
 
-def validate(path: Path) -> Validation:
-    """Hold the model of time against all rows of a CSV that publish one.
+def validate(path: Path, *, refit: bool = False) -> Validation:
+    """Hold the model of time against all rows of a CSV that publish one, with the coefficients in use.
+
+    `refit`: fit them on one half of the rows and predict the other.
 
     Raises:
-        InputError: fewer than six such rows, or as `read_runs`.
+        InputError: no such row, or fewer than six to fit on; or as `read_runs`.
     """
     runs = read_runs(path)
     prepared: list[Prepared] = []
@@ -144,6 +151,12 @@ def validate(path: Path) -> Validation:
             prepared.append(ready)
         else:
             skipped.append((run, run.observed if run.seconds is None else "no such layout can be built"))
+    counts = [Count(run, parameters(run.shape).total, run.stated_parameters) for run in runs if run.stated_parameters]
+    if not prepared:
+        raise InputError(f"{path}: no row says how fast it ran", f"the first: {skipped[0][0].name}, {skipped[0][1]}")
+    if not refit:
+        rows = [_row(ready, FITTED, _spread_of_run(ready.run)) for ready in prepared]
+        return Validation(rows, skipped, counts, None, {}, _one_efficiency(prepared) if len(prepared) > 1 else [])
     if len(prepared) < 6:
         raise InputError(
             f"{path}: only {len(prepared)} rows say how fast they ran",
@@ -152,8 +165,8 @@ def validate(path: Path) -> Validation:
     first, second = prepared[::2], prepared[1::2]
     halves = fit(first), fit(second)
     spreads = spread_of(first, halves[0]), spread_of(second, halves[1])
-    rows = [_row(ready, halves[1 - index % 2], spreads[1 - index % 2]) for index, ready in enumerate(prepared)]
-    counts = [Count(run, parameters(run.shape).total, run.stated_parameters) for run in runs if run.stated_parameters]
+    around = [range_of(spread) for spread in spreads]
+    rows = [_row(ready, halves[1 - index % 2], around[1 - index % 2]) for index, ready in enumerate(prepared)]
     return Validation(rows, skipped, counts, halves, _leave_one_out(prepared), _one_efficiency(prepared))
 
 
@@ -162,9 +175,15 @@ def range_of(spread: float) -> tuple[float, float]:
     return math.exp(-spread), math.exp(spread)
 
 
-def _row(ready: Prepared, coefficients: Coefficients, spread: float) -> Row:
+def _spread_of_run(run: Run) -> tuple[float, float]:
+    assert run.device
+    spread = spread_for(run.shape, run.device, run.software.recipe)
+    return spread.low, spread.high
+
+
+def _row(ready: Prepared, coefficients: Coefficients, around: tuple[float, float]) -> Row:
     seconds, best = ready.predict(coefficients)
-    low, high = range_of(spread)
+    low, high = around
     assert ready.run.seconds
     return Row(ready.run, ready.layouts.at(best), ready.run.seconds, seconds, seconds * low, seconds * high, ready.fits)
 
