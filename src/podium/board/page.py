@@ -182,7 +182,7 @@ def _score_row(exam: Exam, several: bool) -> tuple[str, ...]:
     scores = exam.scores
     trouble = [
         (scores.truncated, "attempt", "at the token limit"),
-        (scores.repeated, "attempt", "ended for repeating itself"),
+        (scores.repeated, "attempt", "ended for repeating the same text"),
         (scores.clock_cut, "attempt", "cut by the clock"),
         (scores.cancelled, "attempt", "cancelled by the rule"),
         (scores.no_answer, "attempt", "without answer"),

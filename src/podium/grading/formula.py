@@ -33,7 +33,9 @@ _ENDS = frozenset(
     (*"+-/^_!)]},=", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor", "\\to", *_REMAINDERS)
 )  # no factor starts with these
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
-_DERIVATIVE = re.compile(r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])")
+_DERIVATIVE = re.compile(
+    r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])"
+)
 # Words of two or three letters; other such groups of letters are products of variables.
 SHORT_WORDS = frozenset(
     "or and if is no not the of to for yes odd all any in ft mi lb lbs mph pct am pm km cm mm kg min hr sec day one two "

@@ -180,7 +180,9 @@ def tidy(text: str, *, thousands: bool = True) -> str:
 def _ungrouped(match: re.Match[str]) -> str:
     """1,234 as a number; as it is where it stands in brackets, as the arguments of gcd(100,250) do."""
     before = match.string[: match.start()]
-    if any(before.count(opening) > before.count(closing) for opening, closing in (("(", ")"), ("[", "]"), (r"\{", r"\}"))):
+    if any(
+        before.count(opening) > before.count(closing) for opening, closing in (("(", ")"), ("[", "]"), (r"\{", r"\}"))
+    ):
         return match[0]
     return match[1] + match[2].replace(",", "")
 

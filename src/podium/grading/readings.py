@@ -40,9 +40,7 @@ _RELATION = re.compile(
 _SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
 ORDERED_SIGNS = frozenset(("=", "<", ">", "\\le", "\\ge", "\\ne"))
 _MODULUS = re.compile(r"\\pmod\{([^{}]*)\}\s*$")
-_TIME = re.compile(
-    r"(\d{1,2})(?:\s*:\s*(\d{2}))?\s*(?:(noon|midnight)|([ap])\s*\.?\s*m\s*\.?(?![a-z]))", re.IGNORECASE
-)
+_TIME = re.compile(r"(\d{1,2})(?:\s*:\s*(\d{2}))?\s*(?:(noon|midnight)|([ap])\s*\.?\s*m\s*\.?(?![a-z]))", re.IGNORECASE)
 _COLON = re.compile(r"(\d{1,9})\s*:\s*(\d{1,9})")
 _CLOCK_WORDS = {"noon": 720, "midnight": 0}
 _LABEL = re.compile(r"[A-Z]\s*\(")
@@ -174,7 +172,9 @@ def _region(text: str, depth: int) -> Reading | None:
         return Reading("region", text, texts=(text,))
     written = condition_as_intervals(text)
     if written is not None and pieces_of(written) is not None:
-        letters = re.findall(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])|\\(?!le|ge|ne|infty|frac|sqrt|text|pi|lor|land)[a-z]+", text)
+        letters = re.findall(
+            r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])|\\(?!le|ge|ne|infty|frac|sqrt|text|pi|lor|land)[a-z]+", text
+        )
         return Reading("region", text, texts=(written,), names=tuple(sorted(set(letters))))
     return None
 
@@ -231,7 +231,9 @@ def _several(text: str, depth: int) -> Reading | None:
     if kinds[0] == "assigned" and all(kind == "value" for kind in kinds[1:]):
         return _as_set(text, parts, depth, word)
     if any(kind in ("relation", "region", "assigned", "congruence", "named", "system") for kind in kinds):
-        tuples = all(kind == "region" and _opens_with_bracket(part.text) for kind, part in zip(kinds, inner, strict=True))
+        tuples = all(
+            kind == "region" and _opens_with_bracket(part.text) for kind, part in zip(kinds, inner, strict=True)
+        )
         return Reading("list" if tuples else "system", text, inner)
     if any(kind in ("tuple", "matrix", "bracketed") for kind in kinds):
         return Reading("set", text, inner, (word,) if word else ())  # points are solutions, in any order

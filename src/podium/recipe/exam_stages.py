@@ -28,23 +28,27 @@ GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a d
 class ExamParams(Params):
     """How an exam is sat; see podium.solve.ExamConfig."""
 
-    attempts: int = Field(12, ge=1)
-    policy: str = "all"
-    profile: str = "kaggle"
-    code: bool = True
-    max_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0)
-    top_p: float | None = Field(None, gt=0, le=1)
+    attempts: int = Field(12, ge=1, description="attempts per problem")
+    policy: str = Field("all", description="when a problem is finished, see docs/policies.md")
+    profile: str = Field("kaggle", description="limits of code and text: kaggle, notebook or eval")
+    code: bool = Field(True, description="the model may run code")
+    max_tokens: int | None = Field(None, ge=1, description="tokens per attempt; null: the profile's")
+    temperature: float | None = Field(None, ge=0, description="of the sampling; null: the profile's")
+    top_p: float | None = Field(
+        None, gt=0, le=1, description="share of the probability that is drawn from; null: the profile's"
+    )
     prompt: str = Field("plain", description="plain, boxed, code, a template with {problem}, or a file that holds one")
     system: str = Field("", description="the system message; empty: none")
     extract: tuple[Literal["box", "boxed", "final", "letter", "number", "all"], ...] | None = Field(
         None, description="where an answer is looked for, in this order; none: as the exam's own rules say"
     )
     repetition_stop: bool = Field(False, description="end an attempt that only repeats itself")
-    budget_seconds: float | Literal["paper"] | None = "paper"
-    take: int | None = Field(None, ge=1)
+    budget_seconds: float | Literal["paper"] | None = Field(
+        "paper", description="seconds for the whole exam; paper: 350 per problem; null: no clock"
+    )
+    take: int | None = Field(None, ge=1, description="only the first so many problems")
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
 
     @field_validator("profile")
     @classmethod
