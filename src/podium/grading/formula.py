@@ -1,8 +1,8 @@
 r"""Closed forms read: LaTeX or plain notation -> expression tree. What a tree is worth is the business of `values`.
 
 Knows arithmetic, roots, elementary functions, (double) factorials, binomials, absolute values, remainders, gcd, lcm,
-max, min, sums, products, integrals and limits with their bounds, pi, e, i and variables; refuses to know sets, relations,
-derivatives and words. A text is read whole or not at all. Bounded in length, nodes and depth.
+max, min, sums, products, integrals and limits with their bounds, pi, e, i and variables; refuses to know sets,
+relations, derivatives and words. A text is read whole or not at all. Bounded in length, nodes and depth.
 """
 
 from __future__ import annotations
@@ -33,11 +33,53 @@ _ENDS = frozenset(
     (*"+-/^_!)]},=", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor", "\\to", *_REMAINDERS)
 )  # no factor starts with these
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
-_DERIVATIVE = re.compile(r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])")
+_DERIVATIVE = re.compile(
+    r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])"
+)
 # Words of two or three letters; other such groups of letters are products of variables.
 SHORT_WORDS = frozenset(
-    "or and if is no not the of to for yes odd all any in ft mi lb lbs mph pct am pm km cm mm kg min hr sec day one two "
-    "six ten st nd rd th dne".split()
+    [
+        "or",
+        "and",
+        "if",
+        "is",
+        "no",
+        "not",
+        "the",
+        "of",
+        "to",
+        "for",
+        "yes",
+        "odd",
+        "all",
+        "any",
+        "in",
+        "ft",
+        "mi",
+        "lb",
+        "lbs",
+        "mph",
+        "pct",
+        "am",
+        "pm",
+        "km",
+        "cm",
+        "mm",
+        "kg",
+        "min",
+        "hr",
+        "sec",
+        "day",
+        "one",
+        "two",
+        "six",
+        "ten",
+        "st",
+        "nd",
+        "rd",
+        "th",
+        "dne",
+    ]
 )
 
 
@@ -303,7 +345,7 @@ class _Reader:
         raise Unreadable
 
     def bind(self, name: str) -> str:
-        if not name.isalpha() or name in _CONSTANTS and name != "i":
+        if not name.isalpha() or (name in _CONSTANTS and name != "i"):
             raise Unreadable
         self.bound.add(name)
         return name

@@ -180,14 +180,16 @@ def tidy(text: str, *, thousands: bool = True) -> str:
 def _ungrouped(match: re.Match[str]) -> str:
     """1,234 as a number; as it is where it stands in brackets, as the arguments of gcd(100,250) do."""
     before = match.string[: match.start()]
-    if any(before.count(opening) > before.count(closing) for opening, closing in (("(", ")"), ("[", "]"), (r"\{", r"\}"))):
+    if any(
+        before.count(opening) > before.count(closing) for opening, closing in (("(", ")"), ("[", "]"), (r"\{", r"\}"))
+    ):
         return match[0]
     return match[1] + match[2].replace(",", "")
 
 
 def _as_fraction(match: re.Match[str]) -> str:
-    r"""A repeating decimal as a fraction: 0.1\overline{6}, 0.1(6), 0.1\dot6, 0.1666\ldots; what does not show its period
-    stays as it is."""
+    r"""A repeating decimal as a fraction: 0.1\overline{6}, 0.1(6), 0.1\dot6, 0.1666\ldots; what does not show its
+    period stays as it is."""
     whole, fixed = match[1], match[2]
     period = match[3] or match[4] or match[5]
     if period is None and (first := match[6] or match[7]):

@@ -82,7 +82,9 @@ _SORTED = re.compile(
     r"from (?:least|smallest|largest|greatest|lowest|highest|left|first)\b",
     re.IGNORECASE,
 )
-_RESPECTIVE = re.compile(r"\brespectively\b|in (?:that|this|the following) order|\bin order\b|coordinates", re.IGNORECASE)
+_RESPECTIVE = re.compile(
+    r"\brespectively\b|in (?:that|this|the following) order|\bin order\b|coordinates", re.IGNORECASE
+)
 _MOST_TEXT = 20_000  # characters of a problem that are looked at
 
 
