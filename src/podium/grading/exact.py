@@ -7,6 +7,7 @@ where it cannot decide. What is forgiven stands in the exam's `Rules`.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -37,10 +38,27 @@ _PERCENT = re.compile(
 )
 _DEGREES = re.compile(r"(.*?)\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\text\{\s*degrees?\s*\}|(?<![a-z])degrees?)", re.DOTALL)
 _ORDER = (
-    "assigned relation system or congruence dots ratio time words empty region matrix named tuple bracketed list set "
-    "value"
-).split()
+    "assigned",
+    "relation",
+    "system",
+    "or",
+    "congruence",
+    "dots",
+    "ratio",
+    "time",
+    "words",
+    "empty",
+    "region",
+    "matrix",
+    "named",
+    "tuple",
+    "bracketed",
+    "list",
+    "set",
+    "value",
+)  # of two readings the one that comes first here has the say
 _TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+_MOST_RESIDUES = 100_000
 _NEGATIONS = ({"=", "\\ne"}, {"\\in", "\\notin"})
 _COUNTED = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -67,7 +85,7 @@ _UNITS: dict[str, tuple[str, Fraction]] = {
             "mm": "1/1000", "millimeter": "1/1000", "cm": "1/100", "centimeter": "1/100", "dm": "1/10", "m": "1",
             "meter": "1", "metre": "1", "km": "1000", "kilometer": "1000", "inch": "127/5000", "inches": "127/5000",
             "foot": "381/1250", "feet": "381/1250", "ft": "381/1250", "yard": "1143/1250", "mile": "201168/125",
-            "in": "127/5000", "yd": "1143/1250", "mi": "201168/125", "kilometer": "1000", "kilometre": "1000",
+            "in": "127/5000", "yd": "1143/1250", "mi": "201168/125", "kilometre": "1000",
             "centimetre": "1/100", "millimetre": "1/1000",
         },
         "mass": {
@@ -94,8 +112,8 @@ _COMPOUND_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\.?\s*")
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A body and what stands behind it: nothing, a percent or degree sign, or a unit of some size. `compound`: it was
-    written in several units, as 5 ft 6 in."""
+    """A body and what stands behind it: nothing, a percent or degree sign, or a unit of some size. `compound`: it
+    was written in several units, as 5 ft 6 in."""
 
     body: str
     kind: str = ""
@@ -114,8 +132,8 @@ Algebra = Callable[[str, str], bool | None]
 class Comparer:
     """Compares two answers part by part, and remembers what it took.
 
-    A verdict is "same" only if the answers have one value under the rules, "different" only if they have not; every kind
-    of pair that is neither by nature is None. So verdicts on three answers fit together: what equals the same is never
+    A verdict is "same" only if the answers have one value under the rules, "different" only if they have not; every
+    kind of pair that is neither by nature is None. So verdicts on three answers fit together: what equals the same is never
     called different (but for what the rules forgive: 5 cm and 5 m are both 5).
     """
 
@@ -354,18 +372,21 @@ class Comparer:
         left = self.tidied(a.texts[0], b.texts[0])
         same_modulus = self.tidied(a.texts[1], b.texts[1])
         residues = [[Reading("value", text) for text in one.texts[2:]] for one in (a, b)]
-        numbers = [_whole(one.texts[1]) for one in (a, b)], [[_whole(part.text) for part in row] for row in residues]
+        moduli = [abs(number) for one in (a, b) if (number := _whole(one.texts[1]))]
+        numbers = [[number for part in row if (number := _whole(part.text)) is not None] for row in residues]
         found: bool | None = None
-        if None not in numbers[0] and not any(None in row for row in numbers[1]) and 0 not in numbers[0]:
-            sets = []
-            common = math.lcm(*numbers[0])  # pyright: ignore[reportArgumentType]
-            if common <= 100_000:
-                for modulus, row in zip(*numbers, strict=True):
-                    step = abs(modulus)  # pyright: ignore[reportArgumentType]
-                    sets.append({(r % step) + step * turn for r in row for turn in range(common // step)})  # pyright: ignore[reportOperatorIssue]
+        if len(moduli) == 2 and list(map(len, numbers)) == list(map(len, residues)):
+            common = math.lcm(*moduli)
+            if common <= _MOST_RESIDUES:
+                sets = [
+                    {number % step + step * turn for number in row for turn in range(common // step)}
+                    for step, row in zip(moduli, numbers, strict=True)
+                ]
                 if a.names != b.names:
                     sets[1] = set(range(common)) - sets[1]
                 found = sets[0] == sets[1]
+                if found is False and not all(len(squeeze(one.texts[0])) <= 1 for one in (a, b)):
+                    return None  # 2x = 1 and 2x = 3 (mod 4) have the same solutions: none
         elif same_modulus and self.in_any_order(residues[0], residues[1]):
             found = a.names == b.names
         if left is True or not (a.texts[0] and b.texts[0]):
@@ -626,7 +647,7 @@ class Comparer:
         answers = [self.numbers(one.body, a, other.body, b) for a, b in scales]
         if True in answers:
             return True
-        doubtful = None in answers or (one.compound or other.compound) and "" in (one.kind, other.kind)
+        doubtful = None in answers or ((one.compound or other.compound) and "" in (one.kind, other.kind))
         return None if doubtful else False
 
     def numbers(self, one: str, scale_one: Scale, other: str, scale_other: Scale) -> bool | None:
@@ -755,7 +776,7 @@ def _compound(text: str) -> Quantity | None:
     units = [unit for _, unit in parts if unit is not None]
     if len(units) < len(parts) or len({name for name, _ in units}) > 1:
         return None
-    if any(one[1] <= other[1] for one, other in zip(units, units[1:], strict=False)):
+    if any(one[1] <= other[1] for one, other in itertools.pairwise(units)):
         return None
     total = sum((number * size for number, (_, size) in zip((n for n, _ in parts), units, strict=True)), Fraction(0))
     name, size = units[-1]

@@ -1,8 +1,8 @@
 r"""Closed forms read: LaTeX or plain notation -> expression tree. What a tree is worth is the business of `values`.
 
 Knows arithmetic, roots, elementary functions, (double) factorials, binomials, absolute values, remainders, gcd, lcm,
-max, min, sums, products, integrals and limits with their bounds, pi, e, i and variables; refuses to know sets, relations,
-derivatives and words. A text is read whole or not at all. Bounded in length, nodes and depth.
+max, min, sums, products, integrals and limits with their bounds, pi, e, i and variables; refuses to know sets,
+relations, derivatives and words. A text is read whole or not at all. Bounded in length, nodes and depth.
 """
 
 from __future__ import annotations
@@ -38,8 +38,48 @@ _DERIVATIVE = re.compile(
 )
 # Words of two or three letters; other such groups of letters are products of variables.
 SHORT_WORDS = frozenset(
-    "or and if is no not the of to for yes odd all any in ft mi lb lbs mph pct am pm km cm mm kg min hr sec day one two "
-    "six ten st nd rd th dne".split()
+    [
+        "or",
+        "and",
+        "if",
+        "is",
+        "no",
+        "not",
+        "the",
+        "of",
+        "to",
+        "for",
+        "yes",
+        "odd",
+        "all",
+        "any",
+        "in",
+        "ft",
+        "mi",
+        "lb",
+        "lbs",
+        "mph",
+        "pct",
+        "am",
+        "pm",
+        "km",
+        "cm",
+        "mm",
+        "kg",
+        "min",
+        "hr",
+        "sec",
+        "day",
+        "one",
+        "two",
+        "six",
+        "ten",
+        "st",
+        "nd",
+        "rd",
+        "th",
+        "dne",
+    ]
 )
 
 
@@ -305,7 +345,7 @@ class _Reader:
         raise Unreadable
 
     def bind(self, name: str) -> str:
-        if not name.isalpha() or name in _CONSTANTS and name != "i":
+        if not name.isalpha() or (name in _CONSTANTS and name != "i"):
             raise Unreadable
         self.bound.add(name)
         return name

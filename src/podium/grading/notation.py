@@ -188,8 +188,8 @@ def _ungrouped(match: re.Match[str]) -> str:
 
 
 def _as_fraction(match: re.Match[str]) -> str:
-    r"""A repeating decimal as a fraction: 0.1\overline{6}, 0.1(6), 0.1\dot6, 0.1666\ldots; what does not show its period
-    stays as it is."""
+    r"""A repeating decimal as a fraction: 0.1\overline{6}, 0.1(6), 0.1\dot6, 0.1666\ldots; what does not show its
+    period stays as it is."""
     whole, fixed = match[1], match[2]
     period = match[3] or match[4] or match[5]
     if period is None and (first := match[6] or match[7]):

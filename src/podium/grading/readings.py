@@ -3,12 +3,13 @@ r"""What kind of thing an answer is: a value, a tuple, a set, a list, an interva
 Each answer is read whole into one typed reading, or not at all ("unread"). Knows brackets, separators, signs of
 relation and a few words; what two readings have to do with one another is decided in `exact`.
 
-A bare list `3,1` keeps its order (it is the tuple (3,1) written without brackets), unless the rules of the exam say that
-several answers may come in any order. "Or", \pm and a repeated name (x = 1, x = 3) make a set.
+A bare list `3,1` keeps its order (it is the tuple (3,1) written without brackets), unless the rules of the exam say
+that several answers may come in any order. "Or", \pm and a repeated name (x = 1, x = 3) make a set.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,10 @@ MAX_PARTS = 64
 _MAX_DEPTH = 6
 _MAX_EXPANDED = 2_000  # terms of 1, 2, ..., n
 
-_NAME = r"(?:\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi|varphi|psi|omega|sigma|rho|tau|ell|eta|kappa|xi|nu|angle\s*[A-Z]+)(?![a-zA-Z])|[a-zA-Z])"
+_NAME = (
+    r"(?:\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi|varphi|psi|omega|sigma|rho|tau|ell|eta|kappa|xi|nu|"
+    r"angle\s*[A-Z]+)(?![a-zA-Z])|[a-zA-Z])"
+)
 _SUB = r"(?:_(?:\w|\{[\w,\s]+\}|\([a-z]\)))?"
 _ASSIGNED = re.compile(rf"({_NAME}{_SUB})('*)(?:\s*\(([^()=<>]{{1,30}})\))?('*)")
 _SET = re.compile(r"\\\{(.*)\\\}", re.DOTALL)
@@ -60,8 +64,8 @@ class Reading:
 
     `kind`: value, words, empty, tuple, list, set, bracketed, matrix, region, assigned, named, relation, system, or,
     congruence, time, ratio, dots, unread. `parts` are the readings inside; `names` those of named values, or the sides'
-    signs of a relation, or the "and" or "or" between the parts; `texts` the sides; `size` a matrix's width or the minutes
-    of a time.
+    signs of a relation, or the "and" or "or" between the parts; `texts` the sides; `size` a matrix's width or the
+    minutes of a time.
     """
 
     kind: str
@@ -95,7 +99,7 @@ def read(text: str, depth: int = 0) -> Reading:
         found = attempt(text, depth)
         if found is not None:
             return found
-    if _FREE.search(text) or "\\ldots" in text and "+" not in text:
+    if _FREE.search(text) or ("\\ldots" in text and "+" not in text):
         return Reading("unread", text)
     return Reading("value", text)
 
@@ -288,12 +292,12 @@ def continued(before: Sequence[int | None], after: Sequence[int | None]) -> list
     end = [number for number in after if number is not None]
     step = known[1] - known[0]
     found: list[list[int]] = []
-    if step and all(b - a == step for a, b in zip(known, known[1:], strict=False)):
+    if step and all(b - a == step for a, b in itertools.pairwise(known)):
         count, rest = divmod(end[-1] - known[0], step)
         if rest == 0 and len(known) + len(end) <= count + 1 <= _MAX_EXPANDED:
             found.append([known[0] + step * place for place in range(count + 1)])
     ratio = known[1] // known[0] if known[0] and known[1] % known[0] == 0 else 0
-    if abs(ratio) > 1 and all(b == a * ratio for a, b in zip(known, known[1:], strict=False)):
+    if abs(ratio) > 1 and all(b == a * ratio for a, b in itertools.pairwise(known)):
         row = [known[0]]
         while abs(row[-1]) < abs(end[-1]) and len(row) < 64:
             row.append(row[-1] * ratio)
@@ -328,7 +332,7 @@ def _bracketed(text: str, depth: int) -> Reading | None:
         if any(map(_ELLIPSIS.search, parts)):
             return _dotted(text, parts, depth, "tuple" if text[0] + text[-1] == "()" else "bracketed")
         endless = len(parts) == 2 and any("\\infty" in part for part in parts)
-        if text[0] + text[-1] != "()" and len(parts) == 2 or endless:
+        if (text[0] + text[-1] != "()" and len(parts) == 2) or endless:
             return Reading("region", text, tuple(read(part, depth + 1) for part in parts), texts=(text,))
         inner = tuple(read(part, depth + 1) for part in parts)
         kind = {"()": "tuple", "[]": "bracketed"}.get(text[0] + text[-1], "unread")

@@ -92,8 +92,8 @@ def condition_as_intervals(text: str) -> str | None:
 
 
 def pieces_of(text: str) -> tuple[_Interval, ...] | None:
-    r"""The disjoint intervals, from left to right, of a set of real numbers: intervals, finite sets and \mathbb{R} joined
-    by \cup, \cap and \setminus. None where an end is no number or something else stands there."""
+    r"""The disjoint intervals, from left to right, of a set of real numbers: intervals, finite sets and \mathbb{R}
+    joined by \cup, \cap and \setminus. None where an end is no number or something else stands there."""
     if len(text) > _MAX_LENGTH:
         return None
     try:

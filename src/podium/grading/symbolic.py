@@ -1,9 +1,8 @@
 """Closed forms that only computer algebra has values for. Runs only inside a worker process: it may hang or eat memory.
 
-Knows sums, products, integrals and limits as `formula` reads them (whole, or not at all), and sympy; the deadline is the
-parent's. They are computed as numbers first, because looking for a closed form that does not exist never ends. Equal is
-said where sympy brings the difference to zero, or both are numbers that agree in many digits; different only where
-numbers part.
+Knows sums, products, integrals and limits as `formula` reads them (whole, or not at all), and sympy; the deadline is
+the parent's. They are computed as numbers first, because looking for a closed form that does not exist never ends.
+Equal is said where sympy brings the difference to zero, different where numbers part, nothing in between.
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ def equivalent(gold: str, answer: str) -> bool | None:
         return None
     sides = [_expression(tree) for tree in trees if tree is not None]
     if not any(side.free_symbols for side in sides):
-        numbers = [_number(side) for side in sides]
-        if None not in numbers:
-            scale = max(1.0, *map(abs, numbers))
-            if abs(numbers[0] - numbers[1]) > _APART * scale:
-                return False
+        numbers = [found for side in sides if (found := _number(side)) is not None]
+        if len(numbers) == 2 and _are_apart(*numbers):
+            return False
     return _by_symbols(*sides, closing=any(formula.kinds(tree) & _CLOSED for tree in trees if tree is not None))
 
 
-def _number(expression: Any) -> Any | None:
+def _number(expression: Any) -> complex | None:
     """The value in 20 digits, if sympy vouches for them."""
     found = expression.evalf(_DIGITS)
     try:
@@ -41,6 +38,10 @@ def _number(expression: Any) -> Any | None:
     except TypeError:
         return None
     return None if value != value or abs(value) == float("inf") else value
+
+
+def _are_apart(left: complex, right: complex) -> bool:
+    return abs(left - right) > _APART * max(1.0, abs(left), abs(right))
 
 
 def _by_symbols(left: Any, right: Any, *, closing: bool) -> bool | None:
@@ -61,15 +62,12 @@ def _by_points(left: Any, right: Any) -> bool | None:
     import sympy
 
     symbols = sorted(left.free_symbols | right.free_symbols, key=str)
-    apart = 0
     for point in values.sample_points([str(symbol) for symbol in symbols], 12) if symbols else [{}]:
         put = {symbol: sympy.Rational(*point[str(symbol)].as_integer_ratio()) for symbol in symbols}
-        found = [_number(side.subs(put)) for side in (left, right)]
-        if None in found:
-            continue
-        if abs(found[0] - found[1]) > _APART * max(1.0, *map(abs, found)):
-            apart += 1
-    return False if apart else None
+        found = [number for side in (left, right) if (number := _number(side.subs(put))) is not None]
+        if len(found) == 2 and _are_apart(*found):
+            return False
+    return None
 
 
 def _expression(node: Node) -> Any:

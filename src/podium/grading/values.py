@@ -10,10 +10,11 @@ mpmath computes; its contexts are not thread-safe, so every thread has its own.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -99,41 +100,42 @@ def is_multiple(left: Node, right: Node, names: Sequence[str]) -> int | None:
 def _solves_one_alone(solved: Node, other: Node, names: Sequence[str]) -> bool:
     """Whether some real zero of the first expression is clearly no zero of the second, which has a value there."""
     context = _context(_DIGITS[0])
-
-    def at(tree: Node, point: dict[str, Any]) -> Any | None:
-        numbers = _Numbers(context, as_complex=False)
-        try:
-            value = numbers.value(tree, point)
-        except (ArithmeticError, ValueError, TypeError):
-            return None
-        return None if numbers.left_reals else value
-
     for point in _points(names, whole=False)[:4]:
+        fixed = {name: number(value) for name, value in point.items()}
         for name in sorted(variables(solved)):
-            fixed = {key: context.mpf(value.numerator) / value.denominator for key, value in point.items()}
-            grid = [context.mpf(step) * 7 / 5 + context.mpf(1) / 9 for step in range(-9, 10)]
-            values = [at(solved, {**fixed, name: where}) for where in grid]
-            for (low, below), (high, above) in zip(
-                zip(grid, values, strict=True), list(zip(grid, values, strict=True))[1:], strict=False
-            ):
-                if below is None or above is None or not below * above < 0:
-                    continue
-                for _ in range(120):
-                    middle = (low + high) / 2
-                    value = at(solved, {**fixed, name: middle})
-                    if value is None:
-                        break
-                    if value * below > 0:
-                        low = middle
-                    else:
-                        high = middle
-                else:
-                    if abs(value) > context.mpf(10) ** -25:
-                        continue  # a pole, or a step
-                    there = at(other, {**fixed, name: low})
-                    if there is not None and abs(there) > context.mpf(10) ** -9:
-                        return True
+            for zero in _real_zeros(solved, fixed, name):
+                there = _real(other, {**fixed, name: zero})
+                if there is not None and abs(there) > context.mpf(10) ** -9:
+                    return True
     return False
+
+
+def _real(tree: Node, point: Point) -> Any | None:
+    numbers = _Numbers(_context(_DIGITS[0]), as_complex=False)
+    try:
+        value = numbers.value(tree, point)
+    except (ArithmeticError, ValueError, TypeError):
+        return None
+    return None if numbers.left_reals else value
+
+
+def _real_zeros(tree: Node, fixed: Point, name: str) -> Iterator[Any]:
+    """Zeros in one variable, the others fixed, where the sign changes on a grid; halved until 30 digits are there."""
+    context = _context(_DIGITS[0])
+    grid = [context.mpf(step) * 7 / 5 + context.mpf(1) / 9 for step in range(-9, 10)]
+    known = [(where, _real(tree, {**fixed, name: where})) for where in grid]
+    for (low, below), (high, above) in itertools.pairwise(known):
+        if below is None or above is None or not below * above < 0:
+            continue
+        value: Any = below
+        for _ in range(120):
+            middle = (low + high) / 2
+            value = _real(tree, {**fixed, name: middle})
+            if value is None:
+                break
+            low, high = (middle, high) if value * below > 0 else (low, middle)
+        if value is not None and abs(value) <= context.mpf(10) ** -25:  # else a pole, or a step
+            yield low
 
 
 def number(value: Fraction) -> Any:
@@ -424,7 +426,7 @@ def _divided(above: Fraction, below: Fraction) -> Fraction:
     return above / below
 
 
-_RATIONAL: dict[str, Callable[..., Fraction]] = {
+_RATIONAL: dict[str, Callable[..., Any]] = {
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
     "/": _divided,
@@ -447,8 +449,8 @@ _RATIONAL: dict[str, Callable[..., Fraction]] = {
 
 
 class _Numbers:
-    """Values of many digits. Notes in `left_reals` when a step was not real; with `as_complex` roots of negative numbers
-    are the principal ones. ArithmeticError, ValueError or TypeError where there is no value."""
+    """Values of many digits. Notes in `left_reals` when a step was not real; with `as_complex` roots of negative
+    numbers are the principal ones. ArithmeticError, ValueError or TypeError where there is no value."""
 
     def __init__(self, context: Any, *, as_complex: bool) -> None:
         self.context = context
