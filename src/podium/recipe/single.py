@@ -125,6 +125,10 @@ async def open_table(
     """A completer and, with `code`, a sandbox; both closed on the way out. Arguments and errors as open_model."""
     from contextlib import AsyncExitStack
 
+    if not model.startswith(("http://", "https://")):
+        from podium.models.place import find_model
+
+        find_model(model)  # what is wrong with it is told before a sandbox is started
     async with AsyncExitStack() as stack:
         sandbox = None
         if code:

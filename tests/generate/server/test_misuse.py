@@ -180,7 +180,14 @@ def test_the_official_client_waits_as_long_as_it_is_asked_to(tokenizer):
     with serving(completer, tokenizer, rows=1, max_queue=0) as server:
         stream = server.client().completions.create(model="tiny", prompt="x", stream=True, max_tokens=900)
         came = []
-        closing = threading.Timer(0.3, stream.close)
+        refused = 'podium_requests_total{endpoint="/v1/completions",outcome="refused"}'
+
+        def make_room():
+            while not server.metric(refused):
+                time.sleep(0.02)
+            stream.close()
+
+        closing = threading.Thread(target=make_room)
         closing.start()
         client = server.client(max_retries=2)
         for _ in client.completions.create(model="tiny", prompt="x", stream=True):
@@ -188,7 +195,7 @@ def test_the_official_client_waits_as_long_as_it_is_asked_to(tokenizer):
             break
         closing.join()
         assert came
-        assert server.metric('podium_requests_total{endpoint="/v1/completions",outcome="refused"}') == 1
+        assert server.metric(refused) == 1
 
 
 def test_malformed_bodies_are_refused_and_change_nothing(server, tokenizer):
