@@ -188,7 +188,7 @@ def test_the_official_client_waits_as_long_as_it_is_asked_to(tokenizer):
             break
         closing.join()
         assert came
-        assert server.metric('podium_requests_total{endpoint="/v1/completions",outcome="refused"}') == 1
+        assert server.metric('podium_requests_total{endpoint="/v1/completions",outcome="refused"}') >= 1
 
 
 def test_malformed_bodies_are_refused_and_change_nothing(server, tokenizer):
