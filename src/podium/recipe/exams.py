@@ -240,7 +240,7 @@ async def open_verifier(model: str, thinking: int, stack: AsyncExitStack) -> Ver
     from podium.recipe.single import open_model
     from podium.solve.verifier import Verifier
 
-    completer = open_model(model, VERIFIER_ROWS)
+    completer = open_model(model, VERIFIER_ROWS, spare=True)
     stack.push_async_callback(completer.close)
     return Verifier(completer, thinking=thinking)
 

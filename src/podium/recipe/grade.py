@@ -48,7 +48,7 @@ async def open_judge(model: str, stack: AsyncExitStack) -> Judge:
     """
     from podium.recipe.single import open_model
 
-    completer = open_model(model, _JUDGE_ROWS)
+    completer = open_model(model, _JUDGE_ROWS, spare=True)
     stack.push_async_callback(completer.close)
     return Judge(completer)
 

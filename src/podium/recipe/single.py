@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from podium.errors import InputError
+from podium.errors import CompleterError, InputError
 from podium.records import Problem, write_rows
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MEMORY_BYTES = 4 << 30  # for keys and values
 
 
 def open_model(
-    model: str, rows: int, replicas: int = 1, *, device: str = "cpu", format: str | None = None
+    model: str, rows: int, replicas: int = 1, *, device: str = "cpu", format: str | None = None, spare: bool = False
 ) -> Completer:
     """The engine over a model folder, or the client of a server at `http(s)://…`; `URL#NAME` names the server's model,
     where it has several. $PODIUM_API_KEY is its key.
@@ -37,6 +37,7 @@ def open_model(
     Args:
         device: "cpu", "cuda" or "cuda:N".
         format: of the weights; None: what suits the device.
+        spare: the caller can do without its answers (a judge, a verifier): that a named server is away is no error yet.
 
     Raises:
         InputError: no such folder, no tokenizer in it, a server without this model, replicas, a device or a format
@@ -53,7 +54,12 @@ def open_model(
         if device != "cpu" or format is not None:
             option, value = ("device", device) if device != "cpu" else ("format", format)
             raise InputError(f"--{option} {value}: {url} is a server", "it was chosen there")
-        found = reach(url, name or None, key=api_key())
+        try:
+            found = reach(url, name or None, key=api_key())
+        except CompleterError:
+            if not spare or not name:
+                raise
+            return OpenAICompleter(url, model=name, api_key=api_key())
         return OpenAICompleter(found.url, model=found.model, api_key=api_key())
     from podium.models.place import find_model
 
