@@ -132,18 +132,9 @@ def test_compare_prints_no_python(tmp_path, podium) -> None:
         results = read_rows(folder / "results.jsonl", ExamResult)
         limited = [Maker(model="m", sampling={"max_tokens": limit}) for limit in limits]
         for number, result in enumerate(results):
-            results[number] = result.model_copy(
-                update={
-                    "attempts": tuple(
-                        each.model_copy(
-                            update={
-                                "maker": Maker(model="m", sampling={"max_tokens": limits[each.index % len(limits)]})
-                            }
-                        )
-                        for each in result.attempts[: 3 if folder == b else 4]
-                    )
-                }
-            )
+            kept = result.attempts[: 3 if folder == b else 4]
+            changed = tuple(each.model_copy(update={"maker": limited[each.index % len(limits)]}) for each in kept)
+            results[number] = result.model_copy(update={"attempts": changed})
         write_rows(folder / "results.jsonl", results)
     said = podium("compare", a, b).out
     assert "token limits differ (A: 4,000; B: 1,000 and 32,000)" in said
