@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from podium.errors import InputError
-from podium.grading import grade
+from podium.grading import find_answer, grade
 from podium.problems import check_disjoint, drop_shared, load_problems, normalise_text, split_problems
 from podium.problems.gym import decode, encode, make_dataset
 from podium.records import Problem, Verdict, write_rows
@@ -58,6 +58,11 @@ def test_exam_rows_of_an_own_folder(tmp_path: Path) -> None:
     (problem,) = load_problems("exam:gsm8k", data=tmp_path)
     assert (problem.answer, problem.text) == ("1,002", "How many?")
     assert grade(problem, "1002") is Verdict.CORRECT
+    for text in ("I add.\n#### 1,002", "So the answer is 1002.", "**The answer is:** $1,002$.", "\\boxed{1002}"):
+        answer = find_answer(problem, text)
+        assert answer is not None, text
+        assert grade(problem, answer) is Verdict.CORRECT, text
+    assert find_answer(problem, "There are 1,002 of them.") is None  # `number` has to be asked for
 
 
 def test_exam_row_without_answer_is_named(tmp_path: Path) -> None:

@@ -92,8 +92,10 @@ def _scores(exams: Sequence[Exam]) -> Table:
     from podium.solve.wording import say_share
 
     n = max(exam.n for exam in exams)
-    numbers = ["score", f"maj@{n}", "pass@1", f"pass@{n}", "problems", "tokens", "code calls", "s/problem"]
+    numbers = ["score", f"maj@{n}", "pass@1", f"pass@{n}", "problems", "tokens", "s/problem"]
+    # Columns that hold nothing but 0 are left out: the table is to fit a terminal of 80 columns.
     ends = {
+        "code calls": [f"{exam.scores.mean_code_calls:.2f}" if exam.scores.mean_code_calls else "" for exam in exams],
         "undecided": [exam.scores.undecided for exam in exams],
         "cut": [exam.scores.truncated + exam.scores.clock_cut for exam in exams],
     }
@@ -110,7 +112,6 @@ def _scores(exams: Sequence[Exam]) -> Table:
             *shares,
             str(scores.problems),
             f"{scores.mean_tokens:.0f}",
-            f"{scores.mean_code_calls:.2f}",
             f"{scores.seconds / max(1, scores.problems):.1f}",
             *(str(counts[index]) for counts in ends.values()),
         )

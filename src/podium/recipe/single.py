@@ -6,6 +6,7 @@ Puts rooms together; does no work of its own.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -113,12 +114,18 @@ def _on_gpu(folder: Path, device: str, format: str | None, replicas: int) -> dic
 
 def weights_digest(folder: Path) -> str:
     """Twelve hex digits that change with the model: a folder retrained in place is another model to an exam."""
+    files = sorted([*folder.glob("*.safetensors"), folder / "config.json", folder / "tokenizer.json"])
+    # Loading says what is missing.
+    return _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()))
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of files by their paths, sizes and times: a model is named before it is loaded, and read only once for that."""
     import hashlib
 
     digest = hashlib.blake2b(digest_size=6)
-    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json", folder / "tokenizer.json"]):
-        if not file.is_file():
-            continue  # loading says what is missing
+    for file, _, _ in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).digest())
     return digest.hexdigest()

@@ -1,0 +1,83 @@
+"""How the exam stage wants problems asked, and that exams sat before stay what they were."""
+
+import pytest
+
+from podium.errors import InputError
+from podium.recipe import stages  # noqa: F401 - registers the kinds
+from podium.recipe.document import read_recipe
+from podium.recipe.exam_stages import ExamParams
+from podium.recipe.identity import identities
+
+RECIPE = """\
+name: r
+stages:
+  problems: {{kind: problems, tasks: {{gcd: {{}}}}, train: 4, exam: 2}}
+  sat:
+    kind: exam
+    inputs: {{model: {model}, problems: problems}}
+    attempts: 2
+{more}"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "model").mkdir(exist_ok=True)
+    (tmp_path / "model" / "config.json").write_text("{}")
+
+    def written(more: str = "", *overrides: str):
+        path = tmp_path / "r.yaml"
+        path.write_text(RECIPE.format(model="./model", more="".join(f"    {line}\n" for line in more.splitlines())))
+        return read_recipe(path, overrides)
+
+    return written
+
+
+def test_what_changes_nothing_is_not_in_the_identity(recipe):
+    """The fields that the stage had in its version 2 alone."""
+    assert set(ExamParams().model_dump()) == {
+        "attempts", "policy", "profile", "code", "max_tokens", "temperature", "top_p", "budget_seconds", "take",
+        "memory_gb", "threads",
+    }  # fmt: skip
+    plain = identities(recipe())["sat"]
+    assert identities(recipe("prompt: plain\nsystem: ''\nrepetition_stop: false"))["sat"] == plain
+    others = {
+        identities(recipe(more))["sat"]
+        for more in ("prompt: boxed", "system: Be brief.", "extract: [boxed, final]", "repetition_stop: true")
+    }
+    assert len(others) == 4
+    assert plain not in others
+
+
+def test_a_prompts_file_is_read_beside_the_recipe_and_hashed_by_what_it_says(recipe, tmp_path):
+    (tmp_path / "asks").mkdir()
+    file = tmp_path / "asks" / "mine.txt"
+    file.write_text("Frage: {problem} \\boxed{}\n")
+    read = recipe("prompt: asks/mine.txt")
+    assert read.stages["sat"].params.overrides() == {"template": "Frage: {problem} \\boxed{}"}
+    before = identities(read)["sat"]
+    (tmp_path / "again.yaml").write_text(read.as_yaml())
+    assert identities(read_recipe(tmp_path / "again.yaml"))["sat"] == before
+    assert identities(recipe('prompt: "Frage: {problem} \\\\boxed{}"'))["sat"] == before
+    file.write_text("Question: {problem}\n")
+    assert identities(recipe("prompt: asks/mine.txt"))["sat"] != before
+    assert recipe("", "sat.prompt=boxed", "sat.system=Be brief.").stages["sat"].params.overrides() == {
+        "prompt": "boxed",
+        "system": "Be brief.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("prompt: boxd", "no prompt style or file is called 'boxd'"),
+        ("prompt: asks/none.txt", "no such file"),
+        ("prompt: 'Solve {problem} in {language}'", "unknown placeholder {language}"),
+        ("prompt: |\n  Solve it.\n  Please.", "no {problem} in the template"),
+        ("extract: [boxes]", "'boxed'"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(recipe, more, said):
+    with pytest.raises(InputError) as error:
+        recipe(more)
+    assert "r.yaml:8" in error.value.message
+    assert said in str(error.value)
