@@ -15,7 +15,7 @@ from podium.train.objective import NextToken
 from podium.train.optim import OptimizerConfig, make_optimizer, orthogonalise
 from podium.train.packing import make_batch
 from podium.train.schedule import ScheduleConfig
-from podium.train.throughput import measure_gemm_peak
+from podium.train.throughput import Peak, measure_gemm_peak
 
 from .conftest import counting_documents, tiny_model
 
@@ -160,3 +160,14 @@ def test_chunks_of_logits_change_nothing():
 def test_gemm_peak_grows_no_faster_than_the_clock_allows():
     peak = measure_gemm_peak(repetitions=2)
     assert 1e8 < peak < 1e14
+
+
+def test_a_step_that_beats_the_peak_raises_it():
+    peak = Peak(torch.device("cpu"), torch.float32, known=1e6)
+    assert peak.share(1e5, 1.0) == pytest.approx(0.1)
+    measured = peak.share(2e6, 1.0)
+    assert measured is not None
+    assert 0 < measured < 0.1, "it was measured again"
+    assert peak.share(1e20, 1.0) == 1, "no measurement comes near: the step itself shows what can be done"
+    assert peak.share(5e19, 1.0) == pytest.approx(0.5)
+    assert peak.share(0, 1.0) is None

@@ -86,6 +86,13 @@ def test_it_learns(tmp_path, name):
     assert {"loss", "lr", "grad_norm", "tokens_per_second", "mfu"} <= set(last)
 
 
+def test_mfu_is_never_above_one(tmp_path):
+    _, result = run(tmp_path, config(gemm_peak=1.0))
+    assert result.mfu is not None
+    assert 0 < result.mfu <= 1
+    assert all(0 < line["mfu"] <= 1 for line in curve(tmp_path))
+
+
 def test_same_seed_same_weights(tmp_path):
     a, _ = run(tmp_path / "a")
     b, _ = run(tmp_path / "b")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from podium.errors import InputError
 from podium.models.config import TransformerConfig
+from podium.models.finite import all_finite
 from podium.models.folder import Weights, atomic_folder, write_weights
 from podium.models.place import read_shape
 from podium.models.transformer import Block, Transformer
@@ -124,7 +125,7 @@ def save_model(
         config = replace(config, eos_token_id=(tokenizer.eos_id,), pad_token_id=tokenizer.pad_id)
     parts = list(slots(model))
     for slot in parts:
-        if not slot.view.isfinite().all():
+        if not all_finite(slot.view):
             raise InputError(
                 f"{folder}: tensor {slot.name} holds NaN or infinity", "training diverged: nothing is saved"
             )

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from podium.errors import InputError
+from podium.models.finite import all_finite
 from podium.records import read_json, storage_errors, sync_folder
 
 SINGLE = "model.safetensors"
@@ -167,8 +168,7 @@ class Weights:
             InputError: it holds NaN or infinity.
         """
         tensor = self._files[self._homes[name]].get_tensor(name)
-        # In parts: the check of a whole embedding would take as much memory again.
-        if tensor.is_floating_point() and not all(part.isfinite().all() for part in tensor.flatten().split(1 << 20)):
+        if not all_finite(tensor):
             raise InputError(
                 f"{self.folder / self._homes[name]}: tensor {name} holds NaN or infinity",
                 "the training that wrote it diverged or the file is damaged: use an earlier checkpoint",

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from podium import interrupts
 from podium.errors import TrainingError
+from podium.models.finite import all_finite
 from podium.train.checkpoint import (
     average_weights,
     check_same,
@@ -37,7 +38,7 @@ from podium.train.objective import Batch, Objective
 from podium.train.optim import OptimizerConfig, Optimizers, make_optimizer
 from podium.train.progress import TrainingProgress
 from podium.train.schedule import ScheduleConfig
-from podium.train.throughput import measure_gemm_peak
+from podium.train.throughput import Peak
 
 
 class BatchSource(Protocol):
@@ -201,7 +202,7 @@ class _Run:
 
     def loop(self, resumed_at: int | None) -> TrainResult:
         began, counted, busy, flops = self.at.step, self.at.count, 0.0, 0.0
-        peak = None
+        peak = Peak(self.device, self.compute_dtype(), self.config.gemm_peak)
         unit = "items"
         with (
             _interruptible() as interrupted,
@@ -217,17 +218,15 @@ class _Run:
                 seconds = time.perf_counter() - started
                 count, unit = sum(batch.count for batch in micro), micro[0].unit
                 work = sum(self.objective.flops(self.model, batch) for batch in micro)
-                if peak is None and work:
-                    peak = self.config.gemm_peak or measure_gemm_peak(self.device, self.compute_dtype())
                 busy, flops = busy + seconds, flops + work
                 self.at.count += count
-                mfu = work / seconds / peak if peak else None
+                mfu = peak.share(work, seconds)
                 self.log_step(numbers, f"{unit}_per_second", count / seconds, mfu)
                 shown.step(
                     self.at.step,
                     loss=numbers["loss"],
                     **{f"{unit}/s": (self.at.count - counted) / busy},
-                    mfu=flops / busy / peak if peak else None,
+                    mfu=peak.share(flops, busy),
                 )
                 if numbers["verdict"] != "ok":
                     shown.line(self.describe_skip(numbers))
@@ -247,7 +246,7 @@ class _Run:
             stopped_early=self.at.stopped_early,
             seconds=busy,
             count_per_second=(self.at.count - counted) / busy if self.at.step > began else 0.0,
-            mfu=flops / busy / peak if peak and busy else None,
+            mfu=peak.share(flops, busy),
             evaluations=[(step, values) for step, values in self.at.evaluations],
         )
 
@@ -435,7 +434,7 @@ class _Run:
 
     def check_weights(self) -> None:
         for name, value in self.model.named_parameters():
-            if not torch.isfinite(value).all():
+            if not all_finite(value):
                 raise TrainingError(
                     f"the weights of {name} are not finite before the first step",
                     "the model folder may be damaged; load or make the model again",
