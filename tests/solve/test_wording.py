@@ -39,7 +39,7 @@ def test_shares(share, said):
 @given(st.floats(-100, 100), st.floats(-100, 100), st.integers(0, 3))
 def test_what_excludes_zero_reads_so(one, other, least):
     low, high = sorted((one, other))
-    _, said = say_change((low + high) / 2, low, high, least, " ")
+    _, said = say_change((low + high) / 2, low, high, least=least, between=" ")
     first, last = map(float, said.split(" "))
     if abs(low) > 1e-6 and abs(high) > 1e-6:
         assert (first > 0 or last < 0) == (low > 0 or high < 0)

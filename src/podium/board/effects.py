@@ -69,7 +69,7 @@ def _outcome(difference: Difference, wanted: int) -> Outcome:
 def points(difference: Difference, against: tuple[float, ...] = (0.0,)) -> str:
     """+12 points (95% interval +3 to +21). `against`: shares that the interval is held against, in `_outcome` 0."""
     change, interval = say_change(
-        *(100 * x for x in (difference.value, difference.low, difference.high)), 0, " to ", [100 * x for x in against]
+        difference.value, difference.low, difference.high, scale=100, least=0, between=" to ", against=against
     )
     return f"{change} points (95% interval {interval})".replace("-", "−")
 
@@ -125,7 +125,8 @@ def _calls(merged: Exam, other: Exam) -> Effect | None:
         "opposite": "The merge needed more code calls here.",
     }[outcome]
     change, interval = (
-        said.replace("-", "−") for said in say_change(difference.value, difference.low, difference.high, 2, " to ")
+        said.replace("-", "−")
+        for said in say_change(difference.value, difference.low, difference.high, least=2, between=" to ")
     )
     return Effect(
         "A merge needs fewer code calls",

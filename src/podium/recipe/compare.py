@@ -88,9 +88,8 @@ def _show(comparison: ExamComparison, name_a: str, name_b: str, console: Console
     left, right = (name_a, name_b) if name_a != name_b else (f"A {name_a}", f"B {name_b}")
     table = _table(console, "", "A", "B", "A - B", "p", "detectable")
     for row in comparison.contrasts:
-        change, interval = say_change(
-            *(100 * x for x in (row.difference.value, row.difference.low, row.difference.high))
-        )
+        difference = row.difference
+        change, interval = say_change(difference.value, difference.low, difference.high, scale=100)
         table.add_row(
             row.measure,
             _share(row.a),

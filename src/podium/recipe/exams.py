@@ -373,7 +373,7 @@ def selection_table(scores: Sequence[SelectionScore]) -> Any:
         table.add_row(
             str(score.n),
             *(f"{100 * each.value:.1f}" for each in (score.single, score.vote, score.select, score.both, score.passed)),
-            *say_change(100 * score.gain, 100 * score.gain_low, 100 * score.gain_high, between=" … "),
+            *say_change(score.gain, score.gain_low, score.gain_high, scale=100, between=" … "),
             f"{score.p:.2g}",
             str(score.problems),
             f"{100 * score.invalid / score.asked:.1f} %" if score.asked else "-",

@@ -154,9 +154,7 @@ def _show(found: Sequence[Revoted], results: Sequence[ExamResult]) -> None:
         table.add_row(
             each.vote + recorded,
             "{} [{}]".format(*say_share(each.score.value, each.score.low, each.score.high)),
-            "{} [{}]".format(
-                *say_change(*(100 * x for x in (each.difference.value, each.difference.low, each.difference.high)))
-            ),
+            "{} [{}]".format(*say_change(each.difference.value, each.difference.low, each.difference.high, scale=100)),
             f"{each.p:.3f}",
             str(each.changed),
             str(each.ties),

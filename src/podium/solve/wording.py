@@ -23,9 +23,19 @@ def digits_for(bounds: Iterable[float], least: int, against: Iterable[float] = (
 
 
 def say_change(
-    value: float, low: float, high: float, least: int = 1, between: str = ", ", against: Iterable[float] = (0.0,)
+    value: float,
+    low: float,
+    high: float,
+    *,
+    scale: float = 1.0,
+    least: int = 1,
+    between: str = ", ",
+    against: Iterable[float] = (0.0,),
 ) -> tuple[str, str]:
-    """A difference and its interval, all with one number of decimals and a sign: ("+2.1", "+0.04, +4.2")."""
+    """A difference and its interval, all with one number of decimals and a sign: ("+2.10", "+0.04, +4.20"). All of them
+    and `against` are multiplied by `scale` first."""
+    value, low, high = scale * value, scale * low, scale * high
+    against = [scale * mark for mark in against]
     digits = digits_for((low, high), least, against)
     return signed(value, digits), f"{signed(low, digits)}{between}{signed(high, digits)}"
 
