@@ -19,6 +19,9 @@ vLLM runs beside it where it is installed, in a process of its own, after Podium
 
 from __future__ import annotations
 
+import podium  # noqa: F401  # before torch: it says how waiting threads wait
+
+# isort: split
 import argparse
 import asyncio
 import gc

@@ -14,6 +14,9 @@ what a machine without AVX-512 sees, hold the peers to AVX2 as well:
 
 from __future__ import annotations
 
+import podium  # noqa: F401  # before torch: it says how waiting threads wait
+
+# isort: split
 import argparse
 import time
 from collections.abc import Callable, Sequence

@@ -9,6 +9,9 @@ time on the calling thread, waiting for the others included. Prefill: 512 new to
 
 from __future__ import annotations
 
+import podium  # noqa: F401  # before torch: it says how waiting threads wait
+
+# isort: split
 import argparse
 import time
 

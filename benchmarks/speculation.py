@@ -13,6 +13,9 @@ elsewhere it is counted (products over more rows round differently, and now and 
 
 from __future__ import annotations
 
+import podium  # noqa: F401  # before torch: it says how waiting threads wait
+
+# isort: split
 import argparse
 import asyncio
 import statistics

@@ -13,6 +13,9 @@ which sees Podium and its torch too.
 
 from __future__ import annotations
 
+import podium  # noqa: F401  # before torch: it says how waiting threads wait
+
+# isort: split
 import argparse
 import importlib.util
 import statistics

@@ -89,7 +89,7 @@ def measure(setting: str, seconds: float) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spins", nargs="+", default=[SPINS], help="counts to compare with the runtime's own")
+    parser.add_argument("--spins", nargs="+", default=[SPINS], help="counts, or passive, beside the runtime's own")
     parser.add_argument("--situations", nargs="+", default=["quiet", "busy"], choices=["quiet", "busy"])
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of training in each process")
@@ -104,6 +104,7 @@ def main() -> None:
             for repetition in range(options.repetitions):
                 for setting in settings if repetition % 2 == 0 else reversed(settings):
                     found[setting].append(measure(setting, options.seconds))
+                    print(f"{situation} {setting}: {found[setting][-1][0]:.0f} tokens/s", file=sys.stderr, flush=True)
         peer = [statistics.median(each) for each in zip(*found["openmp"], strict=True)]
         for setting, runs in found.items():
             rate, loading = (statistics.median(each) for each in zip(*runs, strict=True))

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import podium  # noqa: F401  # before any test imports torch: it says how waiting threads wait
+
 TINY = Path(__file__).parent / "data" / "tiny.yaml"
 # Tiny models gain nothing from threads, and a busy machine loses by them.
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
