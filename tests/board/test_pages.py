@@ -170,7 +170,8 @@ def test_in_a_browser_no_page_is_wider_than_a_telephone(pages: dict[str, Path], 
     probe = """<script>addEventListener("load", () => setTimeout(() => {
       document.querySelectorAll("details").forEach(node => { node.open = true; });
       setTimeout(() => {
-        const out = [...document.querySelectorAll(".main")].filter(n => n.getBoundingClientRect().right > innerWidth + 1);
+        const right = node => node.getBoundingClientRect().right;
+        const out = [...document.querySelectorAll(".main")].filter(node => right(node) > innerWidth + 1);
         const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
         parent.postMessage([NAME, wide, out.map(n => n.textContent)], "*");
       }, 1500);
