@@ -21,6 +21,7 @@ from podium.board.run_folder import RESULTS, read_stages
 from podium.board.shell import counted, header, page, table, text
 from podium.errors import InputError, PodiumError
 from podium.records import read_json, storage_errors, write_text
+from podium.solve.scores import Scores
 from podium.solve.wording import say_share
 
 INDEX = "index.html"
@@ -134,7 +135,9 @@ def _run(folder: Path) -> list[Line]:
         stages = read_stages(folder)
         finished = [stage for stage in stages if stage.finished]
         lines = [
-            _exam(folder, stage.folder, stage.name) if (stage.folder / RESULTS).is_file() else _choice(folder, stage)
+            _exam(folder, stage.folder, stage.name, finished=True)
+            if (stage.folder / RESULTS).is_file()
+            else _choice(folder, stage)
             for stage in finished
             if (stage.folder / RESULTS).is_file() or stage.kind == "select"
         ]
@@ -158,30 +161,28 @@ def _choice(folder: Path, stage: Any) -> Line:
         return replace(line, note="its scores cannot be read")
 
 
-def _exam(folder: Path, place: Path, what: str) -> Line:
-    """From the summary, which a finished exam has; of another the problems so far are told."""
+def _exam(folder: Path, place: Path, what: str, finished: bool = False) -> Line:
+    """From the summary, which a finished exam has; of an unfinished one the problems so far are told."""
     line = Line(folder, what, _time(place / RESULTS))
     try:
-        summary = read_json(place / "summary.json") if (place / "summary.json").is_file() else None
-        if summary is None:
+        if (place / "summary.json").is_file():
+            summary = read_json(place / "summary.json")
+            model, attempts, scores = summary["model"], summary["config"]["attempts"], Scores(**summary["scores"])
+        elif finished:
+            from podium.board.exam import read_exam
+
+            exam = read_exam(place, what)
+            model, attempts, scores = exam.attempts[0].maker.model, exam.n, exam.scores
+        else:
             with storage_errors(place / RESULTS, "reading"), open(place / RESULTS, "rb") as file:
                 return replace(line, note=f"not finished: {counted(sum(1 for _ in file), 'problem')} so far")
-        scores = summary["scores"]
-        score = scores["score"]
-        attempts = counted(int(summary["config"]["attempts"]), "attempt")
-        note = f"{counted(int(scores['problems']), 'problem')}, {attempts}"
-        if scores["no_answer"] * 2 > scores["attempts"]:
-            note += f", {scores['no_answer'] / scores['attempts']:.0%} of the attempts without an answer"
-        return replace(
-            line,
-            model=str(summary["model"]),
-            share=float(score["value"]),
-            low=float(score["low"]),
-            high=float(score["high"]),
-            note=note,
-        )
+        note = f"{counted(scores.problems, 'problem')}, {counted(int(attempts), 'attempt')}"
+        if scores.no_answer * 2 > scores.attempts:
+            note += f", {scores.no_answer / scores.attempts:.0%} of the attempts without an answer"
+        score = scores.score
+        return replace(line, model=str(model), share=score.value, low=score.low, high=score.high, note=note)
     except (PodiumError, LookupError, TypeError, ValueError) as error:
-        return replace(line, note=f"cannot be read: {error}")
+        return replace(line, note=f"cannot be read: {str(error).splitlines()[0]}")
 
 
 def _time(path: Path) -> float:

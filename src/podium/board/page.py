@@ -5,7 +5,6 @@ Knows facts, not files.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,6 +75,7 @@ def header(
     return shell.header(
         title,
         kicker=" · ".join(str(part) for part in ("Podium", *machine) if part),
+        warning=warnings(exams),
         lede=" ".join(lede),
         links=links,
     )
@@ -88,13 +88,8 @@ def warnings(exams: Sequence[Exam]) -> str:
         if exam.unanswered:
             first, *cures = exam.unanswered
             said += f"<p><b>{text(exam.label)}: {text(first)}</b></p>"
-            said += f"<ul>{''.join(f'<li>{_options(cure)}</li>' for cure in cures)}</ul>" if cures else ""
+            said += f"<ul>{''.join(f'<li>{text(cure)}</li>' for cure in cures)}</ul>" if cures else ""
     return f'<div class="warning" role="note">{said}</div>' if said else ""
-
-
-def _options(sentence: str) -> str:
-    """A sentence in which options of the command line stand out."""
-    return re.sub(r"(?<!\S)(--?[a-z][a-z-]*)", r"<code>\1</code>", text(sentence))
 
 
 def choice(selections: Sequence[Selection]) -> str:

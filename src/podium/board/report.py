@@ -101,7 +101,7 @@ def build_report(given: ReportInput) -> str:
     charts: dict[str, Any] = {}
     training = bool(given.curves)
     parts = [page.header(given.title, exams, given.selections, given.stages, given.system, training)]
-    parts += ["<main>", page.warnings(exams)]
+    parts.append("<main>")
     if given.selections:
         parts.append(page.choice(given.selections))
     if exams:

@@ -41,12 +41,20 @@ def colour(index: int) -> str:
     return f"--c: var(--c{index % COLOURS})"
 
 
-def header(title: str, *, kicker: str = "", lede: str = "", notes: Sequence[str] = (), links: Mapping[str, str]) -> str:
-    """The head of a page. `lede` and `notes` are markup; `links`: id of a section -> its words."""
+def header(
+    title: str,
+    *,
+    kicker: str = "",
+    warning: str = "",
+    lede: str = "",
+    notes: Sequence[str] = (),
+    links: Mapping[str, str],
+) -> str:
+    """The head of a page. `warning`, `lede` and `notes` are markup; `links`: id of a section -> its words."""
     nav = "".join(f'<a href="#{text(to)}">{text(words)}</a>' for to, words in links.items())
     return (
         '<header class="top"><button id="theme" hidden aria-label="change theme"></button>'
-        f'<p class="kicker">{text(kicker)}</p><h1>{text(title)}</h1>'
+        f'<p class="kicker">{text(kicker)}</p><h1>{text(title)}</h1>{warning}'
         + (f'<p class="lede">{lede}</p>' if lede else "")
         + "".join(f'<p class="note">{note}</p>' for note in notes)
         + (f"<nav>{nav}</nav>" if nav else "")
