@@ -14,7 +14,7 @@ from podium.plan.counting import forward_flops, parameters, rule_of_thumb, train
 from podium.plan.hf_config import read_config, shape_from_hf
 from podium.plan.named import MODELS, find_model
 from podium.plan.runs import PUBLISHED, read_runs
-from podium.plan.shapes import Shape, gpt_shape, parse_shape
+from podium.plan.shapes import Experts, Shape, parse_shape
 from podium.plan.units import PFLOPS_DAY
 from podium.plan.validate import Count
 
@@ -82,6 +82,83 @@ def test_parameters_are_those_of_transformers(kind: str) -> None:
     config, model = build(kind, **SMALL[kind])
     shape = shape_from_hf(config.to_dict())
     assert parameters(shape).total == sum(p.numel() for p in model.parameters())
+
+
+MOE = {"hidden_size": 64, "intermediate_size": 96, "num_key_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2}
+MOE |= {"moe_intermediate_size": 32, "num_hidden_layers": 5}
+# What real config.json files leave out or call otherwise; each is given to transformers as it stands.
+TERSE: list[tuple[str, dict[str, object]]] = [
+    ("qwen2_moe", {**MOE, "decoder_sparse_step": 2, "shared_expert_intermediate_size": 48}),
+    ("qwen2_moe", {**MOE, "mlp_only_layers": [0, 3], "shared_expert_intermediate_size": 48}),
+    ("qwen3_moe", {**MOE, "decoder_sparse_step": 2, "mlp_only_layers": [1]}),
+    ("qwen3_moe", {**MOE, "decoder_sparse_step": 3}),
+    ("qwen3_moe", {**MOE, "mlp_only_layers": [0, 1, 2, 3, 4]}),
+    ("opt", {"hidden_size": 64, "word_embed_proj_dim": 32, "ffn_dim": 96, "do_layer_norm_before": False}),
+    ("opt", {"hidden_size": 64, "word_embed_proj_dim": 32, "ffn_dim": 96}),
+    ("opt", {"hidden_size": 64}),
+    ("bloom", {"n_embed": 64, "n_layer": 2, "n_head": 4}),
+    ("bloom", {"n_embed": 64, "n_layer": 2, "num_attention_heads": 4}),
+    ("gpt2", {"n_embd": 64, "n_layer": 2, "n_head": 4}),
+    ("gemma2", {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 8}),
+    ("gemma3_text", {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 8}),
+    ("mistral", {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 16}),
+    ("mixtral", {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 16}),
+    ("qwen2", {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 32}),
+    ("qwen3", {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 32}),
+    ("deepseek_v3", {"hidden_size": 64, "intermediate_size": 96, "q_lora_rank": 8, "num_hidden_layers": 4}),
+    ("gpt_oss", {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 8, "num_local_experts": 4}),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), TERSE, ids=[kind for kind, _ in TERSE])
+def test_what_a_config_leaves_out_is_what_transformers_takes(kind: str, values: dict[str, object]) -> None:
+    sizes = {"vocab_size": 512} if kind in ("bloom", "gpt2") else {"vocab_size": 512, "num_hidden_layers": 3}
+    given = {**sizes, **({} if kind in ("bloom", "gpt2") else {"num_attention_heads": 4}), **values}
+    config, model = build(kind, **given) if kind not in ("bloom", "gpt2") else plain(kind, given)
+    expected = sum(p.numel() for p in model.parameters())
+    for form in ({"model_type": kind, **given}, config.to_dict()):
+        shape = shape_from_hf(form)
+        assert isinstance(shape, Shape)
+        assert parameters(shape).total == expected
+
+
+def plain(kind: str, values: dict[str, object]):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(kind, **values)
+    with torch.device("meta"):
+        return config, AutoModelForCausalLM.from_config(config)
+
+
+def test_the_text_of_a_model_with_several_towers_is_saved_without_its_defaults() -> None:
+    """Gemma 3 of 4 B: what its config.json holds, without heads, head size, KV heads and vocabulary."""
+    text = {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "sliding_window": 1024}
+    _, model = build(
+        "gemma3_text",
+        **{**text, "vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256},
+    )
+    for inner in (text, {**text, "model_type": "gemma3_text"}):
+        shape = shape_from_hf({"model_type": "gemma3", "text_config": inner, "vision_config": {}})
+        assert isinstance(shape, Shape)
+        assert parameters(shape).total == sum(p.numel() for p in model.parameters())
+        assert (shape.window, shape.windowed, shape.heads, shape.vocab) == (1024, 29, 8, 262208)
+
+
+def test_where_the_dense_layers_of_a_mixture_lie() -> None:
+    def experts(**values: object) -> Experts | None:
+        shape = shape_from_hf({"model_type": "qwen3_moe", "vocab_size": 64, "num_attention_heads": 4, **MOE, **values})
+        assert isinstance(shape, Shape)
+        return shape.experts
+
+    found = experts(mlp_only_layers=[0, 1])
+    assert found is not None
+    assert (found.dense_layers, found.scattered) == (2, False)
+    found = experts(decoder_sparse_step=2)
+    assert found is not None
+    assert (found.dense_layers, found.scattered) == (3, True)
+    with pytest.raises(InputError, match="mlp_only_layers"):
+        experts(mlp_only_layers="none")
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,10 @@ def parameters(model: Shape | ConvNet) -> Parameters:
         idle = model.moe_layers * (experts.routed - experts.active) * one
     else:
         feed_forward, idle = layers * dense, 0
-    norms = (layers * model.norms + 1) * h * (2 if model.norm_bias else 1)
-    embedding = (model.vocab + model.positions) * h
-    head = 0 if model.tied else model.vocab * h
-    other = model.extra
+    norms = (layers * model.norms + model.final_norm) * h * (2 if model.norm_bias else 1)
+    embedding = model.vocab * model.table_width + model.positions * h
+    head = 0 if model.tied else model.vocab * model.table_width
+    other = model.extra + model.joining
     if model.patches:
         patches = model.patches
         embedding += patches.channels * patches.patch**2 * h + h
@@ -140,7 +140,7 @@ def forward_flops(model: Shape | ConvNet, sequence: int | None = None, attention
         feed_forward = model.moe_layers * visited + experts.dense_layers * dense
     else:
         feed_forward = model.layers * dense
-    head = 2.0 * s * h * model.vocab
+    head = 2.0 * s * (model.table_width * model.vocab + model.joining)
     projections = 2.0 * s * model.layers * matrices
     if model.patches:
         projections += 2.0 * (s - 1) * model.patches.channels * model.patches.patch**2 * h

@@ -11,12 +11,70 @@ from podium.errors import InputError, nearest
 from podium.plan.convnet import ConvNet
 from podium.plan.shapes import Experts, Latent, Patches, Shape
 
+# What a family means where its config.json leaves a field out: the defaults of transformers' own configuration classes.
+# A folder's own config.json always has its sizes; the text_config of a model with several towers is saved without those
+# that are at their default, so that the sizes are here too (_SIZES; only used there).
+_FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"num_key_value_heads": 8},
+    "mixtral": {"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2},
+    "qwen2": {"num_key_value_heads": 32},
+    "qwen2_moe": {
+        "num_key_value_heads": 16, "num_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408,
+        "shared_expert_intermediate_size": 5632,
+    },
+    "qwen3": {"num_key_value_heads": 32, "head_dim": 128},
+    "qwen3_moe": {
+        "num_key_value_heads": 4, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
+    },
+    "deepseek_v2": {
+        "n_routed_experts": 64, "moe_intermediate_size": 1407, "n_shared_experts": 2, "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    },
+    "deepseek_v3": {
+        "n_routed_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 2048, "n_shared_experts": 1,
+        "first_k_dense_replace": 3, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+        "v_head_dim": 128,
+    },
+    "gemma": {"num_key_value_heads": 16, "head_dim": 256},
+    "gemma2": {"num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096},
+    "gemma3_text": {"num_key_value_heads": 4, "head_dim": 256, "sliding_window": 4096},
+    "phi3": {},
+    "gpt_oss": {
+        "num_key_value_heads": 8, "head_dim": 64, "num_local_experts": 128, "num_experts_per_tok": 4,
+        "sliding_window": 128,
+    },
+    "gpt2": {"n_positions": 1024},
+    "gpt_neox": {"intermediate_size": 24576},
+    "opt": {"ffn_dim": 3072},
+}  # fmt: skip
+# Layers, hidden size, heads, feed-forward, vocabulary, context.
+_SIZES: dict[str, tuple[int, int, int, int, int, int]] = {
+    "llama": (32, 4096, 32, 11008, 32000, 2048),
+    "mistral": (32, 4096, 32, 14336, 32000, 131072),
+    "mixtral": (32, 4096, 32, 14336, 32000, 131072),
+    "qwen2": (32, 4096, 32, 22016, 151936, 32768),
+    "qwen2_moe": (24, 2048, 16, 5632, 151936, 32768),
+    "qwen3": (32, 4096, 32, 22016, 151936, 32768),
+    "qwen3_moe": (24, 2048, 32, 6144, 151936, 32768),
+    "gemma": (28, 3072, 16, 24576, 256000, 8192),
+    "gemma2": (26, 2304, 8, 9216, 256000, 8192),
+    "gemma3_text": (26, 2304, 8, 9216, 262208, 131072),
+    "phi3": (32, 3072, 32, 8192, 32064, 4096),
+}
+_SIZE_NAMES = (
+    "num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size",
+    "max_position_embeddings",
+)  # fmt: skip
+# What a model with several towers calls its text where the inner dictionary does not say it.
+_TOWERS = {"gemma3": "gemma3_text", "llava": "llama", "llava_next": "llama", "mistral3": "mistral"}
+
 
 class _Values:
-    """config.json with every wrong field named."""
+    """config.json with every wrong field named; what is left out is what its family has."""
 
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
-        self.values, self.where = values, where
+    def __init__(self, values: Mapping[str, Any], where: str, family: Mapping[str, Any]) -> None:
+        self.values, self.where, self.family = values, where, family
 
     def number(self, *names: str, default: int | None = None) -> int:
         for name in names:
@@ -26,12 +84,23 @@ class _Values:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise InputError(f"{self.where}: {name} is {value!r}", "it must be a whole number")
             return value
+        for name in names:
+            if isinstance(self.family.get(name), int):
+                return self.family[name]
         if default is None:
             raise InputError(f"{self.where}: {names[0]} is missing", "give the config.json the model was saved with")
         return default
 
     def flag(self, name: str, default: bool) -> bool:
-        return bool(self.values.get(name, default))
+        value = self.values.get(name)
+        return default if value is None else bool(value)
+
+    def layers(self, name: str) -> list[int]:
+        """Numbers of layers, of a list that may be missing."""
+        value = self.values.get(name) or []
+        if not isinstance(value, list) or not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
+            raise InputError(f"{self.where}: {name} is {value!r}", "it must be a list of whole numbers, or missing")
+        return value
 
 
 def read_config(path: Path) -> Shape | ConvNet:
@@ -57,13 +126,17 @@ def shape_from_hf(values: Mapping[str, Any], where: str = "config.json", name: s
     Raises:
         InputError: an unknown model_type, a missing or ill-typed field.
     """
-    inner = values.get("text_config")
+    inner, sizes = values.get("text_config"), {}
     if isinstance(inner, dict):
-        values = {**inner, "model_type": inner.get("model_type", values.get("model_type"))}
+        outer = str(values.get("model_type"))
+        tied = {"tie_word_embeddings": values["tie_word_embeddings"]} if "tie_word_embeddings" in values else {}
+        values = {**tied, **inner, "model_type": inner.get("model_type") or _TOWERS.get(outer, outer)}
+        sizes = dict(zip(_SIZE_NAMES, _SIZES.get(str(values["model_type"]), ()), strict=False))
     kind = values.get("model_type")
     if kind not in _READERS:
         raise InputError(f"{where}: unknown model_type {kind!r}", nearest(str(kind), _READERS))
-    return _READERS[kind](_Values(values, where), name or str(kind), str(kind))
+    family = {**sizes, **_FAMILIES.get(str(kind), {})}
+    return _READERS[kind](_Values(values, where, family), name or str(kind), str(kind))
 
 
 def _decoder(c: _Values, name: str, kind: str) -> Shape:
@@ -71,7 +144,7 @@ def _decoder(c: _Values, name: str, kind: str) -> Shape:
     layers = c.number("num_hidden_layers")
     qwen2 = kind in ("qwen2", "qwen2_moe")
     bias = c.flag("attention_bias", kind == "gpt_oss")
-    windows = [layer for layer in c.values.get("layer_types") or () if layer == "sliding_attention"]
+    windowed, experts = _windowed(c, kind, layers), _experts(c, kind, layers)
     return Shape(
         name=name,
         layers=layers,
@@ -89,19 +162,38 @@ def _decoder(c: _Values, name: str, kind: str) -> Shape:
         qkv_bias=c.flag("qkv_bias", True) if qwen2 else bias,
         output_bias=bias and not qwen2,
         mlp_bias=c.flag("mlp_bias", False),
-        experts=_experts(c, kind, layers),
+        experts=experts,
         latent=_latent(c) if kind in ("deepseek_v2", "deepseek_v3") else None,
-        window=c.number("sliding_window", default=0) if windows else 0,
-        windowed=len(windows),
-        extra=_extra(c, kind, layers, heads, hidden),
+        window=c.number("sliding_window", default=0) if windowed else 0,
+        windowed=windowed,
+        extra=_extra(c, kind, layers, heads, hidden, experts),
     )
+
+
+def _windowed(c: _Values, kind: str, layers: int) -> int:
+    """How many layers see a sliding window only; where no list says it, as the family has it."""
+    types = c.values.get("layer_types")
+    if isinstance(types, list):
+        return types.count("sliding_attention")
+    if kind == "gemma3_text":
+        every = c.number("sliding_window_pattern", "_sliding_window_pattern", default=6)
+        return layers - layers // max(1, every)
+    # Every other layer, the first one among them.
+    return -(-layers // 2) if kind in ("gemma2", "gpt_oss") else 0
 
 
 def _experts(c: _Values, kind: str, layers: int) -> Experts | None:
     routed = c.number("num_local_experts", "n_routed_experts", "num_experts", default=0)
     if not routed:
         return None
-    sparse_only = c.values.get("mlp_only_layers") or ()
+    if kind.startswith("qwen"):
+        # A layer is a mixture where its number, counted from 1, is a multiple of the step, and it is not listed.
+        step, listed = max(1, c.number("decoder_sparse_step", default=1)), set(c.layers("mlp_only_layers"))
+        dense = [layer for layer in range(layers) if (layer + 1) % step or layer in listed]
+        if len(dense) == layers:
+            return None
+    else:
+        dense = list(range(min(layers, c.number("first_k_dense_replace", default=0))))
     ffn = c.number("moe_intermediate_size", default=0) or c.number("intermediate_size")
     return Experts(
         routed=routed,
@@ -109,7 +201,8 @@ def _experts(c: _Values, kind: str, layers: int) -> Experts | None:
         ffn=ffn,
         shared=c.number("n_shared_experts", default=0),
         shared_ffn=c.number("shared_expert_intermediate_size", default=0) if kind == "qwen2_moe" else 0,
-        dense_layers=min(layers, c.number("first_k_dense_replace", default=len(sparse_only))),
+        dense_layers=len(dense),
+        scattered=dense != list(range(len(dense))),
     )
 
 
@@ -123,17 +216,17 @@ def _latent(c: _Values) -> Latent:
     )
 
 
-def _extra(c: _Values, kind: str, layers: int, heads: int, hidden: int) -> int:
+def _extra(c: _Values, kind: str, layers: int, heads: int, hidden: int, experts: Experts | None) -> int:
     if kind == "gpt_oss":  # attention sinks; biases of routers and experts
         routed, inner = c.number("num_local_experts"), c.number("intermediate_size")
         return layers * (heads + routed + routed * (2 * inner + hidden))
-    if kind == "qwen2_moe":  # the gate of the shared expert
-        return layers * hidden
+    if kind == "qwen2_moe" and experts:  # the gate of the shared expert
+        return (layers - experts.dense_layers) * hidden
     return 0
 
 
 def _gpt(c: _Values, name: str, kind: str) -> Shape:
-    hidden = c.number("n_embd", "hidden_size")
+    hidden = c.number("n_embed", "n_embd", "hidden_size")
     heads = c.number("n_head", "num_attention_heads")
     learned = kind in ("gpt2", "opt")
     sequence = c.number("n_positions", "max_position_embeddings", "seq_length", default=2048)
@@ -155,6 +248,9 @@ def _gpt(c: _Values, name: str, kind: str) -> Shape:
         output_bias=True,
         mlp_bias=True,
         extra=2 * hidden if kind == "bloom" else 0,  # the norm after the embedding
+        embedded=c.number("word_embed_proj_dim", default=hidden) if kind == "opt" else 0,
+        final_norm=kind != "opt"
+        or (c.flag("do_layer_norm_before", True) and not c.flag("_remove_final_layer_norm", False)),
     )
 
 

@@ -87,8 +87,9 @@ def held_parameters(shape: Shape, layouts: Layouts) -> tuple[Held, Held]:
     moe_last = moe_layers_of(shape, layouts, stage, first=False)
     largest = np.maximum(dense, mixed + expert)  # one layer as a whole, which FSDP gathers
     patches = shape.patches
-    table = (shape.vocab + shape.positions + (patches.channels * patches.patch**2 if patches else 0)) * shape.hidden
-    head = (patches.classes if patches else shape.vocab) * shape.hidden
+    beside = shape.positions + (patches.channels * patches.patch**2 if patches else 0)
+    table = shape.vocab * shape.table_width + beside * shape.hidden + shape.joining
+    head = patches.classes * shape.hidden if patches else shape.vocab * shape.table_width
     first = moe_first * mixed + (stage - moe_first) * dense + (table + shape.extra) / t
     # With one stage a tied head is the embedding; with several the last one has a copy.
     last = moe_last * mixed + (stage - moe_last) * dense + head / t

@@ -88,6 +88,8 @@ class Shape:
     experts: Experts | None = None
     latent: Latent | None = None
     patches: Patches | None = None
+    embedded: int = 0  # width of the token table, where two matrices join it to `hidden` (OPT-350m); 0: hidden
+    final_norm: bool = True
     window: int = 0  # tokens seen in `windowed` of the layers (sliding windows)
     windowed: int = 0
 
@@ -109,6 +111,16 @@ class Shape:
                 f"shape {self.name!r}: {self.experts.active} of {self.experts.routed} experts cannot be active",
                 "active must be between 1 and experts",
             )
+
+    @property
+    def table_width(self) -> int:
+        """Numbers that the token table has per token; of the head as well."""
+        return self.embedded or self.hidden
+
+    @property
+    def joining(self) -> int:
+        """Parameters between a narrower token table and the layers, to either side."""
+        return 2 * self.table_width * self.hidden if self.table_width != self.hidden else 0
 
     @property
     def moe_layers(self) -> int:

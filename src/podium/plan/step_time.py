@@ -175,7 +175,7 @@ def step_time(
     layer = products + traffic + expert + common
     dense_layer, moe_layer = kinds[0] + passed[0] + common, kinds[1] + passed[1] + exchange + common
 
-    head = 3 * _product(tokens, (shape.vocab or 1) / t, h, speeds)
+    head = 3 * _product(tokens, (shape.vocab or 1) / t, shape.table_width, speeds)
     head = head + 4 * tokens * shape.vocab * (number + 4) / t / speeds.bandwidth
     hand_over = 2 * layouts.interleave * cluster.pass_on(whole / t, t * layouts.dp * cp)
     hand_over = np.where(pp > 1, hand_over, 0.0)
