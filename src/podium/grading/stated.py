@@ -58,8 +58,8 @@ _TEMPERATURE = re.compile(r"(\\circ\s*\}?)\s*\\text\{\s*[CF]\s*\}\Z")
 _ALL_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _SAYING = re.compile(
     r"(?:\\text\{)?\s*(?:(?:so|thus|hence|therefore|then|the|our|final|correct|there|we|get|have|answer|is|are|"
-    r"equals|equal to|equal|exactly|approximately|about|roughly|around|value|result|total|sum|number|remainder|integer|of)(?![a-zA-Z])"
-    r"[\s,:]*)+\}?[\s:~]*",
+    r"equals|equal to|equal|exactly|approximately|about|roughly|around|value|result|total|sum|number|"
+    r"remainder|integer|of)(?![a-zA-Z])[\s,:]*)+\}?[\s:~]*",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\s*[(\[]\s*(?:[^()\[\]]*(?:[<>=]|\\text|\\le|\\ge|\\approx)[^()\[\]]*)[)\]]\s*")
