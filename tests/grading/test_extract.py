@@ -23,6 +23,7 @@ from podium.problems import load_problems
         (r"\boxed {7}", "7"),
         (r"\fbox{8} \boxed{\left\{1,2\right\}}", r"\left\{1,2\right\}"),
         (r"\fbox{8}", "8"),
+        (r"\boxed{8\,}", "8\\,"),
         (r"first \boxed{1}, in the end \fbox{2}", "2"),
         (r"\boxed{3} and then \boxed{never closed", "3"),
         (r"\boxed{outer \boxed{5}", "5"),

@@ -42,6 +42,7 @@ _SECOND = re.compile(
 _WHOLE_LETTER = re.compile(rf"[\s$*_(\[{{]*{_STYLE}{{0,3}}\(?\s*([A-Ja-j])\s*[)\]}}\s$*_.]*")
 _LEADING = re.compile(r"[\s$*_]*\(?([A-J])(?:[).:]|\s*[*_]+(?![A-Za-z*_])|\s+[-–—]\s)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]\d)|(?<![\w.])-?(?:\d+(?:\.\d+)?|\.\d+)")
+_TAIL = re.compile(r"(?:(?<!\\)[,.]|(?<!\\)\s)+\Z")  # the comma of \, is a space of TeX's
 _EDGE = " \t\r\n*_`"
 _COMMAND = re.compile(r"\\[a-zA-Z]+|\$[^$]*\$")
 _PROSE = re.compile(r"[A-Za-z]{2,}")
@@ -131,7 +132,7 @@ def boxes(text: str) -> list[tuple[int, int]]:
 
 
 def _content(text: str, span: tuple[int, int]) -> str:
-    return text[span[0] : span[1]].strip().rstrip(",.").strip()
+    return _TAIL.sub("", text[span[0] : span[1]].strip())
 
 
 _CANDIDATES = 64  # so many are looked at, from the end; more boxes are noise

@@ -49,10 +49,17 @@ _SIZE = re.compile(r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf|i
 _WRAPPED = re.compile(
     r"\\(?:underline|bm|boldsymbol|pmb|emph|mathtt|texttt|textsf|ensuremath|phantom\{\})\s*\{([^{}]*)\}"
 )
+_IS = re.compile(r"\\text\{\s*(?:is|equals|is equal to|equal to)\s*:?\s*\}")
+_DECORATION = re.compile(
+    r"(?:\s*(?:\\(?:blacksquare|square|Box|checkmark|qed)(?![a-zA-Z])|✓|✔|∎|■|□|\\text\{\s*\([^{}()]*\)\s*\}))+\Z"
+)
+_OPTION = re.compile(r"(?:\\text\{\s*)?\([A-J]\)\s*\}?\s*(?=[-\d\\])")
+_TEMPERATURE = re.compile(r"(\\circ\s*\}?)\s*\\text\{\s*[CF]\s*\}\Z")
+_ALL_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _SAYING = re.compile(
-    r"(?:\\text\{)?\s*(?:(?:so|thus|hence|therefore|then|the|our|final|correct|answer|is|are|equals|equal to|equal|"
-    r"exactly|approximately|about|roughly|around|value|result|total|sum|number|remainder|integer|of|a)(?![a-zA-Z])"
-    r"[\s,:]*)+\}?[\s:~]*",
+    r"(?:\\text\{)?\s*(?:(?:so|thus|hence|therefore|then|the|our|final|correct|there|we|get|have|answer|is|are|"
+    r"equals|equal to|equal|exactly|approximately|about|roughly|around|value|result|total|sum|number|"
+    r"remainder|integer|of)(?![a-zA-Z])[\s,:]*)+\}?[\s:~]*",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\s*[(\[]\s*(?:[^()\[\]]*(?:[<>=]|\\text|\\le|\\ge|\\approx)[^()\[\]]*)[)\]]\s*")
@@ -93,6 +100,9 @@ def stated_integer(text: str) -> int | None:
     text = tidy(_SIZE.sub(" ", _COLOUR.sub(" ", _WRAPPED.sub(r"\1", text))))
     if _HEDGED.search(text):
         return None
+    if match := _ALL_TEXT.fullmatch(text):
+        text = match[1]
+    text = _TEMPERATURE.sub(r"\1", _DECORATION.sub("", _OPTION.sub("", _IS.sub("=", text), count=1)))
     if match := _SINGLE.fullmatch(text):
         text = match[1]
     text = _split(text, _ARROWS)[-1]
