@@ -133,8 +133,8 @@ class Comparer:
     """Compares two answers part by part, and remembers what it took.
 
     A verdict is "same" only if the answers have one value under the rules, "different" only if they have not; every
-    kind of pair that is neither by nature is None. So verdicts on three answers fit together: what equals the same is never
-    called different (but for what the rules forgive: 5 cm and 5 m are both 5).
+    kind of pair that is neither by nature is None. So verdicts on three answers fit together: what equals the same is
+    never called different (but for what the rules forgive: 5 cm and 5 m are both 5).
     """
 
     def __init__(self, rules: Rules = DEFAULT, algebra: Algebra | None = None) -> None:
