@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import podium  # noqa: F401  # before any test imports torch: it says how waiting threads wait
+from podium import __version__  # noqa: F401  # before any test imports torch: podium says how waiting threads wait
 
 TINY = Path(__file__).parent / "data" / "tiny.yaml"
 # Tiny models gain nothing from threads, and a busy machine loses by them.
