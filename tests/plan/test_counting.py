@@ -14,7 +14,7 @@ from podium.plan.counting import forward_flops, parameters, rule_of_thumb, train
 from podium.plan.hf_config import read_config, shape_from_hf
 from podium.plan.named import MODELS, find_model
 from podium.plan.runs import PUBLISHED, read_runs
-from podium.plan.shapes import Experts, Shape, parse_shape
+from podium.plan.shapes import Experts, Shape, gpt_shape, parse_shape
 from podium.plan.units import PFLOPS_DAY
 from podium.plan.validate import Count
 

@@ -150,7 +150,8 @@ def _decoder(c: _Values, name: str, kind: str) -> Shape:
         layers=layers,
         hidden=hidden,
         heads=heads,
-        kv_heads=c.number("num_key_value_heads", default=heads),
+        # Latent attention has a key and a value for every head, whatever the field says.
+        kv_heads=heads if kind.startswith("deepseek") else c.number("num_key_value_heads", default=heads),
         head_dim=c.number("head_dim", default=hidden // max(1, heads)),
         ffn=c.number("intermediate_size"),
         vocab=c.number("vocab_size"),
