@@ -27,6 +27,7 @@ _MAX_TERMS = 2_000  # of a sum or product
 _INTEGER_NAMES = frozenset("nmkjpqr")
 _WHOLE_KINDS = frozenset(("sum", "prod", "mod", "gcd", "lcm", "!", "!!", "binom", "perm"))  # mean whole numbers
 _SERIES = frozenset(("sum", "prod"))
+_MAX_STEPS = 20_000  # nodes evaluated for one value; sums in sums are many
 _HEAVY = frozenset(("int", "lim", "inf"))  # only computer algebra has values for these
 _ENDLESS = (("const", "inf"), ("neg", ("const", "inf")))
 _local = threading.local()
@@ -347,8 +348,14 @@ def _terms(low: Fraction, high: Fraction) -> range:
 class _Exact:
     """Rational values. ValueError where there is none."""
 
+    def __init__(self) -> None:
+        self.steps = 0
+
     def value(self, node: Node, point: Point) -> Fraction:
         kind = node[0]
+        self.steps += 1
+        if self.steps > _MAX_STEPS:
+            raise TooLarge
         if kind == "num":
             return Fraction(node[1])
         if kind == "var":
@@ -456,12 +463,16 @@ class _Numbers:
         self.context = context
         self.as_complex = as_complex
         self.left_reals = False
+        self.steps = 0
 
     def point(self, point: Point) -> dict[str, Any]:
         return {name: self.context.mpf(value.numerator) / value.denominator for name, value in point.items()}
 
     def value(self, node: Node, point: Point) -> Any:
         kind, context = node[0], self.context
+        self.steps += 1
+        if self.steps > _MAX_STEPS:
+            raise TooLarge
         if kind == "num":
             return context.mpf(node[1])
         if kind == "const":
