@@ -248,9 +248,11 @@ def _same_function(first: Node, second: Node, names: list[str]) -> bool | None:
 def _at_points(first: Node, second: Node, points: Sequence[Point], *, as_complex: bool) -> bool | None:
     """True: they agree wherever one of them is real all the way, or, with `as_complex`, defined. False: they part where
     both are."""
-    agreed, doubtful = 0, False
+    agreed, doubtful, steps = 0, False, 0
     context = _context(_DIGITS[0])
     for point in points:
+        if steps > 2 * _MAX_STEPS:
+            return None
         rational = _exact_or_none(first, point), _exact_or_none(second, point)
         if rational[0] is not None and rational[1] is not None:
             if rational[0] != rational[1]:
@@ -265,6 +267,7 @@ def _at_points(first: Node, second: Node, points: Sequence[Point], *, as_complex
             except (ArithmeticError, ValueError, TypeError):
                 values.append(None)
             left_reals.append(numbers.left_reals and not as_complex)
+            steps += numbers.steps
         if any(value is None for value in values) or all(left_reals):
             continue
         if _close(context, values[0], values[1], _DIGITS[0] - 20) or (
