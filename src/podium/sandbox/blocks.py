@@ -53,21 +53,23 @@ class BlockReader:
         A line that only a notebook understands prints a hint in its place. Raises SyntaxError, and what else compiling
         may raise (MemoryError, RecursionError).
         """
-        plain = None
-        try:
-            tree = self._parse(source, name)
-        except SyntaxError:
-            plain = without_notebook_lines(source)
-            if plain == source:
-                raise
-        if plain is not None:
-            source, tree = plain, self._parse(plain, name)
+        source, tree = self._plain(source, name)
         last = None
         if tree.body and isinstance(tree.body[-1], ast.Expr) and not _hides_value(source, tree.body[-1]):
             last = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
         statements = self._compile(tree, name, "exec")
         self._futures |= statements.co_flags & _FUTURES
         return statements, None if last is None else self._compile(last, name, "eval")
+
+    def _plain(self, source: str, name: str) -> tuple[str, ast.Module]:
+        """(what Python runs of the block, the same parsed)."""
+        try:
+            return source, self._parse(source, name)
+        except SyntaxError:
+            plain = without_notebook_lines(source)
+            if plain == source:
+                raise
+        return plain, self._parse(plain, name)
 
     def _parse(self, source: str, name: str) -> ast.Module:
         return self._compile(source, name, "exec", ast.PyCF_ONLY_AST)  # type: ignore[return-value]
