@@ -41,6 +41,7 @@ class Condition(_Data):
     nonempty: bool = False
     multiple_of: float | None = None
     power_of_two_times: float | None = None
+    multiple_or_part_of: float | None = None  # a whole number of times this, or this a whole number of times the value
     length: int | None = None
     items: tuple[Condition, ...] = ()
     fields: dict[str, Condition] = {}
@@ -76,7 +77,8 @@ class Condition(_Data):
             (self.below, "below", lambda x, y: x < y),
         ]
         wants_number = self.integer or any(bound is not None for bound, *_ in bounds)
-        if not wants_number and self.multiple_of is None and self.power_of_two_times is None:
+        units = (self.multiple_of, self.power_of_two_times, self.multiple_or_part_of)
+        if not wants_number and all(unit is None for unit in units):
             return ""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return "must be a number"
@@ -87,6 +89,9 @@ class Condition(_Data):
             return "must be a whole number"
         if self.multiple_of is not None and not _whole(value, self.multiple_of):
             return f"must be a multiple of {self.multiple_of:g}"
+        unit = self.multiple_or_part_of
+        if unit is not None and not (_whole(value, unit) or (value and _whole(unit, value))):
+            return f"must be a multiple or a whole part of {unit:g}"
         if self.power_of_two_times is not None and not _power_of_two(value, self.power_of_two_times):
             return f"must be {self.power_of_two_times:g} times a power of two"
         return ""
