@@ -891,8 +891,8 @@ def read_number(text: str) -> Fraction | None:
         return -value if value is not None and match[1] == "-" else value
     if match := _MIXED.fullmatch(text):
         part = _divide(match[3] or match[5], match[4] or match[6])
-        if part is None:
-            return None
+        if part is None or part >= 1:
+            return None  # 2\\frac{3}{2} is a product
         return (int(match[2]) + part) * (-1 if match[1] == "-" else 1)
     if match := _SCIENTIFIC.fullmatch(text):
         exponent = int(match[2] or match[3] or match[4])

@@ -183,8 +183,9 @@ class _Reader:
                 self.take()
                 tree = ("/", tree, self.signed(depth))
             elif self.starts_factor(token):
-                right = self.power(depth)
-                tree = ("+", tree, right) if _is_mixed(tree, right) else ("*", tree, right)
+                if token[0].isdigit() and self.tokens[self.at - 1][0].isdigit():
+                    raise Unreadable  # two numbers side by side, and no mixed number
+                tree = ("*", tree, self.power(depth))
             else:
                 return tree
 
@@ -205,6 +206,8 @@ class _Reader:
         return self.power(depth)
 
     def power(self, depth: int) -> Node:
+        if (mixed := self.mixed()) is not None:
+            return mixed
         base = self.postfix(depth)
         if self.peek() != "^":
             return base
@@ -213,6 +216,26 @@ class _Reader:
             self.take()
             return ("*", base, ("/", ("const", "pi"), ("num", "180")))
         return ("^", base, self.script(depth + 1))
+
+    def mixed(self) -> Node | None:
+        r"""3\frac{1}{2} or 3 1/2: a whole number before a proper fraction of whole numbers, as one factor."""
+        ahead = self.tokens[self.at : self.at + 8]
+        if len(ahead) < 4 or not ahead[0].isdigit() or (self.at and self.tokens[self.at - 1] in ("^", "_")):
+            return None
+        if ahead[1] == "\\frac" and [*ahead[2:3], *ahead[4:6], *ahead[7:8]] == ["{", "}", "{", "}"]:
+            above, below, size = ahead[3], ahead[6], 8
+        elif ahead[2] == "/":
+            above, below, size = ahead[1], ahead[3], 4
+        else:
+            return None
+        if not (above.isdigit() and below.isdigit() and len(above) < 10 and len(below) < 10):
+            return None
+        if int(above) >= int(below):
+            return None
+        if self.tokens[self.at + size : self.at + size + 1] in (["^"], ["!"], ["_"]):
+            raise Unreadable  # whether the fraction alone is raised is anybody's guess
+        self.at += size
+        return ("+", ("num", ahead[0]), ("frac", ("num", above), ("num", below)))
 
     def script(self, depth: int) -> Node:
         if self.peek() == "{":
@@ -431,16 +454,6 @@ class _Reader:
 
     def _opens_function(self, token: str) -> bool:
         return token.startswith("\\") and (token[1:] in _FUNCTIONS)
-
-
-def _is_mixed(left: Node, right: Node) -> bool:
-    """3 1/2 in LaTeX: a whole number followed by a proper fraction of whole numbers."""
-    if left[0] != "num" or right[0] != "frac" or "." in left[1]:
-        return False
-    above, below = right[1], right[2]
-    if above[0] != "num" or below[0] != "num" or "." in above[1] + below[1]:
-        return False
-    return len(above[1]) < 10 and len(below[1]) < 10 and int(above[1]) < int(below[1])
 
 
 def variables(tree: Node) -> frozenset[str]:
