@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from podium.grading import arithmetic, formula, readings, regions, values
+from podium.grading import arithmetic, formula, readings, regions, statements, values
 from podium.grading.notation import plain, split_top, squeeze, tidy
 from podium.grading.readings import Reading, is_label, read
 from podium.grading.rules import DEFAULT, Rules
@@ -196,10 +196,15 @@ class Comparer:
         if "unread" in (a.kind, b.kind):
             return None
         if a.kind == b.kind:
-            return getattr(self, f"_both_{a.kind}")(a, b)
-        if _ORDER.index(a.kind) > _ORDER.index(b.kind):
-            a, b = b, a
-        return getattr(self, f"_{a.kind}_and_others")(a, b)
+            found = getattr(self, f"_both_{a.kind}")(a, b)
+        else:
+            if _ORDER.index(a.kind) > _ORDER.index(b.kind):
+                a, b = b, a
+            found = getattr(self, f"_{a.kind}_and_others")(a, b)
+        if found is None and statements.KINDS & {a.kind, b.kind}:
+            found = statements.same_statement(a, b)
+            self.numeric = self.numeric or found is not None
+        return found
 
     # the same kind
 
@@ -460,7 +465,9 @@ class Comparer:
         return False if b.kind == "named" and len(names) == len(a.parts) > 1 else None
 
     def _congruence_and_others(self, a: Reading, b: Reading) -> bool | None:
-        return None
+        if b.kind != "value" or not a.texts[0]:
+            return None  # 1 (mod 3), without a left side, may be the number
+        return False if formula.parse(quantity_of(b.text).body) is not None else None
 
     def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind not in ("list", "tuple", "set", "bracketed") or b.kind == "set" != a.names[0]:

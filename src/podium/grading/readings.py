@@ -43,6 +43,8 @@ _RELATION = re.compile(
 )
 _SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
 ORDERED_SIGNS = frozenset(("=", "<", ">", "\\le", "\\ge", "\\ne"))
+_JOINED = re.compile(f"{_OR.pattern}|{_AND.pattern}")
+_DIVIDES = re.compile(r"\\n?mid(?![a-z])")
 _MODULUS = re.compile(r"\\pmod\{([^{}]*)\}\s*$")
 _TIME = re.compile(r"(\d{1,2})(?:\s*:\s*(\d{2}))?\s*(?:(noon|midnight)|([ap])\s*\.?\s*m\s*\.?(?![a-z]))", re.IGNORECASE)
 _COLON = re.compile(r"(\d{1,9})\s*:\s*(\d{1,9})")
@@ -141,6 +143,8 @@ def _matrix(text: str, depth: int) -> Reading | None:
 
 def _congruence(text: str, depth: int) -> Reading | None:
     r"""x \equiv 1, 2 \pmod 5; its negation; a \mid n and its negation. Commas and "or" between residues."""
+    if text.count("\\pmod") > 1 or len(_DIVIDES.findall(text)) > 1:
+        return None  # several statements
     if match := _MODULUS.search(text):
         rest, modulus = text[: match.start()].strip(), match[1]
         sign = "\\notequiv" if "\\notequiv" in rest else "\\equiv"
@@ -154,9 +158,15 @@ def _congruence(text: str, depth: int) -> Reading | None:
             return Reading("unread", text)
         return Reading("congruence", text, names=(sign,), texts=(left, modulus, *spread))
     if "\\equiv" in text or "\\notequiv" in text:
-        return Reading("unread", text)
-    sides = re.split(r"\\n?mid(?![a-z])", text)
+        return None if "\\pmod" in text else Reading("unread", text)
+    sides = _DIVIDES.split(text)
+    if len(sides) == 1 and text.count("|") == 1 and "\\{" not in text:
+        sides = split_top(text, "|")
+        if len(sides) == 2 and any(formula.parse(side) is None for side in sides):
+            return None
     if len(sides) == 2 and "\\{" not in text and not _RELATION.search(sides[0] + sides[1]):
+        if any(map(_JOINED.search, sides)) or any(len(split_top(side)) > 1 for side in sides):
+            return None
         sign = "\\notequiv" if "\\nmid" in text else "\\equiv"
         return Reading("congruence", text, names=(sign,), texts=(sides[1].strip(), sides[0].strip(), "0"))
     return None
