@@ -401,7 +401,7 @@ class Comparer:
     # different kinds, in the order of _ORDER: the first has the say
 
     def _assigned_and_others(self, a: Reading, b: Reading) -> bool | None:
-        if "'" in a.names[0]:
+        if "'" in a.names[0] and b.kind != "relation":
             return None
         if b.kind == "relation":
             name, tree = formula.parse(a.names[0]), formula.parse(a.parts[0].text)
@@ -410,7 +410,7 @@ class Comparer:
                 return None
             self.numeric = True
             found = values.same_equation((name, tree), (trees[0], trees[1]))  # pyright: ignore[reportArgumentType]
-            if found is True and name[0] == "var" and formula.variables(tree):
+            if found is True and "'" not in a.names[0] and name[0] == "var" and formula.variables(tree):
                 # x + y = 5 can be solved for either: it is y = 5 - x, and not shown to be x = 5 - y
                 return True if name[1] > max(formula.variables(tree)) else None
             return found

@@ -15,7 +15,7 @@ Node: TypeAlias = tuple[Any, ...]  # (kind, parts...): ("num", text), ("var", na
 _MAX_LENGTH = 2_000  # characters
 _MAX_NODES = 2_000
 _MAX_DEPTH = 50
-_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,=]))")
+_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,=']))")
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil"
 _FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 _SEVERAL = frozenset(("gcd", "lcm", "max", "min"))  # functions of a list of arguments
@@ -36,6 +36,7 @@ _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
 _DERIVATIVE = re.compile(
     r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])"
 )
+_DY_DX = re.compile(r"\\frac\s*\{\s*d\s*(\^\s*2\s*)?y\s*\}\s*\{\s*d\s*x\s*(?(1)\^\s*2\s*)\}(?!\s*['(])")  # y'
 # Words of two or three letters; other such groups of letters are products of variables.
 SHORT_WORDS = frozenset(
     [
@@ -91,6 +92,8 @@ def parse(text: str) -> Node | None:
     """The expression tree of a tidied answer; None when it is anything else, too long or too deep."""
     if len(text) > _MAX_LENGTH:
         return None
+    if "d" in text:
+        text = _DY_DX.sub(lambda match: "y''" if match[1] else "y'", text)
     tokens: list[str] = []
     position, text = 0, text.rstrip()
     while position < len(text):
@@ -319,6 +322,7 @@ class _Reader:
         return tuple(parts)
 
     def variable(self, name: str, depth: int) -> Node:
+        marks = self.primes()
         if self.peek() == "_":
             self.take()
             if self.peek() == "{":
@@ -328,7 +332,16 @@ class _Reader:
                 self.take("}")
             else:
                 name += "_" + self.take()
-        return ("var", name)
+        marks += self.primes()
+        if marks and self.peek() == "(":
+            raise Unreadable  # a derivative, of a function that nobody has given
+        return ("var", name + marks)
+
+    def primes(self) -> str:
+        start = self.at
+        while self.peek() == "'":
+            self.take()
+        return "'" * (self.at - start)
 
     def command(self, name: str, depth: int) -> Node:
         if name == "frac":

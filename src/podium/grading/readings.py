@@ -411,7 +411,7 @@ def _assigned(text: str, depth: int) -> Reading | None:
     name = squeeze(left)
     if value.kind == "value" and not match[3]:
         tree = formula.parse(value.text)
-        bare = re.sub(r"^\\", "", squeeze(match[1]).replace("{", "").replace("}", ""))
+        bare = re.sub(r"^\\", "", squeeze(match[1]).replace("{", "").replace("}", "")) + match[2]
         if tree is not None and bare in formula.variables(tree):
             return None  # x = x^2 - 2 gives x no value
     return Reading("assigned", text, (value,), (name,))
