@@ -30,7 +30,7 @@ _GREEK = (
 )
 _VARIABLES = frozenset(_GREEK.split())
 _ENDS = frozenset(
-    (*"+-/^_!)]},=", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor", "\\to", *_REMAINDERS)
+    (*"+-/^_!)]},='", "\\ldots", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor", "\\to", *_REMAINDERS)
 )  # no factor starts with these
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
 _DERIVATIVE = re.compile(
@@ -160,35 +160,85 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise Unreadable
         tree = self.product(depth)
-        terms = 1
+        shown = [tree]
         while self.peek() in ("+", "-"):
             if self.open_end == self.at and self.tokens[self.at - 1] not in (")", "]"):
                 raise Unreadable  # whether 2k + 1 is summed or 2k alone is anybody's guess
-            tree = (self.take(), tree, self.product(depth))
-            terms += 1
+            sign = self.take()
+            if self.peek() == "\\ldots":
+                self.take()
+                return self.continued("sum", shown, self.last_terms(depth))
+            term = self.product(depth)
+            tree = (sign, tree, term)
+            shown.append(term if sign == "+" else ("neg", term))
         if self.peek() in _REMAINDERS:
             self.take()
-            if terms > 1:
+            if len(shown) > 1:
                 raise Unreadable  # (17 + 4) mod 5, or 17 + (4 mod 5)
             tree = ("mod", tree, self.product(depth))
             if self.peek() in ("+", "-", *_REMAINDERS):
                 raise Unreadable
         return tree
 
+    def last_terms(self, depth: int) -> list[Node]:
+        """What stands behind the dots of a sum."""
+        terms: list[Node] = []
+        while self.peek() in ("+", "-"):
+            sign = self.take()
+            term = self.product(depth)
+            terms.append(term if sign == "+" else ("neg", term))
+        if self.peek() in _REMAINDERS:
+            raise Unreadable
+        return terms
+
+    def last_factors(self, depth: int) -> list[Node]:
+        """What stands behind the dots of a product."""
+        factors: list[Node] = []
+        while True:
+            if self.peek() in _PRODUCT_SIGNS:
+                self.take()
+                factors.append(self.signed(depth))
+            elif self.starts_factor(self.peek()):
+                factors.append(self.power(depth))
+            else:
+                break
+        if self.peek() in ("/", "\\div", "\\ldots"):
+            raise Unreadable
+        return factors
+
+    def continued(self, kind: str, heads: list[Node], tails: list[Node]) -> Node:
+        from podium.grading import progressions  # it needs the values of trees
+
+        found = progressions.whole_series(kind, heads, tails)
+        if found is None and kind == "prod" and len(tails) == 2:
+            found = progressions.whole_series(kind, heads, [("*", *tails)])  # 2 \\cdot 4 \\cdots 2n
+        if found is None:
+            raise Unreadable
+        return found
+
     def product(self, depth: int) -> Node:
         tree = self.signed(depth)
+        shown = [tree]
         while True:
             token = self.peek()
+            if token == "\\ldots" and shown:
+                self.take()
+                return self.continued("prod", shown, self.last_factors(depth))
             if token in _PRODUCT_SIGNS:
                 self.take()
-                tree = ("*", tree, self.signed(depth))
+                if self.peek() == "\\ldots":
+                    continue
+                shown.append(self.signed(depth))
+                tree = ("*", tree, shown[-1])
             elif token in ("/", "\\div"):
                 self.take()
                 tree = ("/", tree, self.signed(depth))
+                shown = []
             elif self.starts_factor(token):
                 if token[0].isdigit() and self.tokens[self.at - 1][0].isdigit():
                     raise Unreadable  # two numbers side by side, and no mixed number
-                tree = ("*", tree, self.power(depth))
+                shown.append(self.power(depth))
+                tree = ("*", tree, shown[-1])
             else:
                 return tree
 
@@ -314,12 +364,32 @@ class _Reader:
             raise Unreadable
         bars, self.bars = self.bars, 0
         parts = [self.sum(depth + 1)]
+        left_out = 0
         while self.peek() == ",":
             self.take()
+            if self.peek() == "\\ldots" and not left_out:
+                self.take()
+                left_out = len(parts)
+                continue
             parts.append(self.sum(depth + 1))
+        if left_out:
+            parts = self.listed(parts[:left_out], parts[left_out:])
         self.bars = bars
         self.take(closing)
         return tuple(parts)
+
+    def listed(self, before: list[Node], after: list[Node]) -> list[Node]:
+        """Arguments with something left out: gcd(2, 4, ..., 100)."""
+        from podium.grading import progressions
+
+        numbers = [
+            [int(part[1]) if part[0] == "num" and part[1].isdigit() else None for part in parts]
+            for parts in (before, after)
+        ]
+        found = progressions.continued(*numbers)
+        if found is None:
+            raise Unreadable
+        return [("num", str(number)) for number in found]
 
     def variable(self, name: str, depth: int) -> Node:
         marks = self.primes()

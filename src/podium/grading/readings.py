@@ -9,18 +9,17 @@ that several answers may come in any order. "Or", \pm and a repeated name (x = 1
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from podium.grading import formula
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
+from podium.grading.progressions import continued
 from podium.grading.regions import condition_as_intervals, is_conditional, pieces_of, set_as_intervals
 
 MAX_PARTS = 64
 _MAX_DEPTH = 6
-_MAX_EXPANDED = 2_000  # terms of 1, 2, ..., n
 
 _NAME = (
     r"(?:\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi|varphi|psi|omega|sigma|rho|tau|ell|eta|kappa|xi|nu|"
@@ -101,7 +100,7 @@ def read(text: str, depth: int = 0) -> Reading:
         found = attempt(text, depth)
         if found is not None:
             return found
-    if _FREE.search(text) or ("\\ldots" in text and "+" not in text):
+    if _FREE.search(text) or ("\\ldots" in text and formula.parse(text) is None):
         return Reading("unread", text)
     return Reading("value", text)
 
@@ -292,29 +291,6 @@ def _dotted(text: str, parts: Sequence[str], depth: int, kind: str) -> Reading:
         ends = (read(part, depth + 1) for part in (*parts[:place], *parts[place + 1 :]))
         return Reading("dots", text, tuple(ends), size=place, names=(kind,))
     return Reading("unread", text)
-
-
-def continued(before: Sequence[int | None], after: Sequence[int | None]) -> list[int] | None:
-    """The whole numbers of a progression whose middle is left out; None where its rule or its end is not plain."""
-    if len(before) < 2 or not after or None in before or None in after:
-        return None
-    known = [number for number in before if number is not None]
-    end = [number for number in after if number is not None]
-    step = known[1] - known[0]
-    found: list[list[int]] = []
-    if step and all(b - a == step for a, b in itertools.pairwise(known)):
-        count, rest = divmod(end[-1] - known[0], step)
-        if rest == 0 and len(known) + len(end) <= count + 1 <= _MAX_EXPANDED:
-            found.append([known[0] + step * place for place in range(count + 1)])
-    ratio = known[1] // known[0] if known[0] and known[1] % known[0] == 0 else 0
-    if abs(ratio) > 1 and all(b == a * ratio for a, b in itertools.pairwise(known)):
-        row = [known[0]]
-        while abs(row[-1]) < abs(end[-1]) and len(row) < 64:
-            row.append(row[-1] * ratio)
-        if row[-1] == end[-1]:
-            found.append(row)
-    found = [row for row in found if row[len(row) - len(end) :] == end]
-    return found[0] if len(found) == 1 else None
 
 
 def _opens_with_bracket(text: str) -> bool:
