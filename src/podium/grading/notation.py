@@ -142,14 +142,17 @@ def tidy(text: str, *, thousands: bool = True) -> str:
     if ":" in text or "colon" in text:
         text = _COLON.sub(":", text)
     text = _DROP.sub(" ", text)
-    if "\\" in text:
+    commands = "\\" in text
+    if commands:
         text = _ROMAN.sub(r"\1", text)
         text = _TEXT_COMMAND.sub(r"\\text{", text)
-    for _ in range(3):  # \text inside \text, at most so deep
-        text, count = re.subn(r"\\text\{([^{}]*)\\text\{([^{}]*)\}", r"\\text{\1\2", text)
-        if not count:
-            break
-    text = _ELLIPSIS.sub(r" \\ldots ", _COMMAND.sub(_one_spelling, text))
+        for _ in range(3):  # \text inside \text, at most so deep
+            text, count = re.subn(r"\\text\{([^{}]*)\\text\{([^{}]*)\}", r"\\text{\1\2", text)
+            if not count:
+                break
+        text = _COMMAND.sub(_one_spelling, text)
+    if ".." in text:
+        text = _ELLIPSIS.sub(r" \\ldots ", text)
     if "\\not" in text:
         text = _NOT.sub(lambda match: _NEGATED[match[1]], text)
     if "mod" in text:
@@ -165,19 +168,22 @@ def tidy(text: str, *, thousands: bool = True) -> str:
         text = _CHOSEN.sub(_chosen, text)
     if "'" in text:
         text = _PRIMES.sub(lambda match: re.sub(r"[^']", "", match[0]), text)
-    text = _ORDINAL.sub(r"\\text{ th}", text)
+    if any(ending in text for ending in ("th", "st", "nd", "rd")):
+        text = _ORDINAL.sub(r"\\text{ th}", text)
     if "." in text:
         text = _REPEATING.sub(_as_fraction, text)
-    text = _MATRIX.sub(r"\\\1{pmatrix}", text)
-    text = _FRAC_DIGITS.sub(r"\\\1{\2}{\3}", text)
-    text = _FRAC_FIRST.sub(r"\\\1{\2}{", text)
-    text = _FRAC_SECOND.sub(r"\\\1{\2}{\3}", text)
-    text = _ROOT.sub(r"\\sqrt{\1}", text)
-    text = _SCRIPT.sub(r"\1\2", text)
+    if commands:
+        text = _MATRIX.sub(r"\\\1{pmatrix}", text)
+        text = _FRAC_DIGITS.sub(r"\\\1{\2}{\3}", text)
+        text = _FRAC_FIRST.sub(r"\\\1{\2}{", text)
+        text = _FRAC_SECOND.sub(r"\\\1{\2}{\3}", text)
+        text = _ROOT.sub(r"\\sqrt{\1}", text)
+    if "{" in text:
+        text = _SCRIPT.sub(r"\1\2", text)
     text = _SPACES.sub(" ", text).strip()
     while text.endswith((".", ",", ";")) and not text.endswith(".."):
         text = text[:-1].rstrip()
-    if thousands:
+    if thousands and (" " in text or "," in text):
         text = _SPACED.sub(lambda match: match[1] + match[2].replace(" ", "").replace("~", ""), text)
         text = _COMMAS.sub(_ungrouped, text)
     return strip_brackets(text)

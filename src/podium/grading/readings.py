@@ -336,16 +336,22 @@ def _closes_last(text: str) -> bool:
     return False
 
 
+def _inside(text: str) -> list[int]:
+    """How many brackets of any kind are open at each place; brackets of two kinds may close each other."""
+    nested = 0
+    depths: list[int] = []
+    for character in text:
+        depths.append(nested)
+        nested += (character in "({[") - (character in ")}]")
+    return depths
+
+
 def _split_words(text: str, pattern: re.Pattern[str]) -> list[str]:
     """Split at words that stand in no bracket."""
     pieces: list[str] = []
-    start = 0
+    start, inside = 0, _inside(text)
     for match in pattern.finditer(text):
-        before = text[: match.start()]
-        if all(before.count(a) == before.count(b) for a, b in (("{", "}"), ("(", ")"), ("[", "]"))) or (
-            before.count("(") + before.count("[") == before.count(")") + before.count("]")
-            and before.count("{") == before.count("}")
-        ):
+        if inside[match.start()] == 0:
             pieces.append(text[start : match.start()].strip())
             start = match.end()
     pieces.append(text[start:].strip())
@@ -356,10 +362,9 @@ def relation_sides(text: str) -> tuple[list[str], list[str]]:
     """Sides and signs of a chain of relations outside of all brackets."""
     sides: list[str] = []
     signs: list[str] = []
-    start = 0
+    start, inside = 0, _inside(text)
     for match in _RELATION.finditer(text):
-        before = text[: match.start()]
-        if any(before.count(a) != before.count(b) for a, b in (("{", "}"), ("(", ")"), ("[", "]"))):
+        if inside[match.start()]:
             continue
         sides.append(text[start : match.start()].strip())
         signs.append(_SPELLING.get(match[0], match[0]))

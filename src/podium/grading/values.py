@@ -29,6 +29,7 @@ _INTEGER_NAMES = frozenset("nmkjpqr")
 _WHOLE_KINDS = frozenset(("sum", "prod", "mod", "gcd", "lcm", "!", "!!", "binom", "perm"))  # mean whole numbers
 _SERIES = frozenset(("sum", "prod"))
 _STEPS = frozenset(("floor", "ceil", "abs", "max", "min", "mod", "gcd", "lcm"))  # may part at few points alone
+_MAX_STEPS = 20_000  # nodes evaluated for one value; sums in sums are many
 _HEAVY = frozenset(("int", "lim", "inf"))  # only computer algebra has values for these
 _ENDLESS = (("const", "inf"), ("neg", ("const", "inf")))
 _local = threading.local()
@@ -257,9 +258,11 @@ def _at_points(
 ) -> bool | None:
     """True: they agree wherever one of them is real all the way, or, with `as_complex`, defined. False: they part where
     both are."""
-    agreed, doubtful = 0, False
+    agreed, doubtful, steps = 0, False, 0
     context = _context(_DIGITS[0])
     for point in points:
+        if steps > 2 * _MAX_STEPS:
+            return None
         rational = _exact_or_none(first, point), _exact_or_none(second, point)
         if rational[0] is not None and rational[1] is not None:
             if rational[0] != rational[1]:
@@ -274,6 +277,7 @@ def _at_points(
             except (ArithmeticError, ValueError, TypeError):
                 values.append(None)
             left_reals.append(numbers.left_reals and not as_complex)
+            steps += numbers.steps
         if any(value is None for value in values) or all(left_reals):
             continue
         if _close(context, values[0], values[1], _DIGITS[0] - 20) or (
@@ -390,8 +394,14 @@ def _terms(low: Fraction, high: Fraction) -> range:
 class _Exact:
     """Rational values. ValueError where there is none."""
 
+    def __init__(self) -> None:
+        self.steps = 0
+
     def value(self, node: Node, point: Point) -> Fraction:
         kind = node[0]
+        self.steps += 1
+        if self.steps > _MAX_STEPS:
+            raise TooLarge
         if kind == "num":
             return Fraction(node[1])
         if kind == "var":
@@ -499,12 +509,16 @@ class _Numbers:
         self.context = context
         self.as_complex = as_complex
         self.left_reals = False
+        self.steps = 0
 
     def point(self, point: Point) -> dict[str, Any]:
         return {name: self.context.mpf(value.numerator) / value.denominator for name, value in point.items()}
 
     def value(self, node: Node, point: Point) -> Any:
         kind, context = node[0], self.context
+        self.steps += 1
+        if self.steps > _MAX_STEPS:
+            raise TooLarge
         if kind == "num":
             return context.mpf(node[1])
         if kind == "const":
