@@ -17,11 +17,16 @@ _MAX_FACTORIAL = 15_000  # 15,000! has 187,000 bits
 _MAX_LENGTH = 20_000  # characters
 _MAX_DEPTH = 60
 _TOKEN = re.compile(r"\s*(?:(\d+\.\d*|\.\d+|\d+)|(\*\*|[-+*/^()!]))")
-_REWRITES = (
+_SIGNS = (
     (re.compile(r"\\(?:cdot|times|ast)(?![a-zA-Z])|×|·"), "*"),
     (re.compile(r"\\div(?![a-zA-Z])|÷"), "/"),
+)
+_REWRITES = (
     (re.compile(r"\\[dt]?frac\s*(\d)\s*(\d)"), r"((\1)/(\2))"),
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"((\1)/(\2))"),
+)
+_MIXED = re.compile(  # 7\\frac{5}{6}, but not the exponent and the factor of 2^7\\frac{5}{6}
+    r"(?<![\d.^_}\w])(?<![\^_]\s)(\d{1,9})\s*\\[dt]?frac\s*(?:\{\s*(\d{1,9})\s*\}\s*\{\s*(\d{1,9})\s*\}|(\d)\s*(\d))(?!\s*[\^!])"
 )
 _MODULI = (100_003, 65_537, 7_919)
 
@@ -49,6 +54,10 @@ def parse(text: str) -> Expression | None:
     """The expression, or None when the text is anything else or longer or deeper than the limits."""
     if len(text) > _MAX_LENGTH:
         return None
+    for pattern, sign in _SIGNS:
+        text = pattern.sub(sign, text)
+    if "frac" in text:
+        text = _MIXED.sub(_as_sum, text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = text.replace("{", "(").replace("}", ")").replace("−", "-")
@@ -69,6 +78,12 @@ def parse(text: str) -> Expression | None:
     except ValueError:
         return None
     return tree if parser.position == len(tokens) else None
+
+
+def _as_sum(match: re.Match[str]) -> str:
+    """A mixed number as a sum in brackets; a whole number before an improper fraction is a factor."""
+    above, below = match[2] or match[4], match[3] or match[5]
+    return f"({match[1]}+{above}/{below})" if int(above) < int(below) else match[0]
 
 
 class _Parser:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from podium.grading import arithmetic, formula, readings, regions, values
+from podium.grading import arithmetic, formula, readings, regions, statements, values
 from podium.grading.notation import plain, split_top, squeeze, tidy
 from podium.grading.readings import Reading, is_label, read
 from podium.grading.rules import DEFAULT, Rules
@@ -196,10 +196,15 @@ class Comparer:
         if "unread" in (a.kind, b.kind):
             return None
         if a.kind == b.kind:
-            return getattr(self, f"_both_{a.kind}")(a, b)
-        if _ORDER.index(a.kind) > _ORDER.index(b.kind):
-            a, b = b, a
-        return getattr(self, f"_{a.kind}_and_others")(a, b)
+            found = getattr(self, f"_both_{a.kind}")(a, b)
+        else:
+            if _ORDER.index(a.kind) > _ORDER.index(b.kind):
+                a, b = b, a
+            found = getattr(self, f"_{a.kind}_and_others")(a, b)
+        if found is None and statements.KINDS & {a.kind, b.kind}:
+            found = statements.same_statement(a, b)
+            self.numeric = self.numeric or found is not None
+        return found
 
     # the same kind
 
@@ -396,7 +401,7 @@ class Comparer:
     # different kinds, in the order of _ORDER: the first has the say
 
     def _assigned_and_others(self, a: Reading, b: Reading) -> bool | None:
-        if "'" in a.names[0]:
+        if "'" in a.names[0] and b.kind != "relation":
             return None
         if b.kind == "relation":
             name, tree = formula.parse(a.names[0]), formula.parse(a.parts[0].text)
@@ -405,7 +410,7 @@ class Comparer:
                 return None
             self.numeric = True
             found = values.same_equation((name, tree), (trees[0], trees[1]))  # pyright: ignore[reportArgumentType]
-            if found is True and name[0] == "var" and formula.variables(tree):
+            if found is True and "'" not in a.names[0] and name[0] == "var" and formula.variables(tree):
                 # x + y = 5 can be solved for either: it is y = 5 - x, and not shown to be x = 5 - y
                 return True if name[1] > max(formula.variables(tree)) else None
             return found
@@ -460,7 +465,9 @@ class Comparer:
         return False if b.kind == "named" and len(names) == len(a.parts) > 1 else None
 
     def _congruence_and_others(self, a: Reading, b: Reading) -> bool | None:
-        return None
+        if b.kind != "value" or not a.texts[0]:
+            return None  # 1 (mod 3), without a left side, may be the number
+        return False if formula.parse(quantity_of(b.text).body) is not None else None
 
     def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind not in ("list", "tuple", "set", "bracketed") or b.kind == "set" != a.names[0]:
@@ -891,8 +898,8 @@ def read_number(text: str) -> Fraction | None:
         return -value if value is not None and match[1] == "-" else value
     if match := _MIXED.fullmatch(text):
         part = _divide(match[3] or match[5], match[4] or match[6])
-        if part is None:
-            return None
+        if part is None or part >= 1:
+            return None  # 2\\frac{3}{2} is a product
         return (int(match[2]) + part) * (-1 if match[1] == "-" else 1)
     if match := _SCIENTIFIC.fullmatch(text):
         exponent = int(match[2] or match[3] or match[4])

@@ -15,7 +15,7 @@ Node: TypeAlias = tuple[Any, ...]  # (kind, parts...): ("num", text), ("var", na
 _MAX_LENGTH = 2_000  # characters
 _MAX_NODES = 2_000
 _MAX_DEPTH = 50
-_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,=]))")
+_TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,=']))")
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil"
 _FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 _SEVERAL = frozenset(("gcd", "lcm", "max", "min"))  # functions of a list of arguments
@@ -30,12 +30,13 @@ _GREEK = (
 )
 _VARIABLES = frozenset(_GREEK.split())
 _ENDS = frozenset(
-    (*"+-/^_!)]},=", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor", "\\to", *_REMAINDERS)
+    (*"+-/^_!)]},='", "\\ldots", "\\div", "\\}", "\\%", "\\rceil", "\\rfloor", "\\to", *_REMAINDERS)
 )  # no factor starts with these
 _PRODUCT_SIGNS = {"*", "\\cdot", "\\times"}
 _DERIVATIVE = re.compile(
     r"\\frac\s*\{\s*d(?:\^\d)?\s*[a-zA-Z]?\s*\}\s*\{\s*d\s*[a-zA-Z]|(?<![a-zA-Z])d[a-z]\s*/\s*d[a-z](?![a-z])"
 )
+_DY_DX = re.compile(r"\\frac\s*\{\s*d\s*(\^\s*2\s*)?y\s*\}\s*\{\s*d\s*x\s*(?(1)\^\s*2\s*)\}(?!\s*['(])")  # y'
 # Words of two or three letters; other such groups of letters are products of variables.
 SHORT_WORDS = frozenset(
     [
@@ -91,6 +92,8 @@ def parse(text: str) -> Node | None:
     """The expression tree of a tidied answer; None when it is anything else, too long or too deep."""
     if len(text) > _MAX_LENGTH:
         return None
+    if "d" in text:
+        text = _DY_DX.sub(lambda match: "y''" if match[1] else "y'", text)
     tokens: list[str] = []
     position, text = 0, text.rstrip()
     while position < len(text):
@@ -157,34 +160,85 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise Unreadable
         tree = self.product(depth)
-        terms = 1
+        shown = [tree]
         while self.peek() in ("+", "-"):
             if self.open_end == self.at and self.tokens[self.at - 1] not in (")", "]"):
                 raise Unreadable  # whether 2k + 1 is summed or 2k alone is anybody's guess
-            tree = (self.take(), tree, self.product(depth))
-            terms += 1
+            sign = self.take()
+            if self.peek() == "\\ldots":
+                self.take()
+                return self.continued("sum", shown, self.last_terms(depth))
+            term = self.product(depth)
+            tree = (sign, tree, term)
+            shown.append(term if sign == "+" else ("neg", term))
         if self.peek() in _REMAINDERS:
             self.take()
-            if terms > 1:
+            if len(shown) > 1:
                 raise Unreadable  # (17 + 4) mod 5, or 17 + (4 mod 5)
             tree = ("mod", tree, self.product(depth))
             if self.peek() in ("+", "-", *_REMAINDERS):
                 raise Unreadable
         return tree
 
+    def last_terms(self, depth: int) -> list[Node]:
+        """What stands behind the dots of a sum."""
+        terms: list[Node] = []
+        while self.peek() in ("+", "-"):
+            sign = self.take()
+            term = self.product(depth)
+            terms.append(term if sign == "+" else ("neg", term))
+        if self.peek() in _REMAINDERS:
+            raise Unreadable
+        return terms
+
+    def last_factors(self, depth: int) -> list[Node]:
+        """What stands behind the dots of a product."""
+        factors: list[Node] = []
+        while True:
+            if self.peek() in _PRODUCT_SIGNS:
+                self.take()
+                factors.append(self.signed(depth))
+            elif self.starts_factor(self.peek()):
+                factors.append(self.power(depth))
+            else:
+                break
+        if self.peek() in ("/", "\\div", "\\ldots"):
+            raise Unreadable
+        return factors
+
+    def continued(self, kind: str, heads: list[Node], tails: list[Node]) -> Node:
+        from podium.grading import progressions  # it needs the values of trees
+
+        found = progressions.whole_series(kind, heads, tails)
+        if found is None and kind == "prod" and len(tails) == 2:
+            found = progressions.whole_series(kind, heads, [("*", *tails)])  # 2 \\cdot 4 \\cdots 2n
+        if found is None:
+            raise Unreadable
+        return found
+
     def product(self, depth: int) -> Node:
         tree = self.signed(depth)
+        shown = [tree]
         while True:
             token = self.peek()
+            if token == "\\ldots" and shown:
+                self.take()
+                return self.continued("prod", shown, self.last_factors(depth))
             if token in _PRODUCT_SIGNS:
                 self.take()
-                tree = ("*", tree, self.signed(depth))
+                if self.peek() == "\\ldots":
+                    continue
+                shown.append(self.signed(depth))
+                tree = ("*", tree, shown[-1])
             elif token in ("/", "\\div"):
                 self.take()
                 tree = ("/", tree, self.signed(depth))
+                shown = []
             elif self.starts_factor(token):
-                right = self.power(depth)
-                tree = ("+", tree, right) if _is_mixed(tree, right) else ("*", tree, right)
+                if token[0].isdigit() and self.tokens[self.at - 1][0].isdigit():
+                    raise Unreadable  # two numbers side by side, and no mixed number
+                shown.append(self.power(depth))
+                tree = ("*", tree, shown[-1])
             else:
                 return tree
 
@@ -205,6 +259,8 @@ class _Reader:
         return self.power(depth)
 
     def power(self, depth: int) -> Node:
+        if (mixed := self.mixed()) is not None:
+            return mixed
         base = self.postfix(depth)
         if self.peek() != "^":
             return base
@@ -213,6 +269,26 @@ class _Reader:
             self.take()
             return ("*", base, ("/", ("const", "pi"), ("num", "180")))
         return ("^", base, self.script(depth + 1))
+
+    def mixed(self) -> Node | None:
+        r"""3\frac{1}{2} or 3 1/2: a whole number before a proper fraction of whole numbers, as one factor."""
+        ahead = self.tokens[self.at : self.at + 8]
+        if len(ahead) < 4 or not ahead[0].isdigit() or (self.at and self.tokens[self.at - 1] in ("^", "_")):
+            return None
+        if ahead[1] == "\\frac" and [*ahead[2:3], *ahead[4:6], *ahead[7:8]] == ["{", "}", "{", "}"]:
+            above, below, size = ahead[3], ahead[6], 8
+        elif ahead[2] == "/":
+            above, below, size = ahead[1], ahead[3], 4
+        else:
+            return None
+        if not (above.isdigit() and below.isdigit() and len(above) < 10 and len(below) < 10):
+            return None
+        if int(above) >= int(below):
+            return None
+        if self.tokens[self.at + size : self.at + size + 1] in (["^"], ["!"], ["_"]):
+            raise Unreadable  # whether the fraction alone is raised is anybody's guess
+        self.at += size
+        return ("+", ("num", ahead[0]), ("frac", ("num", above), ("num", below)))
 
     def script(self, depth: int) -> Node:
         if self.peek() == "{":
@@ -288,14 +364,35 @@ class _Reader:
             raise Unreadable
         bars, self.bars = self.bars, 0
         parts = [self.sum(depth + 1)]
+        left_out = 0
         while self.peek() == ",":
             self.take()
+            if self.peek() == "\\ldots" and not left_out:
+                self.take()
+                left_out = len(parts)
+                continue
             parts.append(self.sum(depth + 1))
+        if left_out:
+            parts = self.listed(parts[:left_out], parts[left_out:])
         self.bars = bars
         self.take(closing)
         return tuple(parts)
 
+    def listed(self, before: list[Node], after: list[Node]) -> list[Node]:
+        """Arguments with something left out: gcd(2, 4, ..., 100)."""
+        from podium.grading import progressions
+
+        numbers = [
+            [int(part[1]) if part[0] == "num" and part[1].isdigit() else None for part in parts]
+            for parts in (before, after)
+        ]
+        found = progressions.continued(*numbers)
+        if found is None:
+            raise Unreadable
+        return [("num", str(number)) for number in found]
+
     def variable(self, name: str, depth: int) -> Node:
+        marks = self.primes()
         if self.peek() == "_":
             self.take()
             if self.peek() == "{":
@@ -305,7 +402,16 @@ class _Reader:
                 self.take("}")
             else:
                 name += "_" + self.take()
-        return ("var", name)
+        marks += self.primes()
+        if marks and self.peek() == "(":
+            raise Unreadable  # a derivative, of a function that nobody has given
+        return ("var", name + marks)
+
+    def primes(self) -> str:
+        start = self.at
+        while self.peek() == "'":
+            self.take()
+        return "'" * (self.at - start)
 
     def command(self, name: str, depth: int) -> Node:
         if name == "frac":
@@ -431,16 +537,6 @@ class _Reader:
 
     def _opens_function(self, token: str) -> bool:
         return token.startswith("\\") and (token[1:] in _FUNCTIONS)
-
-
-def _is_mixed(left: Node, right: Node) -> bool:
-    """3 1/2 in LaTeX: a whole number followed by a proper fraction of whole numbers."""
-    if left[0] != "num" or right[0] != "frac" or "." in left[1]:
-        return False
-    above, below = right[1], right[2]
-    if above[0] != "num" or below[0] != "num" or "." in above[1] + below[1]:
-        return False
-    return len(above[1]) < 10 and len(below[1]) < 10 and int(above[1]) < int(below[1])
 
 
 def variables(tree: Node) -> frozenset[str]:

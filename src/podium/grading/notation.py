@@ -43,6 +43,7 @@ _SIGNS = str.maketrans(
 )
 _THIN = re.compile(r"(?<=\d)\\[,;:!](?=\s*\d{3}(?!\d))\s*")  # 1\,000
 _SPACED = re.compile(r"(?<![\w.,/^}])(?<![\w.,/^}] )(\d{1,3})((?:[ ~]\d{3})+)(?!\d|\s*(?:[/\d_]|\\frac))")  # 1 000
+_COLON = re.compile(r"\{\s*:\s*\}|\\colon(?![a-z])")
 _COMMA_SPACE = re.compile(r",\s*\\!\s*|\s*\{\s*,\s*\}\s*")  # 1,\!000 and 1{,}000
 _DROP = re.compile(
     r"\\(?:left|right)\s*\.(?![\d])|"
@@ -97,9 +98,12 @@ _CONGRUENT = re.compile(  # x \equiv 3 \bmod 7
 )
 _CHOOSE = re.compile(r"\{\s*([^{}]+?)\s*\\choose(?![a-z])\s*([^{}]+?)\s*\}")
 _CHOSEN = re.compile(
-    r"(?<![\w}])(?:\{\s*\})?\s*[_^]\s*(?:\{\s*(\w+)\s*\}|(\w+?))\s*(?:C|\\text\{\s*C\s*\})\s*_\s*(?:\{\s*(\w+)\s*\}|(\w))"
+    r"(?<![\w}])(?:\{\s*\})?\s*[_^]\s*(?:\{\s*(\w+)\s*\}|(\w+?))\s*(?:([CP])|\\text\{\s*([CP])\s*\})\s*_\s*(?:\{\s*(\w+)\s*\}|(\w))"
 )
-_NAMED = re.compile(r"\\text\{\s*(gcd|lcm|max|min|lg|GCD|LCM|gcf|GCF|exp|ln|log|sin|cos|tan|sgn|mod)\s*\}")
+_NAMED = re.compile(
+    r"\\text\{\s*(gcd|lcm|lg|GCD|LCM|gcf|GCF|exp|ln|log|sin|cos|tan|sgn|mod|det|floor|ceil|abs)\s*\}"
+    r"|\\text\{\s*(max|min)\s*\}(?=\s*(?:[({_]|\\\{))"  # 90 min are no minimum
+)
 _ROMAN = re.compile(r"\\(?:mathrm|rm)\s*\{\s*([eid])\s*\}(?!\s*$)")  # upright e, i and d are the constants and dx
 _ORDINAL = re.compile(
     r"(?<=\d)\s*(?:\^\s*(?:\{\s*)?\\text\{\s*(?:st|nd|rd|th)\s*\}(?:\s*\})?|\^\s*\{\s*(?:st|nd|rd|th)\s*\}|\^\s*(?:st|nd|rd|th)(?![a-z])"
@@ -109,7 +113,7 @@ _REPEATING = re.compile(
     r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar)\s*(?:\{\s*(\d+)\s*\}|(\d))|\(\s*(\d+)\s*\)(?!\s*[\w(\^])"
     r"|\\dot\s*(?:\{\s*(\d)\s*\}|(\d))(?:(\d*)\\dot\s*(?:\{\s*(\d)\s*\}|(\d)))?|\s*\\ldots(?![a-z]))"
 )
-_PRIMES = re.compile(r"\^\s*(?:\{\s*'\s*\}|')")
+_PRIMES = re.compile(r"\^\s*(?:\{\s*'[\s']*\}|')")
 _MOST_REPEATING = 200  # digits
 _COMMAND = re.compile(rf"\\({'|'.join(sorted(_COMMANDS, key=len, reverse=True))})(?![a-zA-Z])")
 _MATRIX = re.compile(r"\\(begin|end)\s*\{[bBp]?(?:small)?matrix\}")
@@ -117,7 +121,7 @@ _FRAC_DIGITS = re.compile(r"\\(frac|binom)\s*(\d)\s*(\d)")
 _FRAC_FIRST = re.compile(r"\\(frac|binom)\s*(\d)\s*\{")
 _FRAC_SECOND = re.compile(r"\\(frac|binom)\s*\{([^{}]*)\}\s*(\d)")
 _ROOT = re.compile(r"\\sqrt\s*(\d)(?!\d)")
-_SCRIPT = re.compile(r"([\^_])\s*\{\s*(\w)\s*\}")
+_SCRIPT = re.compile(r"([\^_])\s*\{\s*(\w)\s*\}(?!\s*[\d.])")  # x^{2}3 is not x^23
 _SPACES = re.compile(r"\s+")
 _COMMAS = re.compile(r"(?<![\d,.])(\d{1,3})((?:,\d{3})+)(?!\d|,\d)")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z\s'-]*")
@@ -135,6 +139,8 @@ def tidy(text: str, *, thousands: bool = True) -> str:
     if text.isascii() and text.isdigit():
         return text
     text = _COMMA_SPACE.sub(",", _THIN.sub("", text.translate(_SIGNS)))
+    if ":" in text or "colon" in text:
+        text = _COLON.sub(":", text)
     text = _DROP.sub(" ", text)
     commands = "\\" in text
     if commands:
@@ -154,14 +160,14 @@ def tidy(text: str, *, thousands: bool = True) -> str:
     if "equiv" in text and "mod" in text:
         text = _CONGRUENT.sub(r"\\pmod{\1\2}", text)
     if "\\text{" in text:
-        text = _NAMED.sub(lambda match: rf"\{match[1].lower().replace('gcf', 'gcd')} ", text)
+        text = _NAMED.sub(lambda match: rf"\{(match[1] or match[2]).lower().replace('gcf', 'gcd')} ", text)
     if "choose" in text:
         for _ in range(4):
             text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
-    if "C" in text:
-        text = _CHOSEN.sub(lambda match: rf"\binom{{{match[1] or match[2]}}}{{{match[3] or match[4]}}}", text)
+    if "C" in text or "P" in text:
+        text = _CHOSEN.sub(_chosen, text)
     if "'" in text:
-        text = _PRIMES.sub("'", text)
+        text = _PRIMES.sub(lambda match: re.sub(r"[^']", "", match[0]), text)
     if any(ending in text for ending in ("th", "st", "nd", "rd")):
         text = _ORDINAL.sub(r"\\text{ th}", text)
     if "." in text:
@@ -227,6 +233,11 @@ def repeated_block(digits: str) -> tuple[str, str] | None:
         if times >= 3 or (times == 2 and size > 1 and not fixed):
             return fixed, period
     return None
+
+
+def _chosen(match: re.Match[str]) -> str:
+    above, below = match[1] or match[2], match[5] or match[6]
+    return rf"\binom{{{above}}}{{{below}}}" if (match[3] or match[4]) == "C" else f"P({above},{below})"
 
 
 def _one_spelling(match: re.Match[str]) -> str:

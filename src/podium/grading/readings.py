@@ -9,18 +9,17 @@ that several answers may come in any order. "Or", \pm and a repeated name (x = 1
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from podium.grading import formula
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
+from podium.grading.progressions import continued
 from podium.grading.regions import condition_as_intervals, is_conditional, pieces_of, set_as_intervals
 
 MAX_PARTS = 64
 _MAX_DEPTH = 6
-_MAX_EXPANDED = 2_000  # terms of 1, 2, ..., n
 
 _NAME = (
     r"(?:\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi|varphi|psi|omega|sigma|rho|tau|ell|eta|kappa|xi|nu|"
@@ -43,6 +42,8 @@ _RELATION = re.compile(
 )
 _SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
 ORDERED_SIGNS = frozenset(("=", "<", ">", "\\le", "\\ge", "\\ne"))
+_JOINED = re.compile(f"{_OR.pattern}|{_AND.pattern}")
+_DIVIDES = re.compile(r"\\n?mid(?![a-z])")
 _MODULUS = re.compile(r"\\pmod\{([^{}]*)\}\s*$")
 _TIME = re.compile(r"(\d{1,2})(?:\s*:\s*(\d{2}))?\s*(?:(noon|midnight)|([ap])\s*\.?\s*m\s*\.?(?![a-z]))", re.IGNORECASE)
 _COLON = re.compile(r"(\d{1,9})\s*:\s*(\d{1,9})")
@@ -99,7 +100,7 @@ def read(text: str, depth: int = 0) -> Reading:
         found = attempt(text, depth)
         if found is not None:
             return found
-    if _FREE.search(text) or ("\\ldots" in text and "+" not in text):
+    if _FREE.search(text) or ("\\ldots" in text and formula.parse(text) is None):
         return Reading("unread", text)
     return Reading("value", text)
 
@@ -141,6 +142,8 @@ def _matrix(text: str, depth: int) -> Reading | None:
 
 def _congruence(text: str, depth: int) -> Reading | None:
     r"""x \equiv 1, 2 \pmod 5; its negation; a \mid n and its negation. Commas and "or" between residues."""
+    if text.count("\\pmod") > 1 or len(_DIVIDES.findall(text)) > 1:
+        return None  # several statements
     if match := _MODULUS.search(text):
         rest, modulus = text[: match.start()].strip(), match[1]
         sign = "\\notequiv" if "\\notequiv" in rest else "\\equiv"
@@ -154,9 +157,15 @@ def _congruence(text: str, depth: int) -> Reading | None:
             return Reading("unread", text)
         return Reading("congruence", text, names=(sign,), texts=(left, modulus, *spread))
     if "\\equiv" in text or "\\notequiv" in text:
-        return Reading("unread", text)
-    sides = re.split(r"\\n?mid(?![a-z])", text)
+        return None if "\\pmod" in text else Reading("unread", text)
+    sides = _DIVIDES.split(text)
+    if len(sides) == 1 and text.count("|") == 1 and "\\{" not in text:
+        sides = split_top(text, "|")
+        if len(sides) == 2 and any(formula.parse(side) is None for side in sides):
+            return None
     if len(sides) == 2 and "\\{" not in text and not _RELATION.search(sides[0] + sides[1]):
+        if any(map(_JOINED.search, sides)) or any(len(split_top(side)) > 1 for side in sides):
+            return None
         sign = "\\notequiv" if "\\nmid" in text else "\\equiv"
         return Reading("congruence", text, names=(sign,), texts=(sides[1].strip(), sides[0].strip(), "0"))
     return None
@@ -284,29 +293,6 @@ def _dotted(text: str, parts: Sequence[str], depth: int, kind: str) -> Reading:
     return Reading("unread", text)
 
 
-def continued(before: Sequence[int | None], after: Sequence[int | None]) -> list[int] | None:
-    """The whole numbers of a progression whose middle is left out; None where its rule or its end is not plain."""
-    if len(before) < 2 or not after or None in before or None in after:
-        return None
-    known = [number for number in before if number is not None]
-    end = [number for number in after if number is not None]
-    step = known[1] - known[0]
-    found: list[list[int]] = []
-    if step and all(b - a == step for a, b in itertools.pairwise(known)):
-        count, rest = divmod(end[-1] - known[0], step)
-        if rest == 0 and len(known) + len(end) <= count + 1 <= _MAX_EXPANDED:
-            found.append([known[0] + step * place for place in range(count + 1)])
-    ratio = known[1] // known[0] if known[0] and known[1] % known[0] == 0 else 0
-    if abs(ratio) > 1 and all(b == a * ratio for a, b in itertools.pairwise(known)):
-        row = [known[0]]
-        while abs(row[-1]) < abs(end[-1]) and len(row) < 64:
-            row.append(row[-1] * ratio)
-        if row[-1] == end[-1]:
-            found.append(row)
-    found = [row for row in found if row[len(row) - len(end) :] == end]
-    return found[0] if len(found) == 1 else None
-
-
 def _opens_with_bracket(text: str) -> bool:
     closing = partners(text).get(0 if text[:1] in ("(", "[") else 1 if text.startswith("\\{") else -1)
     return closing == len(text) - 1
@@ -406,7 +392,7 @@ def _assigned(text: str, depth: int) -> Reading | None:
     name = squeeze(left)
     if value.kind == "value" and not match[3]:
         tree = formula.parse(value.text)
-        bare = re.sub(r"^\\", "", squeeze(match[1]).replace("{", "").replace("}", ""))
+        bare = re.sub(r"^\\", "", squeeze(match[1]).replace("{", "").replace("}", "")) + match[2]
         if tree is not None and bare in formula.variables(tree):
             return None  # x = x^2 - 2 gives x no value
     return Reading("assigned", text, (value,), (name,))

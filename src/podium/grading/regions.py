@@ -42,7 +42,7 @@ class _End:
 
 
 @dataclass(frozen=True, slots=True)
-class _Interval:
+class Interval:
     low: _End
     high: _End
 
@@ -91,7 +91,7 @@ def condition_as_intervals(text: str) -> str | None:
     return None
 
 
-def pieces_of(text: str) -> tuple[_Interval, ...] | None:
+def pieces_of(text: str) -> tuple[Interval, ...] | None:
     r"""The disjoint intervals, from left to right, of a set of real numbers: intervals, finite sets and \mathbb{R}
     joined by \cup, \cap and \setminus. None where an end is no number or something else stands there."""
     if len(text) > _MAX_LENGTH:
@@ -102,7 +102,7 @@ def pieces_of(text: str) -> tuple[_Interval, ...] | None:
         return None
 
 
-def same_pieces(first: Sequence[_Interval], second: Sequence[_Interval]) -> bool:
+def same_pieces(first: Sequence[Interval], second: Sequence[Interval]) -> bool:
     """Whether two lists that `pieces_of` gave are one set."""
     return len(first) == len(second) and all(
         _order(a, b) == 0 and a.closed == b.closed
@@ -111,7 +111,7 @@ def same_pieces(first: Sequence[_Interval], second: Sequence[_Interval]) -> bool
     )
 
 
-def holds_in(pieces: Sequence[_Interval], number: Any) -> bool:
+def holds_in(pieces: Sequence[Interval], number: Any) -> bool:
     """Whether a number lies in one of the pieces."""
     return any(
         (piece.low.value < number or (piece.low.closed and piece.low.value == number))
@@ -120,7 +120,7 @@ def holds_in(pieces: Sequence[_Interval], number: Any) -> bool:
     )
 
 
-def _set_pieces(text: str, depth: int) -> list[_Interval]:
+def _set_pieces(text: str, depth: int) -> list[Interval]:
     if depth > 6:
         raise _Unread
     signs = [
@@ -143,14 +143,14 @@ def _set_pieces(text: str, depth: int) -> list[_Interval]:
         return _joined(met)
     bare = squeeze(text)
     if re.fullmatch(r"\\mathbb ?\{?R\}?", bare):
-        return [_Interval(_LEFT, _RIGHT)]
+        return [Interval(_LEFT, _RIGHT)]
     if bare in ("\\emptyset", r"\{\}"):
         return []
     if bare.startswith(r"\{") and bare.endswith(r"\}"):
         ends = [_end(part, "", closed=True) for part in split_top(bare[2:-2])]
         if any(end.value is None or not end.closed for end in ends):
             raise _Unread
-        return _joined([_Interval(end, end) for end in ends])
+        return _joined([Interval(end, end) for end in ends])
     if len(text) > 2 and text[0] in "([" and text[-1] in ")]" and partners(text).get(0) == len(text) - 1:
         parts = split_top(text[1:-1])
         if len(parts) == 1 and text[0] + text[-1] == "()":
@@ -161,29 +161,29 @@ def _set_pieces(text: str, depth: int) -> list[_Interval]:
             order = _order(low, high)
             if order > 0 or (order == 0 and not (low.closed and high.closed)):
                 raise _Unread  # (3,1) is no interval
-            return [_Interval(low, low if order == 0 else high)]
+            return [Interval(low, low if order == 0 else high)]
     raise _Unread
 
 
-def _complement(pieces: Sequence[_Interval]) -> list[_Interval]:
-    rest: list[_Interval] = []
+def _complement(pieces: Sequence[Interval]) -> list[Interval]:
+    rest: list[Interval] = []
     low = _LEFT
     for piece in pieces:
         high = _End(piece.low.text, piece.low.value, not piece.low.closed and piece.low is not _LEFT)
         if _order(low, high) < 0 or (low.closed and high.closed and _order(low, high) == 0):
-            rest.append(_Interval(low, high))
+            rest.append(Interval(low, high))
         low = _End(piece.high.text, piece.high.value, not piece.high.closed and piece.high.text != "\\infty")
     if low.text != "\\infty":
-        rest.append(_Interval(low, _RIGHT))
+        rest.append(Interval(low, _RIGHT))
     return [piece for piece in rest if piece.high.text != "-\\infty"]
 
 
 def _written(condition: str, variable: str, *, commas: bool) -> str | None:
     try:
-        pieces: list[_Interval] = []
+        pieces: list[Interval] = []
         for case in _OR.split(condition):
             atoms = [atom for part in _AND.split(case) for atom in (split_top(part) if commas else [part])]
-            met = [_Interval(_LEFT, _RIGHT)]
+            met = [Interval(_LEFT, _RIGHT)]
             for atom in atoms:
                 met = _intersection(met, _solutions(atom, variable))
             pieces += met
@@ -192,7 +192,7 @@ def _written(condition: str, variable: str, *, commas: bool) -> str | None:
         return None
 
 
-def _solutions(atom: str, variable: str) -> list[_Interval]:
+def _solutions(atom: str, variable: str) -> list[Interval]:
     """The intervals on which one relation, or a chain a < x < b, holds. Raises _Unread."""
     sides = [side.strip() for side in _RELATION.split(atom)]
     sides[1::2] = [_SPELLING.get(sign, sign) for sign in sides[1::2]]
@@ -204,8 +204,8 @@ def _solutions(atom: str, variable: str) -> list[_Interval]:
             raise _Unread
         low, high = (_end(sides[place], variable, closed=sides[sign] == "\\le") for place, sign in ((0, 1), (4, 3)))
         if low.value is None or high.value is None:
-            return [_Interval(low, high)]
-        return _intersection([_Interval(low, _RIGHT)], [_Interval(_LEFT, high)])
+            return [Interval(low, high)]
+        return _intersection([Interval(low, _RIGHT)], [Interval(_LEFT, high)])
     if len(sides) != 3:
         raise _Unread
     left, sign, right = sides
@@ -214,8 +214,8 @@ def _solutions(atom: str, variable: str) -> list[_Interval]:
     if squeeze(left) != name:
         raise _Unread
     end = _end(right, variable, closed=sign in ("\\le", "\\ge", "="))
-    pieces = {"=": [_Interval(end, end)], "\\ne": [_Interval(_LEFT, end), _Interval(end, _RIGHT)]}.get(sign)
-    pieces = pieces or [_Interval(_LEFT, end) if sign in _LESS else _Interval(end, _RIGHT)]
+    pieces = {"=": [Interval(end, end)], "\\ne": [Interval(_LEFT, end), Interval(end, _RIGHT)]}.get(sign)
+    pieces = pieces or [Interval(_LEFT, end) if sign in _LESS else Interval(end, _RIGHT)]
     if any(piece.low.text == piece.high.text and not piece.low.closed for piece in pieces):
         raise _Unread  # x = \infty
     return pieces
@@ -245,19 +245,19 @@ def _order(one: _End, other: _End) -> int:
     return -1 if one.value < other.value else 1
 
 
-def _intersection(first: Sequence[_Interval], second: Sequence[_Interval]) -> list[_Interval]:
+def _intersection(first: Sequence[Interval], second: Sequence[Interval]) -> list[Interval]:
     if len(first) * len(second) > _MAX_PIECES:
         raise _Unread
-    met: list[_Interval] = []
+    met: list[Interval] = []
     for one in first:
         for other in second:
-            if one == _Interval(_LEFT, _RIGHT):  # nothing was asked yet: letters are no obstacle
+            if one == Interval(_LEFT, _RIGHT):  # nothing was asked yet: letters are no obstacle
                 met.append(other)
                 continue
             low, high = _inner(one.low, other.low, 1), _inner(one.high, other.high, -1)
             order = _order(low, high)
             if order < 0 or (order == 0 and low.closed and high.closed):
-                met.append(_Interval(low, low if order == 0 else high))
+                met.append(Interval(low, low if order == 0 else high))
     return met
 
 
@@ -269,13 +269,13 @@ def _inner(one: _End, other: _End, sign: int) -> _End:
     return one if order > 0 else other
 
 
-def _joined(pieces: Sequence[_Interval]) -> list[_Interval]:
+def _joined(pieces: Sequence[Interval]) -> list[Interval]:
     """The pieces from left to right, those that touch made one. Letters are in order if they stand alone."""
     if len(pieces) < 2 or (len(pieces) == 2 and pieces[0].high == pieces[1].low and not pieces[0].high.closed):
         return list(pieces)
     if len(pieces) > _MAX_PIECES or any(end.value is None for piece in pieces for end in (piece.low, piece.high)):
         raise _Unread
-    joined: list[_Interval] = []
+    joined: list[Interval] = []
     for piece in sorted(pieces, key=lambda each: (each.low.value, not each.low.closed)):
         order = 1 if not joined else _order(piece.low, joined[-1].high)
         if order > 0 or (order == 0 and not piece.low.closed and not joined[-1].high.closed):
@@ -284,5 +284,5 @@ def _joined(pieces: Sequence[_Interval]) -> list[_Interval]:
         last = joined[-1]
         further = _order(piece.high, last.high)
         high = piece.high if further > 0 or (further == 0 and piece.high.closed) else last.high
-        joined[-1] = _Interval(last.low, high)
+        joined[-1] = Interval(last.low, high)
     return joined

@@ -10,6 +10,7 @@ mpmath computes; its contexts are not thread-safe, so every thread has its own.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -27,6 +28,7 @@ _MAX_TERMS = 2_000  # of a sum or product
 _INTEGER_NAMES = frozenset("nmkjpqr")
 _WHOLE_KINDS = frozenset(("sum", "prod", "mod", "gcd", "lcm", "!", "!!", "binom", "perm"))  # mean whole numbers
 _SERIES = frozenset(("sum", "prod"))
+_STEPS = frozenset(("floor", "ceil", "abs", "max", "min", "mod", "gcd", "lcm"))  # may part at few points alone
 _MAX_STEPS = 20_000  # nodes evaluated for one value; sums in sums are many
 _HEAVY = frozenset(("int", "lim", "inf"))  # only computer algebra has values for these
 _ENDLESS = (("const", "inf"), ("neg", ("const", "inf")))
@@ -231,6 +233,12 @@ def _same_constant(first: Node, second: Node) -> bool | None:
 def _same_function(first: Node, second: Node, names: list[str]) -> bool | None:
     both = kinds(first) | kinds(second)
     series = bool(both & _SERIES)
+    if both & _STEPS and _at_points(first, second, _edge_points(names), as_complex="i" in both, least=1) is False:
+        positive_only = all(name[0] in _INTEGER_NAMES for name in names)
+        natural = [point for point in _edge_points(names) if _is_natural(point)]
+        if not positive_only or _at_points(first, second, natural, as_complex=False, least=1) is False:
+            return False
+        return None  # letters that mean whole numbers, and a difference elsewhere
     whole_names = all(name[0] in _INTEGER_NAMES for name in names)
     if not series:
         found = _at_points(first, second, _points(names, whole=False), as_complex="i" in both)
@@ -245,7 +253,9 @@ def _same_function(first: Node, second: Node, names: list[str]) -> bool | None:
     return found
 
 
-def _at_points(first: Node, second: Node, points: Sequence[Point], *, as_complex: bool) -> bool | None:
+def _at_points(
+    first: Node, second: Node, points: Sequence[Point], *, as_complex: bool, least: int = _ENOUGH
+) -> bool | None:
     """True: they agree wherever one of them is real all the way, or, with `as_complex`, defined. False: they part where
     both are."""
     agreed, doubtful, steps = 0, False, 0
@@ -278,7 +288,7 @@ def _at_points(first: Node, second: Node, points: Sequence[Point], *, as_complex
             doubtful = True
         else:
             return False
-    if doubtful or agreed < _ENOUGH:
+    if doubtful or agreed < least:
         return None
     return True
 
@@ -311,6 +321,39 @@ def _points(names: Sequence[str], *, whole: bool) -> list[dict[str, Any]]:
             point[name] = sign * size
         points.append(point)
     return points
+
+
+def _is_natural(point: Point) -> bool:
+    return all(value.denominator == 1 and value > 0 for value in point.values())
+
+
+_EDGES = (
+    *(Fraction(number) for number in range(-13, 32)),
+    *(Fraction(number, below) for below in (2, 3, 4) for number in (-7, -5, -1, 1, 5, 7, 11)),
+    *(Fraction(sign * (size + step)) for size in (36, 60, 64, 100, 128, 210, 256, 365, 720, 1_000, 1_001, 2_520, 10_000,
+      30_030, 10**6, 10**9, 2**31, 10**12, 10**20) for step in (-1, 0, 1) for sign in (1, -1)),
+    *(Fraction(sign, size) for size in (100, 1_000, 10**6, 10**12) for sign in (1, -1)),
+)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _edge_points_of(names: tuple[str, ...]) -> tuple[dict[str, Fraction], ...]:
+    if len(names) == 1:
+        return tuple({names[0]: value} for value in _EDGES)
+    columns = {name: random.Random("edge" + name) for name in names}
+    points = [dict.fromkeys(names, value) for value in _EDGES[13:45:3]]  # ties
+    for number in range(160):
+        drawn = {name: draw.choice(_EDGES[:45] if number % 3 else _EDGES) for name, draw in columns.items()}
+        points.append(drawn)
+        if number % 4 == 0 and len(names) == 2:
+            points.append(dict(zip(names, (drawn[names[0]], -drawn[names[0]]), strict=True)))
+    return tuple(points)
+
+
+def _edge_points(names: Sequence[str]) -> tuple[dict[str, Fraction], ...]:
+    """Points where floors, absolute values, remainders and the like change: whole ones, halves, zero, ties, numbers far
+    out and near zero, each of either sign."""
+    return _edge_points_of(tuple(names))
 
 
 def sample_points(names: Sequence[str], count: int = 60) -> list[dict[str, Fraction]]:
