@@ -54,7 +54,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     if folder.is_file():
         raise InputError(*_of_a_file(folder))
     if not folder.is_dir():
-        cure = "check the path; an earlier stage may not have run"
+        cure = f"check the path (an earlier stage may not have run), {SERVER}"
         if not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.exists():
             # It looks like a name on a hub, where nothing is fetched from.
             cure = f"check the path, download it first (hf download {folder} --local-dir {folder.name}), {SERVER}"

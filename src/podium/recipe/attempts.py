@@ -57,10 +57,7 @@ def generate_command(
         InputError: no such model, device or format, an empty prompt, or settings that mean nothing.
     """
     from podium.generate.protocol import Sampling
-    from podium.generate.sampling import check_sampling
     from podium.recipe.single import model_sampling, open_table
-    from podium.solve import get_profile
-    from podium.solve.toolloop import AttemptRun
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     if not text:
@@ -68,7 +65,11 @@ def generate_command(
     if attempts < 1:
         raise InputError(f"-n is {attempts}", "at least one attempt")
     named = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
-    sampling = {**OURS, **model_sampling(model, generation_config, named)}
+    sampling = {**OURS, **model_sampling(model, generation_config, named)}  # a wrong path is reported here
+    from podium.generate.sampling import check_sampling
+    from podium.solve import get_profile
+    from podium.solve.toolloop import AttemptRun
+
     check_sampling(Sampling(**sampling))
     profile = get_profile("notebook", **sampling, **({} if tools else {"code_calls": 0}))
     problem = Problem(id="command-line", text=text, source="command line")

@@ -203,12 +203,16 @@ def model_sampling(model: str, choice: str, named: dict[str, Any]) -> dict[str, 
         named: fields that the user has named; None: not named.
 
     Raises:
-        InputError: as read_defaults.
+        InputError: as read_defaults, or no model of a known family at this path. Nothing heavy is imported before that
+            is known.
     """
     import sys
 
     from podium.generate.defaults import read_defaults
+    from podium.models.place import find_model
 
+    if not model.startswith(("http://", "https://")):
+        find_model(model)
     defaults = read_defaults(model, choice)
     line = defaults.line(named)
     if line is not None:
