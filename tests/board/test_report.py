@@ -15,6 +15,8 @@ from rich.console import Console
 from runs import CHAIN, EXAMS, attempt, exam_rows, make_run, settle
 
 from podium.board import print_summary, write_report
+from podium.board.exam import read_exam
+from podium.board.summary import print_exams
 from podium.errors import InputError
 from podium.records import ExamResult as Result
 from podium.records import Part, Problem, read_rows, write_rows
@@ -277,3 +279,14 @@ def test_the_terminal_summary_says_the_same(folder: Path) -> None:
         assert f"{100 * sum(row.verdict == 'correct' for row in rows) / len(rows):.0f}%" in text
     assert "346.4 s" in text
     assert "report.html" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_summary_loses_no_letter_of_its_heads(folder: Path, width: int) -> None:
+    exams = [read_exam(folder / name, name) for name in EXAMS]
+    assert any(exam.scores.mean_code_calls for exam in exams)
+    file = StringIO()
+    print_exams(exams, Console(file=file, width=width))
+    assert "…" not in file.getvalue()
+    assert "code calls" in file.getvalue()
+    assert "s/problem" in file.getvalue()

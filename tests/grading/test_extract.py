@@ -93,6 +93,9 @@ def test_ten_megabytes_of_braces() -> None:
         ("The final answer is therefore 12.", "12"),
         (r"the answer is $\$5$", r"\$5"),
         ("the answer is 1.5 m. I hope", "1.5 m"),
+        (r"To find the final answer in \boxed{}, let's break down the process.", None),
+        (r"The final answer is in \boxed{}. Let us see.", None),
+        ("The answer is 7.\nI put the final answer in \\boxed{}, as asked.", "7"),
     ],
 )
 def test_what_is_said_to_be_the_answer(text: str, answer: str | None) -> None:

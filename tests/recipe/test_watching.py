@@ -43,7 +43,7 @@ def test_the_line_tells_attempts_tokens_clock_pool_and_time_left():
     for index in range(3):
         watch.saw(PROBLEMS[0], index, event("start"))
     watch.saw(PROBLEMS[0], 1, event("end"))
-    watch.line()
+    watch.meter.begin()
     watch.meter.count(500)
     clock.now = 80
     assert watch.line() == (
@@ -69,12 +69,40 @@ def test_without_a_clock_the_time_left_is_that_of_the_problems_so_far():
 def test_tokens_per_second_are_those_of_the_last_seconds():
     clock = Hand()
     meter = Meter(read=clock)
-    meter.rate()
+    meter.begin()
     for second in range(1, 31):
         clock.now = second
         meter.count(10 if second <= 15 else 100)
         rate = meter.rate()
     assert rate == 100.0
+
+
+def test_loading_does_not_slow_the_first_rate():
+    clock = Hand()
+    meter = Meter(read=clock)
+    meter.tokens = 1000  # of an earlier session
+    assert meter.rate() == 0
+    clock.now = 60  # the model is loaded
+    meter.begin()
+    clock.now = 62
+    meter.begin()
+    meter.count(100)
+    assert meter.rate() == 50
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_narrow_terminal_shows_every_part_of_the_line(width):
+    out = io.StringIO()
+    clock = Hand()
+    watch = Watch(Console(file=out, width=width, force_terminal=True, color_system=None), read=clock)
+    watch.opened(Opened(PROBLEMS[0], 0, 4, 70.0, 12.0, 300.0))
+    clock.now = 5
+    with watch:
+        pass
+    text = out.getvalue()
+    for part in ["0/4 problems, 0 correct", "0 tokens, 0 tokens/s", "clock 5 of 70 s", "pool +12 s", "4 min 55 s left"]:
+        assert part in text
+    assert "…" not in text
 
 
 async def test_counting_changes_nothing():

@@ -81,6 +81,8 @@ def test_a_prompt_is_a_style_or_a_file(tmp_path):
     for given_, said in (
         ("boxd", "no prompt style or file is called 'boxd'"),
         ("no/such.txt", "no such file"),
+        ("such.txt", "no such file"),
+        ("", "the prompt is empty"),
         (str(tmp_path), "is a folder"),
     ):
         with pytest.raises(InputError, match=said):

@@ -47,7 +47,16 @@ def print_exams(exams: Sequence[Exam], console: Console) -> None:
         for line in exam.unanswered:
             said = line if len(exams) == 1 else f"{exam.label}: {line}"
             console.print(said, style="yellow", markup=False, soft_wrap=True)
-    console.print(_scores(exams))
+    table = _scores(exams, _ends(exams))
+    fits = console.measure(table, options=console.options.update(max_width=1000)).maximum <= console.width
+    # Where the table would lose letters of its heads, the counts of how attempts ended stand below it.
+    console.print(table if fits else _scores(exams, {}))
+    if not fits:
+        for index, exam in enumerate(exams):
+            label = "" if len(exams) == 1 else f"{exam.label}: "
+            counts = [f"{name} {values[index]}" for name, values in _ends(exams).items() if values[index]]
+            if counts:
+                console.print(label + ", ".join(counts), markup=False, soft_wrap=True)
     for exam in exams:
         if exam.scores.repeated:
             label = "" if len(exams) == 1 else f"{exam.label}: "
@@ -86,20 +95,23 @@ def _stages(stages: Sequence[StageFacts]) -> Table:
     return table
 
 
-def _scores(exams: Sequence[Exam]) -> Table:
+def _ends(exams: Sequence[Exam]) -> dict[str, list[str]]:
+    """By column: how attempts of each exam ended, where any did so."""
+    ends = {
+        "code calls": [f"{exam.scores.mean_code_calls:.2f}" if exam.scores.mean_code_calls else "" for exam in exams],
+        "undecided": [str(exam.scores.undecided or "") for exam in exams],
+        "cut": [str(exam.scores.truncated + exam.scores.clock_cut or "") for exam in exams],
+    }
+    return {name: counts for name, counts in ends.items() if any(counts)}
+
+
+def _scores(exams: Sequence[Exam], ends: dict[str, list[str]]) -> Table:
     from rich.markup import escape
 
     from podium.solve.wording import say_share
 
     n = max(exam.n for exam in exams)
     numbers = ["score", f"maj@{n}", "pass@1", f"pass@{n}", "problems", "tokens", "s/problem"]
-    # Columns that hold nothing but 0 are left out: the table is to fit a terminal of 80 columns.
-    ends = {
-        "code calls": [f"{exam.scores.mean_code_calls:.2f}" if exam.scores.mean_code_calls else "" for exam in exams],
-        "undecided": [exam.scores.undecided for exam in exams],
-        "cut": [exam.scores.truncated + exam.scores.clock_cut for exam in exams],
-    }
-    ends = {name: counts for name, counts in ends.items() if any(counts)}
     table = _table("exam", *numbers, *ends, right=(*numbers, *ends))
     for index, exam in enumerate(exams):
         scores = exam.scores
@@ -113,7 +125,7 @@ def _scores(exams: Sequence[Exam]) -> Table:
             str(scores.problems),
             f"{scores.mean_tokens:.0f}",
             f"{scores.seconds / max(1, scores.problems):.1f}",
-            *(str(counts[index]) for counts in ends.values()),
+            *(counts[index] for counts in ends.values()),
         )
     return table
 

@@ -161,6 +161,8 @@ def _said(text: str) -> str:
     if maths and _ENDS_SENTENCE.match(text.lstrip(_EDGE), maths.end()):
         return (maths["display"] or maths["inline"] or maths["round"]).strip()
     text = _SENTENCE.split(text.strip(_EDGE), maxsplit=1)[0]
+    if boxes(text):
+        return ""  # "The final answer is in \\boxed{}, so ..." repeats the question's words
     return text.strip(_EDGE).removesuffix(".").strip(_EDGE)
 
 

@@ -23,28 +23,48 @@ from podium.records import Event, ExamResult, Problem
 from podium.solve.exam import Opened
 
 FRAMES_PER_SECOND = 4
+_DOT = " · "  # between the parts of the line
 RATE_SECONDS = 10.0  # over which tokens per second are counted
 
 
 @dataclass(slots=True)
 class Meter:
-    """Tokens written, and how fast lately."""
+    """Tokens written, and how fast lately. The time before the first attempt, while a model loads, does not count."""
 
     tokens: int = 0
     read: Callable[[], float] = time.monotonic
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
 
+    def begin(self) -> None:
+        """An attempt starts; the first one starts the clock."""
+        if not self._marks:
+            self._marks.append((self.read(), self.tokens))
+
     def count(self, tokens: int) -> None:
         self.tokens += tokens
 
     def rate(self) -> float:
-        """Tokens per second over the last ten seconds, or since it was first asked."""
+        """Tokens per second over the last ten seconds, or since the first attempt began."""
+        if not self._marks:
+            return 0.0
         now = self.read()
         self._marks.append((now, self.tokens))
         while len(self._marks) > 2 and now - self._marks[1][0] >= RATE_SECONDS:
             self._marks.popleft()
         then, before = self._marks[0]
         return (self.tokens - before) / (now - then) if now > then else 0.0
+
+
+def _fold(line: str, width: int) -> str:
+    """The line in as many as a terminal of `width` columns needs, broken between its parts: none of them is lost."""
+    first, *parts = line.split(_DOT)
+    lines = [first]
+    for part in parts:
+        if len(lines[-1]) + len(_DOT) + len(part) <= width:
+            lines[-1] += _DOT + part
+        else:
+            lines.append("  " + part)
+    return "\n".join(lines)
 
 
 class Metered:
@@ -56,6 +76,7 @@ class Metered:
         self._meter = meter
 
     async def start(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        self._meter.begin()
         return _MeteredCompletion(await self._completer.start(prompt, sampling), self._meter)
 
     async def close(self) -> None:
@@ -134,7 +155,7 @@ class Watch:
             self._console.print(self.line(), soft_wrap=True, markup=False)
 
     def _frame(self) -> RenderableType:
-        line = Text(self.line(), style="dim", no_wrap=True, overflow="ellipsis")
+        line = Text(_fold(self.line(), self._console.width), style="dim", no_wrap=True, overflow="ellipsis")
         body = self.body
         return line if body is None else Group(body(), line)
 
@@ -187,7 +208,7 @@ class Watch:
         ]
         if self._total:
             parts.insert(0, f"{self._finished}/{self._total} problems, {self.correct} correct")
-        return f"{gone}  " + " · ".join([*parts, *self._time()])
+        return f"{gone}  " + _DOT.join([*parts, *self._time()])
 
     def _time(self) -> list[str]:
         opened = next(iter(self._opened.copy().values()), None)

@@ -28,6 +28,7 @@ PROMPT_STYLES: dict[str, str] = {
         "what it prints is shown to you; variables stay. Put the final answer, alone, in \\boxed{}.\n\n{problem}"
     ),
 }
+_STYLES_OR_FILE = f"{', '.join(PROMPT_STYLES)}, or a file with {PROBLEM} in it"
 # A word in braces that no LaTeX command, ^, _ or other brace comes before: {question}, {{question}}, { Problem }.
 _PLACEHOLDER = re.compile(r"(?<![\w\\^_}\]{])\{+[ \t]*([A-Za-z_]\w+)[ \t]*(?:[.!]\w+|:[^\s{}]*)?[ \t]*\}+")
 
@@ -71,7 +72,11 @@ def prompt_fields(text: str, folder: Path | None = None) -> dict[str, str]:
         return {"prompt": text}
     path = Path(text).expanduser()
     path = path if folder is None else folder / path
-    if not path.exists() and not Path(text).suffix and "/" not in text:
+    if not text.strip():
+        raise InputError("the prompt is empty", f"give {_STYLES_OR_FILE}")
+    if not path.exists() and (Path(text).suffix or "/" in text):
+        raise InputError(f"{path}: no such file", f"a prompt is {_STYLES_OR_FILE}")
+    if not path.exists():
         raise InputError(f"no prompt style or file is called {text!r}", nearest(text, PROMPT_STYLES))
     return {"template": read_template(path)}
 
