@@ -79,10 +79,11 @@ class _Late(Exception):
 def _compare(gold: str, answer: str, rules: Rules) -> tuple[Sameness, str]:
     if answer < gold:  # the verdict on two answers is one, whichever is the gold one
         gold, answer = answer, gold
+    asked = time.monotonic()
     comparer = exact.Comparer(rules)
     decided = comparer.compare(gold, answer)
     if decided is None and comparer.asks_algebra:
-        deadline = time.monotonic() + SECONDS
+        deadline = asked + SECONDS
         comparer = exact.Comparer(rules, lambda one, other: _by_algebra(one, other, deadline))
         decided = comparer.compare(gold, answer)
     by = "algebra" if comparer.used_algebra else "numeric" if comparer.numeric and decided is not None else "rules"

@@ -41,6 +41,7 @@ class TooLarge(ArithmeticError):
     """A value is beyond _MAX_BITS, or has too many terms."""
 
 
+@functools.lru_cache(maxsize=1024)  # an answer that goes on to computer algebra is read and compared once more
 def same_value(first: Node, second: Node) -> bool | None:
     """Whether two expressions have the same value wherever both have one; None when that cannot be told here."""
     if kinds(first) & _HEAVY or kinds(second) & _HEAVY:
@@ -261,7 +262,7 @@ def _at_points(
     agreed, doubtful, steps = 0, False, 0
     context = _context(_DIGITS[0])
     for point in points:
-        if steps > 2 * _MAX_STEPS:
+        if steps > _MAX_STEPS:
             return None
         rational = _exact_or_none(first, point), _exact_or_none(second, point)
         if rational[0] is not None and rational[1] is not None:
@@ -428,7 +429,9 @@ class _Exact:
         return self.bounded(operation(*[self.value(part, point) for part in node[1:]]))
 
     def bounded(self, value: Fraction) -> Fraction:
-        if value.numerator.bit_length() + value.denominator.bit_length() > _MAX_BITS:
+        bits = value.numerator.bit_length() + value.denominator.bit_length()
+        self.steps += bits // 128  # long numbers take as long as many short ones
+        if bits > _MAX_BITS:
             raise TooLarge
         return value
 
