@@ -467,7 +467,8 @@ class Comparer:
     def _congruence_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind != "value" or not a.texts[0]:
             return None  # 1 (mod 3), without a left side, may be the number
-        return False if formula.parse(quantity_of(b.text).body) is not None else None
+        read_whole = all(formula.parse(text) is not None for text in (*a.texts, quantity_of(b.text).body))
+        return False if read_whole else None
 
     def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind not in ("list", "tuple", "set", "bracketed") or b.kind == "set" != a.names[0]:
@@ -928,7 +929,10 @@ def integer_of(text: str) -> int | None:
         sides, signs = readings.relation_sides(tidied)
         if set(signs) <= {"=", "\\approx"}:
             tidied = tidy(sides[-1]) if sides[-1] else sides[0]
-    body = quantity_of(tidied).body
+    quantity = quantity_of(tidied)
+    if quantity.compound:
+        return None  # 5 ft 6 in are two numbers
+    body = quantity.body
     value = read_number(body)
     if value is None:
         tree = arithmetic.parse(body)
