@@ -286,6 +286,9 @@ class Comparer:
         pieces = regions.pieces_of(texts[0]), regions.pieces_of(texts[1])
         if pieces[0] is not None and pieces[1] is not None:
             same = regions.same_pieces(pieces[0], pieces[1])
+            whole = any(name in regions.WHOLE for name in (*a.names, *b.names))
+            if not same and whole and regions.same_whole_numbers(pieces[0], pieces[1]):
+                return None  # n > 5 and n >= 6
             return None if same and a.names and b.names and a.names != b.names else same  # x > 1 and y > 1
         parts = [[part.strip() for part in split_top(text.replace("\\cup", "\0"), "\0")] for text in texts]
         if len(parts[0]) != len(parts[1]):

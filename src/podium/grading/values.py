@@ -107,13 +107,14 @@ def _solves_one_alone(solved: Node, other: Node, names: Sequence[str]) -> bool:
         fixed = {name: number(value) for name, value in point.items()}
         for name in sorted(variables(solved)):
             for zero in _real_zeros(solved, fixed, name):
-                there = _real(other, {**fixed, name: zero})
+                there = real_value(other, {**fixed, name: zero})
                 if there is not None and abs(there) > context.mpf(10) ** -9:
                     return True
     return False
 
 
-def _real(tree: Node, point: Point) -> Any | None:
+def real_value(tree: Node, point: Point) -> Any | None:
+    """The value at a point of numbers; None where there is none, or a step is not real."""
     numbers = _Numbers(_context(_DIGITS[0]), as_complex=False)
     try:
         value = numbers.value(tree, point)
@@ -126,14 +127,14 @@ def _real_zeros(tree: Node, fixed: Point, name: str) -> Iterator[Any]:
     """Zeros in one variable, the others fixed, where the sign changes on a grid; halved until 30 digits are there."""
     context = _context(_DIGITS[0])
     grid = [context.mpf(step) * 7 / 5 + context.mpf(1) / 9 for step in range(-9, 10)]
-    known = [(where, _real(tree, {**fixed, name: where})) for where in grid]
+    known = [(where, real_value(tree, {**fixed, name: where})) for where in grid]
     for (low, below), (high, above) in itertools.pairwise(known):
         if below is None or above is None or not below * above < 0:
             continue
         value: Any = below
         for _ in range(120):
             middle = (low + high) / 2
-            value = _real(tree, {**fixed, name: middle})
+            value = real_value(tree, {**fixed, name: middle})
             if value is None:
                 break
             low, high = (middle, high) if value * below > 0 else (low, middle)
@@ -148,15 +149,14 @@ def number(value: Fraction) -> Any:
 
 def truth(sides: Sequence[Node], signs: Sequence[str], point: Point) -> bool | None:
     """Whether a chain of relations holds at a point of Fractions; None where a side has no real value."""
+    numbers = [real_value(side, {name: number(value) for name, value in point.items()}) for side in sides]
+    return None if any(found is None for found in numbers) else chain_holds(numbers, signs)
+
+
+def chain_holds(numbers: Sequence[Any], signs: Sequence[str]) -> bool:
+    """Whether a chain of relations holds between numbers; those that agree in 40 digits are equal."""
     context = _context(_DIGITS[0])
-    numbers = _Numbers(context, as_complex=False)
-    try:
-        values = [numbers.value(side, numbers.point(point)) for side in sides]
-    except (ArithmeticError, ValueError, TypeError):
-        return None
-    if numbers.left_reals:
-        return None
-    for left, sign, right in zip(values, signs, values[1:], strict=False):
+    for left, sign, right in zip(numbers, signs, numbers[1:], strict=False):
         if _close(context, left, right, 40):
             held = sign in ("=", "\\le", "\\ge")
         else:
@@ -166,6 +166,11 @@ def truth(sides: Sequence[Node], signs: Sequence[str], point: Point) -> bool | N
         if not held:
             return False
     return True
+
+
+def many_digits(digits: int) -> Any:
+    """This thread's mpmath context of so many digits."""
+    return _context(digits)
 
 
 def constant(tree: Node, digits: int = _DIGITS[0]) -> Any | None:
