@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from podium.grading import arithmetic, formula, readings, regions, statements, values
+from podium.grading import arithmetic, families, formula, letter_sets, readings, regions, statements, values
 from podium.grading.notation import plain, split_top, squeeze, tidy
 from podium.grading.readings import Reading, is_label, read
 from podium.grading.rules import DEFAULT, Rules
@@ -48,6 +48,11 @@ _ORDER = (
     "time",
     "words",
     "empty",
+    "domain",
+    "letter sets",
+    "locus",
+    "whole numbers",
+    "family",
     "region",
     "matrix",
     "named",
@@ -196,11 +201,11 @@ class Comparer:
         if "unread" in (a.kind, b.kind):
             return None
         if a.kind == b.kind:
-            found = getattr(self, f"_both_{a.kind}")(a, b)
+            found = getattr(self, f"_both_{a.kind.replace(' ', '_')}")(a, b)
         else:
             if _ORDER.index(a.kind) > _ORDER.index(b.kind):
                 a, b = b, a
-            found = getattr(self, f"_{a.kind}_and_others")(a, b)
+            found = getattr(self, f"_{a.kind.replace(' ', '_')}_and_others")(a, b)
         if found is None and statements.KINDS & {a.kind, b.kind}:
             found = statements.same_statement(a, b)
             self.numeric = self.numeric or found is not None
@@ -232,10 +237,10 @@ class Comparer:
         return a.size == b.size
 
     def _both_ratio(self, a: Reading, b: Reading) -> bool | None:
-        (p, q), (r, s) = ([int(text) for text in one.texts] for one in (a, b))
-        if (p, q) == (r, s):
-            return True
-        return None if p * s == q * r else False
+        left, right = ([int(text) for text in one.texts] for one in (a, b))
+        if left == right or len(left) != len(right):
+            return left == right
+        return None if all(p * right[0] == q * left[0] for p, q in zip(left, right, strict=True)) else False
 
     def _both_tuple(self, a: Reading, b: Reading) -> bool | None:
         same = self.in_order(a.parts, b.parts)
@@ -280,6 +285,24 @@ class Comparer:
             pairs = zip(a.parts, b.parts, strict=True)
             return True if all(self.readings(one, other) for one, other in pairs) else None
         return None
+
+    def _both_domain(self, a: Reading, b: Reading) -> bool | None:
+        return a.texts == b.texts
+
+    def _both_letter_sets(self, a: Reading, b: Reading) -> bool | None:
+        """A \\cup B and B \\cup A: by the table of what is in which set."""
+        return letter_sets.same_sets(a.text, b.text)
+
+    def _both_locus(self, a: Reading, b: Reading) -> bool | None:
+        return self.readings(a.parts[0], b.parts[0]) if a.names == b.names else None
+
+    def _both_whole_numbers(self, a: Reading, b: Reading) -> bool | None:
+        return a.texts == b.texts
+
+    def _both_family(self, a: Reading, b: Reading) -> bool | None:
+        self.numeric = True
+        sides = [[tree for text in one.texts if (tree := formula.parse(text)) is not None] for one in (a, b)]
+        return families.same_family(sides[0], a.names[0], sides[1], b.names[0])
 
     def _both_region(self, a: Reading, b: Reading) -> bool | None:
         texts = a.texts[0], b.texts[0]
@@ -484,7 +507,7 @@ class Comparer:
         return False if False in same and a.names[0] == b.kind else None
 
     def _ratio_and_others(self, a: Reading, b: Reading) -> bool | None:
-        if b.kind != "time":
+        if b.kind != "time" or len(a.texts) != 2:
             return None
         hour, minute = map(int, a.texts)
         if len(a.texts[1]) != 2 or hour > 23 or minute > 59:
@@ -506,6 +529,30 @@ class Comparer:
         if b.kind == "value":
             return False if read_number(plain(b.text)) is not None else None
         return False if b.is_read and b.parts else None
+
+    def _domain_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "set":
+            return False if b.is_read and all(part.kind == "value" for part in b.parts) else None
+        if b.kind == "region" and a.texts[1] == "1":
+            pieces = regions.pieces_of(b.texts[0])
+            return None if pieces is None else False  # a union of intervals is none of N, Z, Q, C
+        return None
+
+    def _letter_sets_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
+
+    def _locus_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
+
+    def _whole_numbers_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "region":
+            return False if regions.pieces_of(b.texts[0]) is not None else None
+        if b.kind == "set" and any(".." in text and "None" in text for text in a.texts):
+            return False if b.is_read and all(part.kind == "value" for part in b.parts) else None
+        return None
+
+    def _family_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
 
     def _region_and_others(self, a: Reading, b: Reading) -> bool | None:
         pieces = regions.pieces_of(a.texts[0])
@@ -531,6 +578,8 @@ class Comparer:
         return all(part.kind == "value" and _is_amount(part.text) for part in parts)
 
     def _matrix_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "tuple" and len(a.parts) == len(b.parts) and a.size in (1, len(a.parts)):
+            return False if self.in_order(a.parts, b.parts) is False else None  # a column may be meant as a point
         return self._several_and_one(a, b) if b.kind == "value" else None
 
     def _named_and_others(self, a: Reading, b: Reading) -> bool | None:

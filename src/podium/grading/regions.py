@@ -7,6 +7,7 @@ only where the set is certain: {n : n > 5} and {x \in \mathbb{Z} : x > 5} are no
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,6 +108,37 @@ def pieces_of(text: str) -> tuple[Interval, ...] | None:
         return tuple(_set_pieces(text.strip(), 0))
     except _Unread:
         return None
+
+
+def whole_pieces(condition: str, variable: str, least: int | None) -> list[tuple[int | None, int | None]] | None:
+    """The runs (first, last) of whole numbers, none below `least`, for which a condition on a variable holds; None for
+    an end that is not there. None where the condition is not read."""
+    written = _written(plain(condition), variable, commas=True)
+    pieces = pieces_of(written) if written is not None else None
+    if pieces is None:
+        return None
+    runs: list[tuple[int | None, int | None]] = []
+    for piece in pieces:
+        low, high = piece.low, piece.high
+        first = None if low is _LEFT or low.text == "-\\infty" else _first_from(low, 1)
+        last = None if high.text == "\\infty" else _first_from(high, -1)
+        if least is not None:
+            first = least if first is None else max(least, first)
+        if first is not None and last is not None and first > last:
+            continue
+        if runs and first is not None and runs[-1][1] is not None and runs[-1][1] + 1 >= first:
+            runs[-1] = (runs[-1][0], last)
+        else:
+            runs.append((first, last))
+    return runs
+
+
+def _first_from(end: _End, step: int) -> int:
+    """The first whole number of an interval, from its low end upwards (step 1) or its high end downwards (-1)."""
+    nearest = int(round(end.value))
+    if abs(end.value - nearest) <= _APART:
+        return nearest if end.closed else nearest + step
+    return int(math.ceil(end.value) if step > 0 else math.floor(end.value))
 
 
 def same_pieces(first: Sequence[Interval], second: Sequence[Interval]) -> bool:
