@@ -70,6 +70,10 @@ _COUNTED = (
     "eighteen nineteen twenty"
 )
 _NUMBER_WORDS = {word: Fraction(value) for value, word in enumerate(_COUNTED.split())}
+_SAID_NUMBERS = "zero nothing nil nobody dozen score pair couple both half once twice thrice single unique several few"
+_COUNTING = frozenset(_SAID_NUMBERS.split())
+_JOINING = re.compile(r",?\s+(and|or)\s+|,\s*")
+_ROMAN = re.compile(r"[IVXLCDM]+")
 _CALL = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")  # the sine of 30 degrees is no number of degrees
 _BASE = re.compile(r"([0-9a-z]+)_\{?\s*(\d{1,2}|\\text\{\s*(?:two|eight|ten|sixteen)\s*\})\s*\}?", re.IGNORECASE)
 _BASE_WORDS = {"two": 2, "eight": 8, "ten": 10, "sixteen": 16}
@@ -168,7 +172,16 @@ class Comparer:
         """Compare two tidied answers."""
         if squeeze(first) == squeeze(second):
             return True
-        return self.readings(self.settled(read(first)), self.settled(read(second)))
+        one, other = read(first), read(second)
+        if one.kind == other.kind == "words":
+            numbers = [read_number(said.texts[0]) for said in (one, other)]
+            if numbers.count(None) == 1:  # "ten" and "net"
+                return self._word_for_number(*[said.texts[0].lower() for said in (one, other)])
+        return self.readings(self.settled(one), self.settled(other))
+
+    def _word_for_number(self, one: str, other: str) -> bool | None:
+        """A number word and another word; None where that may count too ("dozen", "none")."""
+        return None if " " in one + other or _COUNTING.intersection((one, other)) else False
 
     def settled(self, reading: Reading) -> Reading:
         """An equation between numbers is their number (13 + 100 = 113), name = a = b gives the name a value."""
@@ -181,6 +194,13 @@ class Comparer:
             return reading
         sides, signs = reading.texts, reading.names
         if set(signs) == {"="}:
+            *names, last = sides
+            if len(names) > 1 and all(map(readings.is_name, names)) and len(set(sides)) == len(sides):
+                if _is_amount(last) and not any(map(_is_amount, names)):  # a = b = 2
+                    value = self.settled(read(sides[-1]))
+                    return readings.named_values(
+                        reading.text, list(map(squeeze, sides[:-1])), [value] * (len(sides) - 1)
+                    )
             named = not _is_amount(sides[0])
             rest = sides[1:] if named else sides
             if len(rest) > 1 and all(map(_is_amount, rest)):
@@ -224,6 +244,17 @@ class Comparer:
         one, other = (said.texts[0] if self.rules.case == "strict" else said.texts[0].lower() for said in (a, b))
         if one == other:
             return True
+        if one in (f"not {other}", f"non {other}", f"non-{other}") or other in (
+            f"not {one}",
+            f"non {one}",
+            f"non-{one}",
+        ):
+            return False
+        joined = [_JOINING.findall(said) for said in (one, other)]
+        if joined[0] and joined[1]:
+            return _same_enumeration(one, other)
+        if any(said.split()[0] in _NUMBER_WORDS or _COUNTING.intersection(said.split()) for said in (one, other)):
+            return None  # two dozen, twenty-four
         if f" {one} " in f" {other} " or f" {other} " in f" {one} ":
             return None  # "ellipse" and "horizontal ellipse" may be one
         if min(len(one), len(other)) > 3 and (one in other or other in one):
@@ -484,6 +515,8 @@ class Comparer:
         return None
 
     def _system_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if a.names == ("and",) and b.kind == "region" and readings.says_or(b.text):
+            return False
         return None
 
     def _or_and_others(self, a: Reading, b: Reading) -> bool | None:
@@ -520,6 +553,8 @@ class Comparer:
         return None
 
     def _words_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "value" and len(plain(b.text)) == 1 and all(map(_ROMAN.fullmatch, (a.texts[0], plain(b.text)))):
+            return False  # II and I
         return None
 
     def _empty_and_others(self, a: Reading, b: Reading) -> bool | None:
@@ -613,6 +648,8 @@ class Comparer:
     def _list_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind == "value":
             return self._several_and_one(a, b)
+        if a.names == ("and",) and b.names == ("or",) and self.rules.order != "any":
+            return False  # 1 and 2 are two things, 1 or 2 is one of them
         same = self.in_any_order(a.parts, b.parts)
         return self._unless_other_word(a, b, same) if same is False or self.rules.order == "any" else None
 
@@ -621,6 +658,9 @@ class Comparer:
 
     def _several_and_one(self, a: Reading, b: Reading) -> bool | None:
         """Several against one: different if the one is a number, and not each of the several."""
+        if a.names in (("and",), ("or",)) and _LETTER.fullmatch(plain(b.text)):
+            same = [self.readings(part, b) for part in a.parts]
+            return False if True in same and False in same else None  # A and B are not A
         if not a.is_read or is_label(b.text) or not _is_amount(b.text):
             return None
         if any(part.kind in ("words", "relation", "region", "dots") for part in a.parts):
@@ -749,6 +789,17 @@ class Comparer:
         if decided is False and self.rules.rounding and not formula.variables(left) and not formula.variables(right):
             return _rounds(left, right, one, other, self.rules) or False
         return decided
+
+
+def _same_enumeration(one: str, other: str) -> bool | None:
+    """ "Tom and Ann" against "Ann or Bob": different with another word between, or a name that the other has not."""
+    words = [{word for word in _JOINING.findall(said) if word} for said in (one, other)]
+    parts = [{part.strip() for part in re.split(r",?\s+(?:and|or)\s+|,\s*", said)} for said in (one, other)]
+    if any(" " in part or not part for each in parts for part in each):
+        return None
+    if parts[0] != parts[1]:
+        return False
+    return True if words[0] == words[1] else False if all(words) else None
 
 
 Scale = Fraction | str  # a factor; "degrees" is pi/180

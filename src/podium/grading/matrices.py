@@ -19,7 +19,9 @@ _DETERMINANT = re.compile(
     re.DOTALL,
 )  # fmt: skip
 _MATRIX = re.compile(_BODY % ("pmatrix", "pmatrix"), re.DOTALL)
-_SCRIPT = re.compile(r"\s*\^\s*(?:\{\s*(-?\d+|T|\\top|t|\\math(?:sf|rm|bf)\s*T|\\text\{\s*[Tt]\s*\})\s*\}|(\d|T|\\top|t|\\text\{\s*[Tt]\s*\}))")
+_SCRIPT = re.compile(
+    r"\s*\^\s*(?:\{\s*(-?\d+|T|\\top|t|\\math(?:sf|rm|bf)\s*T|\\text\{\s*[Tt]\s*\})\s*\}|(\d|T|\\top|t|\\text\{\s*[Tt]\s*\}))"
+)
 _MOST_POWER = 12
 
 Rows = list[list[str]]
@@ -88,7 +90,9 @@ class _Reader:
         if start < 0:
             raise NotComputed
         scalar = re.sub(r"\s*(?:\\cdot|\\times|\*)\s*$", "", self.text[self.at : start].strip())
-        if scalar and (formula.parse(scalar) is None or re.search(r"(?<!\{)[+-]", strip_brackets(scalar)) and scalar[0] != "("):
+        if scalar and (
+            formula.parse(scalar) is None or (re.search(r"(?<!\{)[+-]", strip_brackets(scalar)) and scalar[0] != "(")
+        ):
             raise NotComputed
         self.at = start
         product: Rows | None = None
@@ -122,7 +126,10 @@ def _product(left: Rows, right: Rows) -> Rows:
     if len(left[0]) != len(right) or max(len(left), len(right), len(right[0])) > _MOST_ROWS:
         raise NotComputed
     columns = list(zip(*right, strict=True))
-    return [[_short("+".join(f"({a})*({b})" for a, b in zip(row, column, strict=True))) for column in columns] for row in left]
+    return [
+        [_short("+".join(f"({a})*({b})" for a, b in zip(row, column, strict=True))) for column in columns]
+        for row in left
+    ]
 
 
 def _short(cell: str) -> str:
@@ -142,7 +149,8 @@ def _determinant(rows: Rows) -> str:
     if len(rows) == 1:
         return rows[0][0]
     parts = [
-        f"{'-' if place % 2 else '+'}({cell})*({_determinant(_minor(rows, 0, place))})" for place, cell in enumerate(rows[0])
+        f"{'-' if place % 2 else '+'}({cell})*({_determinant(_minor(rows, 0, place))})"
+        for place, cell in enumerate(rows[0])
     ]
     return _short("".join(parts))
 

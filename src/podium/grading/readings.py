@@ -231,7 +231,7 @@ def _region(text: str, depth: int) -> Reading | None:
     """Sets of real numbers: intervals, their unions and intersections, conditions. `texts`: what regions reads."""
     if _MEMBER.match(text):
         inner = read(text[_MEMBER.match(text).end() :], depth + 1)  # pyright: ignore[reportOptionalMemberAccess]
-        if inner.kind in ("region", "set", "tuple", "empty", "bracketed"):
+        if inner.kind in ("region", "set", "tuple", "empty", "bracketed", "domain", "whole numbers", "family"):
             return replace(inner, kind="region", texts=inner.texts or (inner.text,)) if inner.kind == "tuple" else inner
         return Reading("unread", text)
     if text.startswith("\\{") and is_conditional(text) and _closes_last(text):
@@ -295,7 +295,7 @@ def _several(text: str, depth: int) -> Reading | None:
     if all(kind == "assigned" for kind in kinds):
         names = [part.names[0] for part in inner]
         if len(set(names)) == len(names):
-            return _named(text, names, [part.parts[0] for part in inner])
+            return named_values(text, names, [part.parts[0] for part in inner])
         return _as_set(text, parts, depth, word) or Reading("unread", text)
     if kinds[0] == "assigned" and all(kind == "value" for kind in kinds[1:]):
         return _as_set(text, parts, depth, word)
@@ -309,7 +309,8 @@ def _several(text: str, depth: int) -> Reading | None:
     return Reading("list", text, inner, (word,) if word else ())
 
 
-def _named(text: str, names: Sequence[str], values: Sequence[Reading]) -> Reading:
+def named_values(text: str, names: Sequence[str], values: Sequence[Reading]) -> Reading:
+    """Several names with a value each, in the order of the names."""
     order = sorted(range(len(names)), key=lambda place: names[place])
     return Reading(
         "named",
@@ -468,7 +469,7 @@ def _related(text: str, depth: int) -> Reading | None:
             values = read(sides[1], depth + 1)
             if all(map(_ASSIGNED.fullmatch, names)) and len(set(names)) == len(names):
                 if values.kind == "tuple" and len(values.parts) == len(names):
-                    named = _named(text, list(map(squeeze, names)), values.parts)
+                    named = named_values(text, list(map(squeeze, names)), values.parts)
                     return named if named.size else replace(values, text=text, names=("odd",))
                 if values.kind == "set" and len(values.parts) > 1:
                     return values
@@ -496,3 +497,13 @@ def _said(text: str, depth: int) -> Reading | None:
 def is_label(text: str) -> bool:
     """P(1,2) may be a point with its name."""
     return _LABEL.match(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether a side of an equation is a name alone."""
+    return _ASSIGNED.fullmatch(text.strip()) is not None
+
+
+def says_or(text: str) -> bool:
+    """Whether "or" stands between parts of an answer."""
+    return _OR.search(text) is not None

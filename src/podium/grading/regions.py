@@ -244,8 +244,10 @@ def _solutions(atom: str, variable: str) -> list[Interval]:
     name = squeeze(variable)
     if not all(sides):
         raise _Unread
-    if len(sides) < 3 or [squeeze(side) for side in sides[::2]].count(name) != 1 or (
-        squeeze(sides[2]) != name if len(sides) > 3 else any(_holds_name(side, name) for side in sides[::2])
+    if (
+        len(sides) < 3
+        or [squeeze(side) for side in sides[::2]].count(name) != 1
+        or (squeeze(sides[2]) != name if len(sides) > 3 else any(_holds_name(side, name) for side in sides[::2]))
     ):
         return _solved(sides, variable)
     if len(sides) == 5 and squeeze(sides[2]) == name:
