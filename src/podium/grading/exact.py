@@ -195,12 +195,10 @@ class Comparer:
         sides, signs = reading.texts, reading.names
         if set(signs) == {"="}:
             *names, last = sides
-            if len(names) > 1 and all(map(readings.is_name, names)) and len(set(sides)) == len(sides):
-                if _is_amount(last) and not any(map(_is_amount, names)):  # a = b = 2
-                    value = self.settled(read(sides[-1]))
-                    return readings.named_values(
-                        reading.text, list(map(squeeze, sides[:-1])), [value] * (len(sides) - 1)
-                    )
+            bare = all(readings.is_name(name) and not _is_amount(name) for name in names)
+            if bare and 1 < len(names) == len(set(map(squeeze, names))) and _is_amount(last):  # a = b = 2
+                value = self.settled(read(last))
+                return readings.named_values(reading.text, list(map(squeeze, names)), [value] * len(names))
             named = not _is_amount(sides[0])
             rest = sides[1:] if named else sides
             if len(rest) > 1 and all(map(_is_amount, rest)):
@@ -526,8 +524,12 @@ class Comparer:
     def _congruence_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind != "value" or not a.texts[0]:
             return None  # 1 (mod 3), without a left side, may be the number
-        read_whole = all(formula.parse(text) is not None for text in (*a.texts, quantity_of(b.text).body))
-        return False if read_whole else None
+        trees = [formula.parse(text) for text in a.texts]
+        value = formula.parse(quantity_of(b.text).body)
+        if value is None or None in trees:
+            return None
+        names = frozenset().union(*(formula.variables(tree) for tree in trees if tree is not None))
+        return False if formula.variables(value) <= names else None  # 3k + 1 says that x = 1 (mod 3)
 
     def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind not in ("list", "tuple", "set", "bracketed") or b.kind == "set" != a.names[0]:
@@ -562,7 +564,8 @@ class Comparer:
             pieces = regions.pieces_of(b.texts[0])
             return not pieces if pieces is not None else None
         if b.kind == "value":
-            return False if read_number(plain(b.text)) is not None else None
+            number = read_number(plain(b.text))
+            return None if number is None or (number == 0 and plain(a.text).lower() == "none") else False
         return False if b.is_read and b.parts else None
 
     def _domain_and_others(self, a: Reading, b: Reading) -> bool | None:
@@ -574,7 +577,7 @@ class Comparer:
         return None
 
     def _letter_sets_and_others(self, a: Reading, b: Reading) -> bool | None:
-        return None
+        return letter_sets.same_sets(a.text, b.text) if b.kind == "value" and len(b.text) == 1 else None
 
     def _locus_and_others(self, a: Reading, b: Reading) -> bool | None:
         return None

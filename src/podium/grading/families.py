@@ -33,7 +33,7 @@ def same_family(first: Sequence[Node], name: str, second: Sequence[Node], other:
         for line in side:
             assert line is not None
             start, period = line
-            times = int(round(longest / period))
+            times = round(longest / period)
             if times * len(side) > _MOST_OFFSETS:
                 return None
             found += [(start + turn * period) / longest for turn in range(times)]
@@ -49,8 +49,9 @@ def _line(tree: Node, index: str) -> tuple[Any, Any] | None:
     """Offset and positive period of a linear expression; None for any other."""
     if formula.variables(tree) != {index}:
         return None
-    points = [values.real_value(tree, {index: values.number(Fraction(number))}) for number in (0, 1, 2, 7, -5)]
-    if any(point is None for point in points):
+    numbers = [values.real_value(tree, {index: values.number(Fraction(number))}) for number in (0, 1, 2, 7, -5)]
+    points: list[Any] = [number for number in numbers if number is not None]
+    if len(points) < len(numbers):
         return None
     start, period = points[0], points[1] - points[0]
     straight = all(

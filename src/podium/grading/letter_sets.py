@@ -13,7 +13,7 @@ _MOST_LETTERS = 6
 
 
 def same_sets(first: str, second: str) -> bool | None:
-    r"""Whether two expressions of \cup, \cap and \setminus are one set; None where the order of the signs is not said."""
+    r"""Whether two expressions of \cup, \cap and \setminus are one set; None where brackets are missing."""
     letters = sorted(set(re.findall("[A-Z]", first + second)))
     if len(letters) > _MOST_LETTERS:
         return None

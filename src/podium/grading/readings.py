@@ -78,9 +78,10 @@ class Reading:
     """One answer, read.
 
     `kind`: value, words, empty, tuple, list, set, bracketed, matrix, region, domain, letter sets, locus, whole numbers,
-    family, assigned, named, relation, system, or, congruence, time, ratio, dots, unread. `parts` are the readings inside; `names` those of named values, or the sides'
-    signs of a relation, or the "and" or "or" between the parts; `texts` the sides; `size` a matrix's width or the
-    minutes of a time.
+    family, assigned, named, relation, system, or, congruence, time, ratio, dots, unread. `parts` are the readings
+    inside; `names` those of named values, of the variables of a locus or family, or the sides' signs of a relation, or
+    the "and" or "or" between the parts; `texts` the sides, terms or runs; `size` a matrix's width or the minutes of a
+    time.
     """
 
     kind: str
@@ -140,7 +141,7 @@ def _time(text: str, depth: int) -> Reading | None:
 
 
 def _sets(text: str, depth: int) -> Reading | None:
-    r"""Sets that are no sets of written numbers: \mathbb{Z}, A \cup B, conditions on whole numbers and on pairs, {2k}."""
+    r"""Sets that are no sets of written numbers: \mathbb{Z}, A \cup B, sets of whole numbers and pairs."""
     if match := _DOMAIN.fullmatch(text):
         return None if match[1] == "R" and not match[2] else Reading("domain", text, texts=(match[1], match[2] or "1"))
     if _FREE.search(text) and _LETTER_SETS.fullmatch(text):

@@ -135,7 +135,7 @@ def whole_pieces(condition: str, variable: str, least: int | None) -> list[tuple
 
 def _first_from(end: _End, step: int) -> int:
     """The first whole number of an interval, from its low end upwards (step 1) or its high end downwards (-1)."""
-    nearest = int(round(end.value))
+    nearest = round(end.value)
     if abs(end.value - nearest) <= _APART:
         return nearest if end.closed else nearest + step
     return int(math.ceil(end.value) if step > 0 else math.floor(end.value))

@@ -238,13 +238,14 @@ def _same_constant(first: Node, second: Node) -> bool | None:
 def _same_function(first: Node, second: Node, names: list[str]) -> bool | None:
     both = kinds(first) | kinds(second)
     series = bool(both & _SERIES)
-    if both & _STEPS and _at_points(first, second, _edge_points(names), as_complex="i" in both, least=1) is False:
-        positive_only = all(name[0] in _INTEGER_NAMES for name in names)
-        natural = [point for point in _edge_points(names) if _is_natural(point)]
-        if not positive_only or _at_points(first, second, natural, as_complex=False, least=1) is False:
-            return False
-        return None  # letters that mean whole numbers, and a difference elsewhere
     whole_names = all(name[0] in _INTEGER_NAMES for name in names)
+    if both & _STEPS:
+        edges = _edge_points(names)
+        natural = [point for point in edges if _is_natural(point)]
+        if _at_points(first, second, natural, as_complex="i" in both, least=1) is False:
+            return False
+        if not both & _WHOLE_KINDS and _at_points(first, second, edges, as_complex="i" in both, least=1) is False:
+            return None if whole_names else False
     if not series:
         found = _at_points(first, second, _points(names, whole=False), as_complex="i" in both)
         if found is True or (found is False and not whole_names):
