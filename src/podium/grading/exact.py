@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from podium.grading import arithmetic, formula, readings, regions, statements, values
+from podium.grading import arithmetic, families, formula, letter_sets, readings, regions, statements, values
 from podium.grading.notation import plain, split_top, squeeze, tidy
 from podium.grading.readings import Reading, is_label, read
 from podium.grading.rules import DEFAULT, Rules
@@ -48,6 +48,11 @@ _ORDER = (
     "time",
     "words",
     "empty",
+    "domain",
+    "letter sets",
+    "locus",
+    "whole numbers",
+    "family",
     "region",
     "matrix",
     "named",
@@ -65,6 +70,10 @@ _COUNTED = (
     "eighteen nineteen twenty"
 )
 _NUMBER_WORDS = {word: Fraction(value) for value, word in enumerate(_COUNTED.split())}
+_SAID_NUMBERS = "zero nothing nil nobody dozen score pair couple both half once twice thrice single unique several few"
+_COUNTING = frozenset(_SAID_NUMBERS.split())
+_JOINING = re.compile(r",?\s+(and|or)\s+|,\s*")
+_ROMAN = re.compile(r"[IVXLCDM]+")
 _CALL = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")  # the sine of 30 degrees is no number of degrees
 _BASE = re.compile(r"([0-9a-z]+)_\{?\s*(\d{1,2}|\\text\{\s*(?:two|eight|ten|sixteen)\s*\})\s*\}?", re.IGNORECASE)
 _BASE_WORDS = {"two": 2, "eight": 8, "ten": 10, "sixteen": 16}
@@ -163,7 +172,16 @@ class Comparer:
         """Compare two tidied answers."""
         if squeeze(first) == squeeze(second):
             return True
-        return self.readings(self.settled(read(first)), self.settled(read(second)))
+        one, other = read(first), read(second)
+        if one.kind == other.kind == "words":
+            numbers = [read_number(said.texts[0]) for said in (one, other)]
+            if numbers.count(None) == 1:  # "ten" and "net"
+                return self._word_for_number(*[said.texts[0].lower() for said in (one, other)])
+        return self.readings(self.settled(one), self.settled(other))
+
+    def _word_for_number(self, one: str, other: str) -> bool | None:
+        """A number word and another word; None where that may count too ("dozen", "none")."""
+        return None if " " in one + other or _COUNTING.intersection((one, other)) else False
 
     def settled(self, reading: Reading) -> Reading:
         """An equation between numbers is their number (13 + 100 = 113), name = a = b gives the name a value."""
@@ -176,6 +194,11 @@ class Comparer:
             return reading
         sides, signs = reading.texts, reading.names
         if set(signs) == {"="}:
+            *names, last = sides
+            bare = all(readings.is_name(name) and not _is_amount(name) for name in names)
+            if bare and 1 < len(names) == len(set(map(squeeze, names))) and _is_amount(last):  # a = b = 2
+                value = self.settled(read(last))
+                return readings.named_values(reading.text, list(map(squeeze, names)), [value] * len(names))
             named = not _is_amount(sides[0])
             rest = sides[1:] if named else sides
             if len(rest) > 1 and all(map(_is_amount, rest)):
@@ -196,11 +219,11 @@ class Comparer:
         if "unread" in (a.kind, b.kind):
             return None
         if a.kind == b.kind:
-            found = getattr(self, f"_both_{a.kind}")(a, b)
+            found = getattr(self, f"_both_{a.kind.replace(' ', '_')}")(a, b)
         else:
             if _ORDER.index(a.kind) > _ORDER.index(b.kind):
                 a, b = b, a
-            found = getattr(self, f"_{a.kind}_and_others")(a, b)
+            found = getattr(self, f"_{a.kind.replace(' ', '_')}_and_others")(a, b)
         if found is None and statements.KINDS & {a.kind, b.kind}:
             found = statements.same_statement(a, b)
             self.numeric = self.numeric or found is not None
@@ -219,6 +242,17 @@ class Comparer:
         one, other = (said.texts[0] if self.rules.case == "strict" else said.texts[0].lower() for said in (a, b))
         if one == other:
             return True
+        if one in (f"not {other}", f"non {other}", f"non-{other}") or other in (
+            f"not {one}",
+            f"non {one}",
+            f"non-{one}",
+        ):
+            return False
+        joined = [_JOINING.findall(said) for said in (one, other)]
+        if joined[0] and joined[1]:
+            return _same_enumeration(one, other)
+        if any(said.split()[0] in _NUMBER_WORDS or _COUNTING.intersection(said.split()) for said in (one, other)):
+            return None  # two dozen, twenty-four
         if f" {one} " in f" {other} " or f" {other} " in f" {one} ":
             return None  # "ellipse" and "horizontal ellipse" may be one
         if min(len(one), len(other)) > 3 and (one in other or other in one):
@@ -232,10 +266,10 @@ class Comparer:
         return a.size == b.size
 
     def _both_ratio(self, a: Reading, b: Reading) -> bool | None:
-        (p, q), (r, s) = ([int(text) for text in one.texts] for one in (a, b))
-        if (p, q) == (r, s):
-            return True
-        return None if p * s == q * r else False
+        left, right = ([int(text) for text in one.texts] for one in (a, b))
+        if left == right or len(left) != len(right):
+            return left == right
+        return None if all(p * right[0] == q * left[0] for p, q in zip(left, right, strict=True)) else False
 
     def _both_tuple(self, a: Reading, b: Reading) -> bool | None:
         same = self.in_order(a.parts, b.parts)
@@ -281,11 +315,32 @@ class Comparer:
             return True if all(self.readings(one, other) for one, other in pairs) else None
         return None
 
+    def _both_domain(self, a: Reading, b: Reading) -> bool | None:
+        return a.texts == b.texts
+
+    def _both_letter_sets(self, a: Reading, b: Reading) -> bool | None:
+        """A \\cup B and B \\cup A: by the table of what is in which set."""
+        return letter_sets.same_sets(a.text, b.text)
+
+    def _both_locus(self, a: Reading, b: Reading) -> bool | None:
+        return self.readings(a.parts[0], b.parts[0]) if a.names == b.names else None
+
+    def _both_whole_numbers(self, a: Reading, b: Reading) -> bool | None:
+        return a.texts == b.texts
+
+    def _both_family(self, a: Reading, b: Reading) -> bool | None:
+        self.numeric = True
+        sides = [[tree for text in one.texts if (tree := formula.parse(text)) is not None] for one in (a, b)]
+        return families.same_family(sides[0], a.names[0], sides[1], b.names[0])
+
     def _both_region(self, a: Reading, b: Reading) -> bool | None:
         texts = a.texts[0], b.texts[0]
         pieces = regions.pieces_of(texts[0]), regions.pieces_of(texts[1])
         if pieces[0] is not None and pieces[1] is not None:
             same = regions.same_pieces(pieces[0], pieces[1])
+            whole = any(name in regions.WHOLE for name in (*a.names, *b.names))
+            if not same and whole and regions.same_whole_numbers(pieces[0], pieces[1]):
+                return None  # n > 5 and n >= 6
             return None if same and a.names and b.names and a.names != b.names else same  # x > 1 and y > 1
         parts = [[part.strip() for part in split_top(text.replace("\\cup", "\0"), "\0")] for text in texts]
         if len(parts[0]) != len(parts[1]):
@@ -458,6 +513,8 @@ class Comparer:
         return None
 
     def _system_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if a.names == ("and",) and b.kind == "region" and readings.says_or(b.text):
+            return False
         return None
 
     def _or_and_others(self, a: Reading, b: Reading) -> bool | None:
@@ -467,7 +524,12 @@ class Comparer:
     def _congruence_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind != "value" or not a.texts[0]:
             return None  # 1 (mod 3), without a left side, may be the number
-        return False if formula.parse(quantity_of(b.text).body) is not None else None
+        trees = [formula.parse(text) for text in a.texts]
+        value = formula.parse(quantity_of(b.text).body)
+        if value is None or None in trees:
+            return None
+        names = frozenset().union(*(formula.variables(tree) for tree in trees if tree is not None))
+        return False if formula.variables(value) <= names else None  # 3k + 1 says that x = 1 (mod 3)
 
     def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind not in ("list", "tuple", "set", "bracketed") or b.kind == "set" != a.names[0]:
@@ -480,7 +542,7 @@ class Comparer:
         return False if False in same and a.names[0] == b.kind else None
 
     def _ratio_and_others(self, a: Reading, b: Reading) -> bool | None:
-        if b.kind != "time":
+        if b.kind != "time" or len(a.texts) != 2:
             return None
         hour, minute = map(int, a.texts)
         if len(a.texts[1]) != 2 or hour > 23 or minute > 59:
@@ -493,6 +555,8 @@ class Comparer:
         return None
 
     def _words_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "value" and len(plain(b.text)) == 1 and all(map(_ROMAN.fullmatch, (a.texts[0], plain(b.text)))):
+            return False  # II and I
         return None
 
     def _empty_and_others(self, a: Reading, b: Reading) -> bool | None:
@@ -500,8 +564,33 @@ class Comparer:
             pieces = regions.pieces_of(b.texts[0])
             return not pieces if pieces is not None else None
         if b.kind == "value":
-            return False if read_number(plain(b.text)) is not None else None
+            number = read_number(plain(b.text))
+            return None if number is None or (number == 0 and plain(a.text).lower() == "none") else False
         return False if b.is_read and b.parts else None
+
+    def _domain_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "set":
+            return False if b.is_read and all(part.kind == "value" for part in b.parts) else None
+        if b.kind == "region" and a.texts[1] == "1":
+            pieces = regions.pieces_of(b.texts[0])
+            return None if pieces is None else False  # a union of intervals is none of N, Z, Q, C
+        return None
+
+    def _letter_sets_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return letter_sets.same_sets(a.text, b.text) if b.kind == "value" and len(b.text) == 1 else None
+
+    def _locus_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
+
+    def _whole_numbers_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "region":
+            return False if regions.pieces_of(b.texts[0]) is not None else None
+        if b.kind == "set" and any(".." in text and "None" in text for text in a.texts):
+            return False if b.is_read and all(part.kind == "value" for part in b.parts) else None
+        return None
+
+    def _family_and_others(self, a: Reading, b: Reading) -> bool | None:
+        return None
 
     def _region_and_others(self, a: Reading, b: Reading) -> bool | None:
         pieces = regions.pieces_of(a.texts[0])
@@ -527,6 +616,8 @@ class Comparer:
         return all(part.kind == "value" and _is_amount(part.text) for part in parts)
 
     def _matrix_and_others(self, a: Reading, b: Reading) -> bool | None:
+        if b.kind == "tuple" and len(a.parts) == len(b.parts) and a.size in (1, len(a.parts)):
+            return False if self.in_order(a.parts, b.parts) is False else None  # a column may be meant as a point
         return self._several_and_one(a, b) if b.kind == "value" else None
 
     def _named_and_others(self, a: Reading, b: Reading) -> bool | None:
@@ -560,6 +651,8 @@ class Comparer:
     def _list_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind == "value":
             return self._several_and_one(a, b)
+        if a.names == ("and",) and b.names == ("or",) and self.rules.order != "any":
+            return False  # 1 and 2 are two things, 1 or 2 is one of them
         same = self.in_any_order(a.parts, b.parts)
         return self._unless_other_word(a, b, same) if same is False or self.rules.order == "any" else None
 
@@ -568,6 +661,9 @@ class Comparer:
 
     def _several_and_one(self, a: Reading, b: Reading) -> bool | None:
         """Several against one: different if the one is a number, and not each of the several."""
+        if a.names in (("and",), ("or",)) and _LETTER.fullmatch(plain(b.text)):
+            same = [self.readings(part, b) for part in a.parts]
+            return False if True in same and False in same else None  # A and B are not A
         if not a.is_read or is_label(b.text) or not _is_amount(b.text):
             return None
         if any(part.kind in ("words", "relation", "region", "dots") for part in a.parts):
@@ -696,6 +792,17 @@ class Comparer:
         if decided is False and self.rules.rounding and not formula.variables(left) and not formula.variables(right):
             return _rounds(left, right, one, other, self.rules) or False
         return decided
+
+
+def _same_enumeration(one: str, other: str) -> bool | None:
+    """ "Tom and Ann" against "Ann or Bob": different with another word between, or a name that the other has not."""
+    words = [{word for word in _JOINING.findall(said) if word} for said in (one, other)]
+    parts = [{part.strip() for part in re.split(r",?\s+(?:and|or)\s+|,\s*", said)} for said in (one, other)]
+    if any(" " in part or not part for each in parts for part in each):
+        return None
+    if parts[0] != parts[1]:
+        return False
+    return True if words[0] == words[1] else False if all(words) else None
 
 
 Scale = Fraction | str  # a factor; "degrees" is pi/180
@@ -928,7 +1035,10 @@ def integer_of(text: str) -> int | None:
         sides, signs = readings.relation_sides(tidied)
         if set(signs) <= {"=", "\\approx"}:
             tidied = tidy(sides[-1]) if sides[-1] else sides[0]
-    body = quantity_of(tidied).body
+    quantity = quantity_of(tidied)
+    if quantity.compound:
+        return None  # 5 ft 6 in are two numbers
+    body = quantity.body
     value = read_number(body)
     if value is None:
         tree = arithmetic.parse(body)

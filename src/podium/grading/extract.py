@@ -88,7 +88,8 @@ def read_integer(text: str) -> int | None:
 def _bare_integer(candidate: str, value: int) -> str:
     from podium.grading.exact import integer_of
 
-    return candidate if integer_of(candidate) == value else str(value)
+    says_more = "=" in candidate or "\\approx" in candidate
+    return candidate if not says_more and integer_of(candidate) == value else str(value)
 
 
 def answer_in(text: str) -> str:

@@ -1,8 +1,8 @@
 r"""Sums, products and lists with something left out: 1 + 2 + \cdots + n, 2 \cdot 4 \cdots (2n), 1, 2, \ldots, 10.
 
 A rule is fitted to the terms that are shown: a constant difference or ratio, or one form whose numbers go on evenly
-(1/(1\cdot2), 1/(2\cdot3)), powers, factorials. It counts only if it gives the last terms too, and if every rule that does
-so gives one value. Otherwise nothing is read: 1 + 2 + \cdots + 16 may have 16 terms or 5.
+(1/(1\cdot2), 1/(2\cdot3)), powers, factorials. It counts only if it gives the last terms too, and if every rule that
+does so gives one value. Otherwise nothing is read: 1 + 2 + \cdots + 16 may have 16 terms or 5.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def _bodies(heads: Sequence[Node]) -> Iterator[Node]:
     numbers = [_rational(head) for head in heads]
     if all(values.same_value(("-", b, a), step) for a, b in pairs) and not values.same_value(step, ("num", "0")):
         yield ("+", heads[0], ("*", before, step))
-    if 0 not in numbers and all(values.same_value(("frac", b, a), ratio) for a, b in pairs):
-        if not values.same_value(ratio, _ONE):
-            yield ("*", heads[0], ("^", ratio, before))
+    grows = 0 not in numbers and not values.same_value(ratio, _ONE)
+    if grows and all(values.same_value(("frac", b, a), ratio) for a, b in pairs):
+        yield ("*", heads[0], ("^", ratio, before))
     if heads[1][0] == "neg" and all((head[0] == "neg") == bool(place % 2) for place, head in enumerate(heads)):
         stripped = [head[1] if head[0] == "neg" else head for head in heads]
         for body in _bodies(stripped):

@@ -13,10 +13,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podium.grading import formula
+from podium.grading import formula, matrices
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
 from podium.grading.progressions import continued
-from podium.grading.regions import condition_as_intervals, is_conditional, pieces_of, set_as_intervals
+from podium.grading.regions import condition_as_intervals, is_conditional, pieces_of, set_as_intervals, whole_pieces
 
 MAX_PARTS = 64
 _MAX_DEPTH = 6
@@ -28,7 +28,6 @@ _NAME = (
 _SUB = r"(?:_(?:\w|\{[\w,\s]+\}|\([a-z]\)))?"
 _ASSIGNED = re.compile(rf"({_NAME}{_SUB})('*)(?:\s*\(([^()=<>]{{1,30}})\))?('*)")
 _SET = re.compile(r"\\\{(.*)\\\}", re.DOTALL)
-_MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
 _OR = re.compile(r"\\text\{\s*or\s*\}|(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])")
 _AND = re.compile(
     r",?\s*(?:\\text\{\s*(?:,\s*)?and\s*\}|(?<![a-zA-Z\\])and(?![a-zA-Z])|\\(?:land|wedge)(?![a-z])|\\text\{\s*,\s*\})|;"
@@ -46,7 +45,7 @@ _JOINED = re.compile(f"{_OR.pattern}|{_AND.pattern}")
 _DIVIDES = re.compile(r"\\n?mid(?![a-z])")
 _MODULUS = re.compile(r"\\pmod\{([^{}]*)\}\s*$")
 _TIME = re.compile(r"(\d{1,2})(?:\s*:\s*(\d{2}))?\s*(?:(noon|midnight)|([ap])\s*\.?\s*m\s*\.?(?![a-z]))", re.IGNORECASE)
-_COLON = re.compile(r"(\d{1,9})\s*:\s*(\d{1,9})")
+_COLON = re.compile(r"\d{1,9}(?:\s*:\s*\d{1,9}){1,5}")
 _CLOCK_WORDS = {"noon": 720, "midnight": 0}
 _LABEL = re.compile(r"[A-Z]\s*\(")
 _EMPTY = re.compile(
@@ -56,17 +55,33 @@ _EMPTY = re.compile(
 _FREE = re.compile(r"\\(?:cup|cap|setminus)(?![a-z])")
 _TEXT_LIST = re.compile(r"\\text\{[^{},\d]*[,\d][^{}]*\}")  # \text{A, B}, \text{5 cm}
 _OPTION = re.compile(r"(?:\\text\{\s*)?\(\s*[A-Z]\s*\)\s*\}?\s*[^\s+\-*/^=<>)}\\]")  # (B) 12 is an option and its text
+_DOMAIN = re.compile(r"\\mathbb\s*\{?\s*([NZQRC])\s*\}?(?:\s*\^\s*\{?\s*(\d)\s*\}?)?")
+_LETTER_SETS = re.compile(r"(?:\s|[A-Z](?![a-zA-Z])|\\(?:cup|cap|setminus)(?![a-z])|[()])+")
 _REAL_LINE = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?")
+
+
+_PAIRS = re.compile(
+    rf"\\\{{\s*\(\s*({_NAME}{_SUB})\s*,\s*({_NAME}{_SUB})\s*\)\s*(?::|\\mid(?![a-z])|\|)(?P<condition>[^:|]*)\\\}}"
+)
+_WHOLE_SET = re.compile(
+    rf"\\\{{\s*(?P<name>{_NAME}{_SUB})\s*\\in\s*\\mathbb\s*\{{?\s*(?P<domain>[NZ]\s*\}}?\s*(?:\^\s*\{{?\+\}}?|_\s*\+)?)\s*"
+    r"(?::|\\mid(?![a-z])|\|)(?P<condition>.*)\\\}"
+)
+_FAMILY = re.compile(
+    r"(?:\\\{\s*(?P<body>[^:|{}]*(?:\{[^{}]*\}[^:|{}]*)*)(?::|\\mid(?![a-z])|\|)\s*|(?P<plain>[^:|]+?),?\s*(?:\\text\{\s*,?\s*(?:where|for|with)?\s*\})?\s*,?\s*)"
+    rf"(?P<name>{_NAME})\s*\\in\s*\\mathbb\s*\{{?\s*Z\s*\}}?\s*(?(body)\\\}})"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One answer, read.
 
-    `kind`: value, words, empty, tuple, list, set, bracketed, matrix, region, assigned, named, relation, system, or,
-    congruence, time, ratio, dots, unread. `parts` are the readings inside; `names` those of named values, or the sides'
-    signs of a relation, or the "and" or "or" between the parts; `texts` the sides; `size` a matrix's width or the
-    minutes of a time.
+    `kind`: value, words, empty, tuple, list, set, bracketed, matrix, region, domain, letter sets, locus, whole numbers,
+    family, assigned, named, relation, system, or, congruence, time, ratio, dots, unread. `parts` are the readings
+    inside; `names` those of named values, of the variables of a locus or family, or the sides' signs of a relation, or
+    the "and" or "or" between the parts; `texts` the sides, terms or runs; `size` a matrix's width or the minutes of a
+    time.
     """
 
     kind: str
@@ -96,7 +111,7 @@ def read(text: str, depth: int = 0) -> Reading:
     bare = plain(text)
     if _EMPTY.fullmatch(bare):
         return Reading("empty", text)
-    for attempt in (_time, _matrix, _congruence, _region, _alternatives, _several, _bracketed, _related, _said):
+    for attempt in (_time, _matrix, _sets, _congruence, _region, _alternatives, _several, _bracketed, _related, _said):
         found = attempt(text, depth)
         if found is not None:
             return found
@@ -121,23 +136,65 @@ def _time(text: str, depth: int) -> Reading | None:
             return Reading("time", text, size=_CLOCK_WORDS[match[3].lower()])
         return Reading("time", text, size=hour % 12 * 60 + minute + (720 if match[4].lower() == "p" else 0))
     if match := _COLON.fullmatch(bare):
-        return Reading("ratio", text, texts=(match[1], match[2]))
+        return Reading("ratio", text, texts=tuple(part.strip() for part in bare.split(":")))
     return None
+
+
+def _sets(text: str, depth: int) -> Reading | None:
+    r"""Sets that are no sets of written numbers: \mathbb{Z}, A \cup B, sets of whole numbers and pairs."""
+    if match := _DOMAIN.fullmatch(text):
+        return None if match[1] == "R" and not match[2] else Reading("domain", text, texts=(match[1], match[2] or "1"))
+    if _FREE.search(text) and _LETTER_SETS.fullmatch(text):
+        return Reading("letter sets", text)
+    if match := _PAIRS.fullmatch(text):
+        condition = read(match["condition"], depth + 1)
+        names = tuple(squeeze(name) for name in (match[1], match[2]))
+        if condition.kind in ("assigned", "relation") and len(set(names)) == 2:
+            return Reading("locus", text, (condition,), names)
+        return Reading("unread", text)
+    if match := _WHOLE_SET.fullmatch(text):
+        return _whole_numbers(text, match["name"], match["domain"], match["condition"])
+    if match := _FAMILY.fullmatch(text):
+        name = squeeze(match["name"])
+        parts = _spread(split_top(match["body"] or match["plain"]))
+        if parts is None:
+            return Reading("unread", text)
+        bodies = [body for part in parts for body in [re.sub(r"^\s*[a-zA-Z]\s*=", "", part)]]
+        trees = [formula.parse(body) for body in bodies]
+        if any(tree is None or formula.variables(tree) != {name} for tree in trees):
+            return Reading("unread", text)
+        return Reading("family", text, names=(name,), texts=tuple(bodies))
+    return None
+
+
+def _whole_numbers(text: str, name: str, domain: str, condition: str) -> Reading:
+    """The whole numbers of a condition: a set of numbers where there are finitely many, else intervals in `texts`."""
+    pieces = whole_pieces(condition, squeeze(name), {"Z": None, "N": 1}["N" if "N" in domain or "+" in domain else "Z"])
+    if pieces is None or ("N" in domain and pieces != whole_pieces(condition, squeeze(name), 0)):
+        return Reading("unread", text)
+    if any(low is None or high is None for low, high in pieces):
+        return Reading("whole numbers", text, texts=tuple(f"{low}..{high}" for low, high in pieces))
+    numbers = [number for low, high in pieces for number in range(low or 0, (high or 0) + 1)]
+    if len(numbers) > MAX_PARTS:
+        return Reading("whole numbers", text, texts=tuple(f"{low}..{high}" for low, high in pieces))
+    if not numbers:
+        return Reading("empty", text)
+    return Reading("set", text, tuple(Reading("value", str(number)) for number in numbers))
 
 
 def _matrix(text: str, depth: int) -> Reading | None:
     if "\\begin" not in text:
         return None
-    match = _MATRIX.fullmatch(text)
-    if match is None or "\\begin" in match[1]:
-        if (assigned := _assigned(text, depth)) is not None:
-            return assigned
+    bare = matrices.without_determinants(text)
+    if "\\begin" not in bare:
+        return read(bare, depth + 1)
+    if (assigned := _assigned(text, depth)) is not None:
+        return assigned
+    try:
+        rows = matrices.computed(bare)
+    except matrices.NotComputed:
         return Reading("unread", text)
-    rows = [[cell.strip() for cell in row.split("&")] for row in match[1].strip().removesuffix("\\\\").split("\\\\")]
-    if len({len(row) for row in rows}) != 1:
-        return Reading("unread", text)
-    cells = tuple(read(cell, depth + 1) for row in rows for cell in row)
-    return Reading("matrix", text, cells, size=len(rows[0]))
+    return Reading("matrix", text, tuple(read(cell, depth + 1) for row in rows for cell in row), size=len(rows[0]))
 
 
 def _congruence(text: str, depth: int) -> Reading | None:
@@ -175,7 +232,7 @@ def _region(text: str, depth: int) -> Reading | None:
     """Sets of real numbers: intervals, their unions and intersections, conditions. `texts`: what regions reads."""
     if _MEMBER.match(text):
         inner = read(text[_MEMBER.match(text).end() :], depth + 1)  # pyright: ignore[reportOptionalMemberAccess]
-        if inner.kind in ("region", "set", "tuple", "empty", "bracketed"):
+        if inner.kind in ("region", "set", "tuple", "empty", "bracketed", "domain", "whole numbers", "family"):
             return replace(inner, kind="region", texts=inner.texts or (inner.text,)) if inner.kind == "tuple" else inner
         return Reading("unread", text)
     if text.startswith("\\{") and is_conditional(text) and _closes_last(text):
@@ -239,7 +296,7 @@ def _several(text: str, depth: int) -> Reading | None:
     if all(kind == "assigned" for kind in kinds):
         names = [part.names[0] for part in inner]
         if len(set(names)) == len(names):
-            return _named(text, names, [part.parts[0] for part in inner])
+            return named_values(text, names, [part.parts[0] for part in inner])
         return _as_set(text, parts, depth, word) or Reading("unread", text)
     if kinds[0] == "assigned" and all(kind == "value" for kind in kinds[1:]):
         return _as_set(text, parts, depth, word)
@@ -247,13 +304,14 @@ def _several(text: str, depth: int) -> Reading | None:
         tuples = all(
             kind == "region" and _opens_with_bracket(part.text) for kind, part in zip(kinds, inner, strict=True)
         )
-        return Reading("list" if tuples else "system", text, inner)
+        return Reading("list" if tuples else "system", text, inner, (word,) if word else ())
     if any(kind in ("tuple", "matrix", "bracketed") for kind in kinds):
         return Reading("set", text, inner, (word,) if word else ())  # points are solutions, in any order
     return Reading("list", text, inner, (word,) if word else ())
 
 
-def _named(text: str, names: Sequence[str], values: Sequence[Reading]) -> Reading:
+def named_values(text: str, names: Sequence[str], values: Sequence[Reading]) -> Reading:
+    """Several names with a value each, in the order of the names."""
     order = sorted(range(len(names)), key=lambda place: names[place])
     return Reading(
         "named",
@@ -412,7 +470,7 @@ def _related(text: str, depth: int) -> Reading | None:
             values = read(sides[1], depth + 1)
             if all(map(_ASSIGNED.fullmatch, names)) and len(set(names)) == len(names):
                 if values.kind == "tuple" and len(values.parts) == len(names):
-                    named = _named(text, list(map(squeeze, names)), values.parts)
+                    named = named_values(text, list(map(squeeze, names)), values.parts)
                     return named if named.size else replace(values, text=text, names=("odd",))
                 if values.kind == "set" and len(values.parts) > 1:
                     return values
@@ -430,8 +488,8 @@ def _related(text: str, depth: int) -> Reading | None:
 def _said(text: str, depth: int) -> Reading | None:
     """Words: all of the answer is letters, in a text command or plain and too long to be a product."""
     said = words(plain(text))
-    if said is None:
-        return None
+    if said is None or ("-" in said and "\\text{" not in text and formula.parse(said) is not None):
+        return None  # ad - bc
     if len(said) > 3 or " " in said or "\\text{" in text or said.lower() in formula.SHORT_WORDS:
         return Reading("words", text, texts=(said,))
     return None
@@ -440,3 +498,13 @@ def _said(text: str, depth: int) -> Reading | None:
 def is_label(text: str) -> bool:
     """P(1,2) may be a point with its name."""
     return _LABEL.match(text) is not None
+
+
+def is_name(text: str) -> bool:
+    """Whether a side of an equation is a name alone."""
+    return _ASSIGNED.fullmatch(text.strip()) is not None
+
+
+def says_or(text: str) -> bool:
+    """Whether "or" stands between parts of an answer."""
+    return _OR.search(text) is not None

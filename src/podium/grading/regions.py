@@ -1,18 +1,19 @@
 r"""Sets of real numbers given by a condition on one variable, written as intervals: {x : x > 5} is (5, \infty).
 
-Knows inequalities that have the variable alone on one side (or between two ends), x \ne a, x = a, and these joined by
-"and" and "or". Ends may be closed forms; a condition that must be solved first is not read. A text is written out
+Knows inequalities that have the variable alone on one side (or between two ends), x \ne a, x = a, what `solving`
+solves, and these joined by "and" and "or". Ends may be closed forms. A text is written out
 only where the set is certain: {n : n > 5} and {x \in \mathbb{Z} : x > 5} are no intervals.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podium.grading import formula, values
+from podium.grading import formula, solving, values
 from podium.grading.notation import partners, plain, split_top, squeeze
 
 _NAME = r"(\\[a-z]+|[a-zA-Z])(?:_\w)?"
@@ -21,12 +22,13 @@ _SET = re.compile(rf"\\\{{\s*({_NAME})\s*(?P<real>{_REALS})?\s*(?::|\\colon|\\mi
 _CONDITIONAL = re.compile(r":|\\colon|\\mid(?![a-z])|^\s*[a-zA-Z]\s*(?:\\in[^|]*)?\|")
 _OR = re.compile(r"(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])")
 _AND = re.compile(r"(?<![a-zA-Z\\])and(?![a-zA-Z])|\\(?:land|wedge)(?![a-z])")
+_JOINED = re.compile(f"{_OR.pattern}|{_AND.pattern}")
 _RELATION = re.compile(r"(<=|>=|!=|\\(?:le|ge|ne)(?![a-z])|<|>|=)")
 _SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
 _TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
 _SET_SIGN = re.compile(r"\\(cup|cap|setminus)(?![a-z])")
 _LESS, _MORE = ("<", "\\le"), (">", "\\ge")
-_WHOLE = frozenset("kmn")  # by convention whole numbers, unless \mathbb{R} is said
+WHOLE = frozenset("kmn")  # by convention whole numbers, unless \mathbb{R} is said
 _MAX_LENGTH = 500  # characters
 _MAX_PIECES = 16
 _APART = 1e-40  # ends that are nearer are one
@@ -69,7 +71,7 @@ def set_as_intervals(text: str) -> str:
     r"""A tidied answer; if it is a set given by a condition on one real variable, as intervals joined by \cup."""
     if "\\{" not in text or len(text) > _MAX_LENGTH or (match := _SET.fullmatch(text)) is None:
         return text
-    if not match["real"] and match[1][0] in _WHOLE:
+    if not match["real"] and match[1][0] in WHOLE:
         return text
     written = _written(plain(match["condition"]), match[1], commas=True)
     return text if written is None else written
@@ -88,7 +90,13 @@ def condition_as_intervals(text: str) -> str | None:
             written = _written(bare, match[1], commas=False)
             if written is not None:
                 return None if written == "\\emptyset" else written
-    return None
+    trees = [formula.parse(side) for piece in _JOINED.split(bare) for side in _RELATION.split(piece)[::2]]
+    names = {name for tree in trees if tree is not None for name in formula.variables(tree)}
+    if None in trees or len(names) != 1:
+        return None
+    (name,) = names
+    written = _written(bare, name if len(name) == 1 or "_" in name else f"\\{name}", commas=False)
+    return None if written == "\\emptyset" else written
 
 
 def pieces_of(text: str) -> tuple[Interval, ...] | None:
@@ -100,6 +108,37 @@ def pieces_of(text: str) -> tuple[Interval, ...] | None:
         return tuple(_set_pieces(text.strip(), 0))
     except _Unread:
         return None
+
+
+def whole_pieces(condition: str, variable: str, least: int | None) -> list[tuple[int | None, int | None]] | None:
+    """The runs (first, last) of whole numbers, none below `least`, for which a condition on a variable holds; None for
+    an end that is not there. None where the condition is not read."""
+    written = _written(plain(condition), variable, commas=True)
+    pieces = pieces_of(written) if written is not None else None
+    if pieces is None:
+        return None
+    runs: list[tuple[int | None, int | None]] = []
+    for piece in pieces:
+        low, high = piece.low, piece.high
+        first = None if low is _LEFT or low.text == "-\\infty" else _first_from(low, 1)
+        last = None if high.text == "\\infty" else _first_from(high, -1)
+        if least is not None:
+            first = least if first is None else max(least, first)
+        if first is not None and last is not None and first > last:
+            continue
+        if runs and first is not None and runs[-1][1] is not None and runs[-1][1] + 1 >= first:
+            runs[-1] = (runs[-1][0], last)
+        else:
+            runs.append((first, last))
+    return runs
+
+
+def _first_from(end: _End, step: int) -> int:
+    """The first whole number of an interval, from its low end upwards (step 1) or its high end downwards (-1)."""
+    nearest = round(end.value)
+    if abs(end.value - nearest) <= _APART:
+        return nearest if end.closed else nearest + step
+    return int(math.ceil(end.value) if step > 0 else math.floor(end.value))
 
 
 def same_pieces(first: Sequence[Interval], second: Sequence[Interval]) -> bool:
@@ -118,6 +157,12 @@ def holds_in(pieces: Sequence[Interval], number: Any) -> bool:
         and (number < piece.high.value or (piece.high.closed and number == piece.high.value))
         for piece in pieces
     )
+
+
+def same_whole_numbers(first: Sequence[Interval], second: Sequence[Interval]) -> bool:
+    """Whether two lists of intervals hold the same whole numbers, as n > 5 and n \\ge 6 do, as far as 2,000."""
+    numbers = range(-2_000, 2_001)
+    return all(holds_in(first, number) == holds_in(second, number) for number in numbers)
 
 
 def _set_pieces(text: str, depth: int) -> list[Interval]:
@@ -197,6 +242,14 @@ def _solutions(atom: str, variable: str) -> list[Interval]:
     sides = [side.strip() for side in _RELATION.split(atom)]
     sides[1::2] = [_SPELLING.get(sign, sign) for sign in sides[1::2]]
     name = squeeze(variable)
+    if not all(sides):
+        raise _Unread
+    if (
+        len(sides) < 3
+        or [squeeze(side) for side in sides[::2]].count(name) != 1
+        or (squeeze(sides[2]) != name if len(sides) > 3 else any(_holds_name(side, name) for side in sides[::2]))
+    ):
+        return _solved(sides, variable)
     if len(sides) == 5 and squeeze(sides[2]) == name:
         if sides[1] in _MORE:
             sides = [sides[4], _TURNED[sides[3]], sides[2], _TURNED[sides[1]], sides[0]]
@@ -219,6 +272,35 @@ def _solutions(atom: str, variable: str) -> list[Interval]:
     if any(piece.low.text == piece.high.text and not piece.low.closed for piece in pieces):
         raise _Unread  # x = \infty
     return pieces
+
+
+def _holds_name(side: str, name: str) -> bool:
+    """Whether a side that is not the variable itself holds it."""
+    if squeeze(side) == name:
+        return False
+    tree = formula.parse(side)
+    return tree is not None and name.removeprefix("\\") in formula.variables(tree)
+
+
+def _solved(sides: Sequence[str], variable: str) -> list[Interval]:
+    """The intervals on which a chain of relations holds that must be solved first. Raises _Unread."""
+    trees = [formula.parse(side) for side in sides[::2]]
+    name = formula.parse(variable)
+    known = [tree for tree in trees if tree is not None]
+    if len(known) < len(trees) or len(known) < 2 or name is None or name[0] != "var":
+        raise _Unread
+    try:
+        spans = solving.solution_spans(known, sides[1::2], name[1])
+    except solving.Unsolved as error:
+        raise _Unread from error
+    ends = [
+        (
+            _LEFT if span.low is None else _End(span.low.text, span.low.value, span.low_closed),
+            _RIGHT if span.high is None else _End(span.high.text, span.high.value, span.high_closed),
+        )
+        for span in spans
+    ]
+    return _joined([Interval(low, high) for low, high in ends])
 
 
 def _end(text: str, variable: str, *, closed: bool) -> _End:

@@ -169,7 +169,8 @@ def _value(side: str) -> int | None:
     value = exact.integer_of(side)
     if value is not None or "=" in side or "," in side:
         return value
-    return _closed_form(exact.quantity_of(tidy(side)).body)
+    quantity = exact.quantity_of(tidy(side))
+    return None if quantity.compound else _closed_form(quantity.body)
 
 
 def _closed_form(body: str) -> int | None:

@@ -62,6 +62,8 @@ def same_statement(first: Reading, second: Reading) -> bool | None:
     names = [sorted(_names(each)) for each in (one, other)]
     if not names[0] or not names[1]:
         return None
+    if names[0] != names[1] and any(map(_has_relation, (one, other))):
+        return None  # n = 4k, for some k, says that n is divisible by 4
     renamed = len(names[0]) == len(names[1]) == 1 and names[0] != names[1]
     keys = ["n", "n"] if renamed else []
     together = ["n"] if renamed else sorted({*names[0], *names[1]})
@@ -148,6 +150,12 @@ def _names(statement: _Statement) -> frozenset[str]:
     else:
         return frozenset().union(*map(_names, statement.parts))
     return frozenset().union(*map(formula.variables, trees))
+
+
+def _has_relation(statement: _Statement) -> bool:
+    if isinstance(statement, _Joined):
+        return any(map(_has_relation, statement.parts))
+    return isinstance(statement, _Related)
 
 
 def _is_about_whole(statement: _Statement) -> bool:

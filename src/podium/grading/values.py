@@ -108,13 +108,14 @@ def _solves_one_alone(solved: Node, other: Node, names: Sequence[str]) -> bool:
         fixed = {name: number(value) for name, value in point.items()}
         for name in sorted(variables(solved)):
             for zero in _real_zeros(solved, fixed, name):
-                there = _real(other, {**fixed, name: zero})
+                there = real_value(other, {**fixed, name: zero})
                 if there is not None and abs(there) > context.mpf(10) ** -9:
                     return True
     return False
 
 
-def _real(tree: Node, point: Point) -> Any | None:
+def real_value(tree: Node, point: Point) -> Any | None:
+    """The value at a point of numbers; None where there is none, or a step is not real."""
     numbers = _Numbers(_context(_DIGITS[0]), as_complex=False)
     try:
         value = numbers.value(tree, point)
@@ -127,14 +128,14 @@ def _real_zeros(tree: Node, fixed: Point, name: str) -> Iterator[Any]:
     """Zeros in one variable, the others fixed, where the sign changes on a grid; halved until 30 digits are there."""
     context = _context(_DIGITS[0])
     grid = [context.mpf(step) * 7 / 5 + context.mpf(1) / 9 for step in range(-9, 10)]
-    known = [(where, _real(tree, {**fixed, name: where})) for where in grid]
+    known = [(where, real_value(tree, {**fixed, name: where})) for where in grid]
     for (low, below), (high, above) in itertools.pairwise(known):
         if below is None or above is None or not below * above < 0:
             continue
         value: Any = below
         for _ in range(120):
             middle = (low + high) / 2
-            value = _real(tree, {**fixed, name: middle})
+            value = real_value(tree, {**fixed, name: middle})
             if value is None:
                 break
             low, high = (middle, high) if value * below > 0 else (low, middle)
@@ -149,15 +150,14 @@ def number(value: Fraction) -> Any:
 
 def truth(sides: Sequence[Node], signs: Sequence[str], point: Point) -> bool | None:
     """Whether a chain of relations holds at a point of Fractions; None where a side has no real value."""
+    numbers = [real_value(side, {name: number(value) for name, value in point.items()}) for side in sides]
+    return None if any(found is None for found in numbers) else chain_holds(numbers, signs)
+
+
+def chain_holds(numbers: Sequence[Any], signs: Sequence[str]) -> bool:
+    """Whether a chain of relations holds between numbers; those that agree in 40 digits are equal."""
     context = _context(_DIGITS[0])
-    numbers = _Numbers(context, as_complex=False)
-    try:
-        values = [numbers.value(side, numbers.point(point)) for side in sides]
-    except (ArithmeticError, ValueError, TypeError):
-        return None
-    if numbers.left_reals:
-        return None
-    for left, sign, right in zip(values, signs, values[1:], strict=False):
+    for left, sign, right in zip(numbers, signs, numbers[1:], strict=False):
         if _close(context, left, right, 40):
             held = sign in ("=", "\\le", "\\ge")
         else:
@@ -167,6 +167,11 @@ def truth(sides: Sequence[Node], signs: Sequence[str], point: Point) -> bool | N
         if not held:
             return False
     return True
+
+
+def many_digits(digits: int) -> Any:
+    """This thread's mpmath context of so many digits."""
+    return _context(digits)
 
 
 def constant(tree: Node, digits: int = _DIGITS[0]) -> Any | None:
@@ -234,13 +239,14 @@ def _same_constant(first: Node, second: Node) -> bool | None:
 def _same_function(first: Node, second: Node, names: list[str]) -> bool | None:
     both = kinds(first) | kinds(second)
     series = bool(both & _SERIES)
-    if both & _STEPS and _at_points(first, second, _edge_points(names), as_complex="i" in both, least=1) is False:
-        positive_only = all(name[0] in _INTEGER_NAMES for name in names)
-        natural = [point for point in _edge_points(names) if _is_natural(point)]
-        if not positive_only or _at_points(first, second, natural, as_complex=False, least=1) is False:
-            return False
-        return None  # letters that mean whole numbers, and a difference elsewhere
     whole_names = all(name[0] in _INTEGER_NAMES for name in names)
+    if both & _STEPS:
+        edges = _edge_points(names)
+        natural = [point for point in edges if _is_natural(point)]
+        if _at_points(first, second, natural, as_complex="i" in both, least=1) is False:
+            return False
+        if not both & _WHOLE_KINDS and _at_points(first, second, edges, as_complex="i" in both, least=1) is False:
+            return None if whole_names else False
     if not series:
         found = _at_points(first, second, _points(names, whole=False), as_complex="i" in both)
         if found is True or (found is False and not whole_names):
