@@ -11,7 +11,7 @@ from podium.grading.matrices import NotComputed, computed
 CELLS = st.lists(st.integers(-5, 5), min_size=4, max_size=4)
 
 
-def written(matrix: sympy.Matrix, kind: str = "pmatrix") -> str:
+def written(matrix: sympy.MatrixBase, kind: str = "pmatrix") -> str:
     rows = [" & ".join(map(str, matrix.row(place))) for place in range(matrix.rows)]
     return rf"\begin{{{kind}}}" + r" \\ ".join(rows) + rf"\end{{{kind}}}"
 

@@ -14,6 +14,7 @@ Node: TypeAlias = tuple[Any, ...]  # (kind, parts...): ("num", text), ("var", na
 
 _MAX_LENGTH = 2_000  # characters
 _MAX_NODES = 2_000
+_MAX_DOTTED = 200  # characters of a text with something left out
 _MAX_DEPTH = 50
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-Z]+)|(\*\*|[-+*/^_!()\[\]{}|,=']))")
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil"
@@ -92,6 +93,8 @@ def parse(text: str) -> Node | None:
     """The expression tree of a tidied answer; None when it is anything else, too long or too deep."""
     if len(text) > _MAX_LENGTH:
         return None
+    if "\\ldots" in text and (len(text) > _MAX_DOTTED or text.count("\\ldots") > 2):
+        return None  # fitting a rule takes time
     if "d" in text:
         text = _DY_DX.sub(lambda match: "y''" if match[1] else "y'", text)
     tokens: list[str] = []
@@ -209,9 +212,9 @@ class _Reader:
     def continued(self, kind: str, heads: list[Node], tails: list[Node]) -> Node:
         from podium.grading import progressions  # it needs the values of trees
 
-        found = progressions.whole_series(kind, heads, tails)
+        found = progressions.whole_series(kind, tuple(heads), tuple(tails))
         if found is None and kind == "prod" and len(tails) == 2:
-            found = progressions.whole_series(kind, heads, [("*", *tails)])  # 2 \\cdot 4 \\cdots 2n
+            found = progressions.whole_series(kind, tuple(heads), (("*", *tails),))  # 2 \\cdot 4 \\cdots 2n
         if found is None:
             raise Unreadable
         return found

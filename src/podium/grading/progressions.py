@@ -7,6 +7,7 @@ does so gives one value. Otherwise nothing is read: 1 + 2 + \cdots + 16 may have
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ _MOST_TERMS = 12  # shown
 _MOST_IRRATIONAL = 200  # terms that are looked for by numbers of many digits
 
 
-def whole_series(kind: str, heads: Sequence[Node], tails: Sequence[Node]) -> Node | None:
+@functools.lru_cache(maxsize=1_024)
+def whole_series(kind: str, heads: tuple[Node, ...], tails: tuple[Node, ...]) -> Node | None:
     """A "sum" or "prod" of the terms before and after the dots; without any after them, the sum of a geometric series.
     None where the rule is not plain."""
     if len(heads) < 2 or len(heads) + len(tails) > _MOST_TERMS:
@@ -158,12 +160,22 @@ def _lengths(body: Node, heads: Sequence[Node], tails: Sequence[Node]) -> Iterat
     free = sorted(formula.variables(last))
     if not free and not any(map(formula.variables, heads)):
         target = _rational(last)
+        if target is not None and _is_even_step(body):
+            steps = (target - values.exact(body[1])) / values.exact(body[2][2])
+            if steps.denominator == 1 and _gives(body, length := _number(steps + 1), tails) and steps >= len(heads):
+                yield length
+            return
+        sizes = [abs(found) for head in heads[:2] if (found := _rational(head)) is not None]
         least, most = len(heads) + len(tails), MAX_EXPANDED if target is not None else _MOST_IRRATIONAL
         for count in range(least, most):
             length = _number(Fraction(count))
             if target is not None:
                 found = _rational(_put(body, length))
-                if found is None or found != target:
+                if found is None or len(sizes) < 2:
+                    return
+                if (sizes[0] - sizes[1]) * (abs(found) - abs(target)) < 0:
+                    return  # the terms have grown, or shrunk, beyond the last one
+                if found != target:
                     continue
             if _gives(body, length, tails):
                 yield length
@@ -174,11 +186,16 @@ def _lengths(body: Node, heads: Sequence[Node], tails: Sequence[Node]) -> Iterat
             start: Node = ("var", name) if factor == 1 else ("*", ("num", "2"), ("var", name))
             lengths.append(("+", start, _number(Fraction(shift))))
     lengths += [_number(Fraction(count)) for count in _near(last) if count >= len(heads) + len(tails)]
-    if body[0] == "+" and body[2][0] == "*" and not formula.variables(body[2][2]):  # a constant step
+    if _is_even_step(body):
         lengths.append(("+", ("frac", ("-", last, body[1]), body[2][2]), _ONE))
     for length in lengths:
         if _gives(body, length, tails):
             yield length
+
+
+def _is_even_step(body: Node) -> bool:
+    """Whether a rule is a first term and a multiple of one number."""
+    return body[0] == "+" and body[2][0] == "*" and body[1] != body[2] and not formula.variables(body[2][2])
 
 
 def _near(tree: Node) -> set[int]:

@@ -16,8 +16,8 @@ from typing import Any
 from podium.grading import formula, values
 from podium.grading.formula import Node
 
-_MAX_DEGREE = 16
-_MAX_ABSOLUTES = 3
+_MAX_DEGREE = 6
+_MAX_ABSOLUTES = 2
 _DIGITS = 100
 _APART = 1e-40
 
@@ -179,7 +179,7 @@ def _real_roots(polynomial: Polynomial) -> list[Root]:
         found = context.polyroots(
             [context.mpf(number.numerator) / number.denominator for number in reversed(simple)],
             maxsteps=200,
-            extraprec=400,
+            extraprec=200,
         )
     except (context.NoConvergence, ArithmeticError, ValueError) as error:
         raise Unsolved from error
