@@ -436,7 +436,7 @@ class _Exact:
 
     def bounded(self, value: Fraction) -> Fraction:
         bits = value.numerator.bit_length() + value.denominator.bit_length()
-        self.steps += bits // 128  # long numbers take as long as many short ones
+        self.steps += bits // 1024  # long numbers take as long as many short ones
         if bits > _MAX_BITS:
             raise TooLarge
         return value
