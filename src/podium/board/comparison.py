@@ -173,5 +173,5 @@ def _share(value: Estimate) -> str:
 def _change(contrast: Contrast) -> tuple[str, str]:
     """The difference in points, and its interval, with the decimals that its verdict needs."""
     found = contrast.difference
-    change, interval = say_change(100 * found.value, 100 * found.low, 100 * found.high, 1, " to ")
+    change, interval = say_change(found.value, found.low, found.high, scale=100, between=" to ")
     return change.replace("-", "−"), interval.replace("-", "−")

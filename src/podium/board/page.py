@@ -130,7 +130,7 @@ problem without a pick keeps its vote; ties are split. Intervals are over proble
 
 def _change(value: float, low: float, high: float, digits: int) -> tuple[str, str]:
     """A difference of shares in points, and its interval, with the decimals that its verdict needs."""
-    change, interval = say_change(100 * value, 100 * low, 100 * high, digits, " to ")
+    change, interval = say_change(value, low, high, scale=100, least=digits, between=" to ")
     return change.replace("-", "−"), interval.replace("-", "−")
 
 

@@ -55,10 +55,10 @@ class OptimizerParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["adamw", "muon", "sgd"] = Field("muon", description="the update rule")
-    lr: float = Field(3e-3, gt=0, description="peak learning rate; with muon, of what is no matrix")
-    muon_lr: float = Field(0.02, gt=0, description="peak learning rate of the matrices with muon")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled decay of the weights")
+    name: Literal["adamw", "muon", "sgd"] = Field(default="muon", description="the update rule")
+    lr: float = Field(default=3e-3, gt=0, description="peak learning rate; with muon, of what is no matrix")
+    muon_lr: float = Field(default=0.02, gt=0, description="peak learning rate of the matrices with muon")
+    weight_decay: float = Field(default=0.01, ge=0, description="decoupled decay of the weights")
 
 
 class ScheduleParams(BaseModel):
@@ -66,10 +66,14 @@ class ScheduleParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["cosine", "linear", "constant"] = Field("linear", description="how the learning rate falls")
-    warmup: float = Field(0.02, ge=0, description="share of the steps with a rising rate; a number of steps from 1 on")
-    decay_after: float = Field(0.4, ge=0, lt=1, description="share of the steps after which a linear rate falls")
-    final_ratio: float = Field(0.0, ge=0, le=1, description="last rate over peak rate")
+    name: Literal["cosine", "linear", "constant"] = Field(default="linear", description="how the learning rate falls")
+    warmup: float = Field(
+        default=0.02, ge=0, description="share of the steps with a rising rate; a number of steps from 1 on"
+    )
+    decay_after: float = Field(
+        default=0.4, ge=0, lt=1, description="share of the steps after which a linear rate falls"
+    )
+    final_ratio: float = Field(default=0.0, ge=0, le=1, description="last rate over peak rate")
 
 
 class TrainParams(Params):
