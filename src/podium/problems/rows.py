@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from podium.errors import InputError
 from podium.records import Attempt, Maker, Message, Part, Problem, Solution, iterate_objects, parse_row
@@ -22,7 +22,10 @@ ID_FIELDS = ("id", "unique_id", "problem_id")
 _CHAT_FIELDS = ("messages", "conversations")
 _OWN_PROBLEM = ("verifier", "meta")  # no public data set has these, so a row with one of them is ours
 _OWN_SOLUTION = ("parts",)
-_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "developer": "system"}
+_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    **{"system": "system", "user": "user", "assistant": "assistant"},
+    **{"human": "user", "gpt": "assistant", "model": "assistant", "developer": "system"},
+}
 _KEPT = ("subset_for_metrics", "source", "domain", "level", "subject", "type", "year", "difficulty", "url")
 
 FORMS = (
@@ -163,10 +166,10 @@ def _turns(row: dict[str, Any], where: str) -> list[tuple[Message, float]]:
         spot = f"{where}: field '{field}.{place}'"
         if not isinstance(turn, dict):
             raise InputError(f"{spot}: not an object", "a turn is {role, content}")
-        role = turn.get("role", turn.get("from"))
-        role = _ROLES.get(str(role), role)
-        if role not in get_args(Literal["system", "user", "assistant"]):
-            raise InputError(f"{spot}: the role {role!r} is not read", "roles are system, user and assistant")
+        given = turn.get("role", turn.get("from"))
+        role = _ROLES.get(str(given))
+        if role is None:
+            raise InputError(f"{spot}: the role {given!r} is not read", "roles are system, user and assistant")
         weight = turn.get("weight", 1)
         if not isinstance(weight, int | float):
             raise InputError(f"{spot}: weight {weight!r} is no number", "leave it out, or give 0 or 1")
