@@ -39,7 +39,7 @@ class Letters:
 
     stop_ids = frozenset({EOS})
 
-    def stream(self):
+    def stream(self, after=()):
         return Shown()
 
     def decode(self, ids):

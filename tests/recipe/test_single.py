@@ -11,8 +11,14 @@ from podium.recipe.single import model_sampling, open_model, profile_overrides
 from podium.solve import get_profile
 
 
+def write_config(folder):
+    """A model folder as far as it is looked at before anything is loaded."""
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 8, **shape}))
+
+
 def test_the_users_word_goes_before_the_models_and_that_before_ours(tmp_path, capsys):
-    (tmp_path / "config.json").write_text("{}")
+    write_config(tmp_path)
     recommended = {"temperature": 0.6, "top_k": 20, "repetition_penalty": 1.1, "max_new_tokens": 500}
     (tmp_path / "generation_config.json").write_text(json.dumps(recommended))
     named = profile_overrides(True, None, 0.0)
@@ -29,7 +35,7 @@ def test_the_users_word_goes_before_the_models_and_that_before_ours(tmp_path, ca
 
 
 def test_a_value_of_the_model_that_means_nothing_is_told_before_it_is_loaded(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    write_config(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"top_p": 2}')
     with pytest.raises(InputError, match=r"generation_config.json: top_p is 2"):
         generate_command(

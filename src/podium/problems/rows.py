@@ -23,8 +23,13 @@ _CHAT_FIELDS = ("messages", "conversations")
 _OWN_PROBLEM = ("verifier", "meta")  # no public data set has these, so a row with one of them is ours
 _OWN_SOLUTION = ("parts",)
 _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
-    **{"system": "system", "user": "user", "assistant": "assistant"},
-    **{"human": "user", "gpt": "assistant", "model": "assistant", "developer": "system"},
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "human": "user",
+    "gpt": "assistant",
+    "model": "assistant",
+    "developer": "system",
 }
 _KEPT = ("subset_for_metrics", "source", "domain", "level", "subject", "type", "year", "difficulty", "url")
 

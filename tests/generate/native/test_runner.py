@@ -201,15 +201,26 @@ def rounded(model: Transformer, format: str) -> Transformer:
 
 
 @pytest.mark.parametrize(
-    # Activations that lie between two steps of int8 or bf16 may fall to either side.
-    ("format", "tolerance"),
-    [("fp16", 1e-4), ("w8a16", 1e-4), ("w4a16", 1e-4), ("fp8", 1e-4), ("int8", 5e-3), ("bf16", 5e-3)],
+    # Activations that lie between two steps of int8 or bf16 may fall to either side, as the order of sums on this
+    # processor has it; one that does moves its row a little. So many may differ by more than the tolerance.
+    ("format", "tolerance", "strays"),
+    [
+        ("fp16", 1e-4, 0),
+        ("w8a16", 1e-4, 0),
+        ("w4a16", 1e-4, 0),
+        ("fp8", 1e-4, 0),
+        ("int8", 5e-3, 0.1),
+        ("bf16", 5e-3, 0.1),
+    ],
 )
-def test_formats_are_the_model_with_rounded_weights(format: str, tolerance: float) -> None:
+def test_formats_are_the_model_with_rounded_weights(format: str, tolerance: float, strays: float) -> None:
     model = tiny("qwen3", tie_word_embeddings=False)
     tokens = words(90)
     got, want = whole(runner_of(model, format), tokens), expected(rounded(model, format), tokens)
-    torch.testing.assert_close(got, want, atol=tolerance, rtol=0)
+    apart = (got - want).abs()
+    assert (apart > tolerance).float().mean() <= strays
+    # It is the rounded model and no other: what the rounding changes is many times what falls to another side.
+    assert apart.norm() < 0.2 * (expected(model, tokens) - want).norm()
 
 
 def test_fp16_keys_and_values_are_nearly_the_models() -> None:
