@@ -137,8 +137,6 @@ def complaint(path: Path, kind: type = Problem) -> InputError:
         ('{"id": "b", "text": ""}', "text"),
         ('{"id": 3, "text": "t"}', "id"),
         ('{"id": "b", "text": "t", "meta": []}', "meta"),
-        ('["b", "t"]', "row"),
-        ("null", "row"),
     ],
 )
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.zst"])
@@ -209,6 +207,12 @@ def test_frames_written_one_after_another_are_read_as_one_file(tmp_path: Path) -
 def test_bytes_that_are_no_json_are_an_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "rows.jsonl").write_bytes(data)
     assert "rows.jsonl:1: not JSON" in complaint(tmp_path / "rows.jsonl").message
+
+
+@pytest.mark.parametrize("row", ["[1, 2]", "5", "null", '"text"'])
+def test_a_row_that_is_no_object_is_told_so(tmp_path: Path, row: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(row + "\n")
+    assert complaint(tmp_path / "rows.jsonl").message.endswith("rows.jsonl:1: not a JSON object")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

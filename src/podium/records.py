@@ -255,6 +255,8 @@ def parse_row(kind: type[RowT], value: Any, where: str) -> RowT:
         return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"] and first["type"] == "model_type":
+            raise InputError(f"{where}: not a JSON object", "each line must be one JSON object") from error
         field = ".".join(str(part) for part in first["loc"]) or "row"
         raise InputError(
             f"{where}: field {field!r}: {first['msg']}", f"a {kind.__name__} has: {', '.join(kind.model_fields)}"

@@ -88,6 +88,12 @@ def test_the_path_and_the_next_step_are_named(make, message, cure, tmp_path):
     assert cure in caught.value.cure
 
 
+@pytest.mark.parametrize(("given", "address"), [("gpu1:8000", "gpu1:8000/v1"), ("localhost:80/v1", "localhost:80/v1")])
+def test_a_server_without_http_is_told_how(given, address):
+    with pytest.raises(InputError, match=f"begins with http://: http://{address}$"):
+        find_model(given)
+
+
 def test_a_name_of_a_hub_is_not_fetched():
     with pytest.raises(InputError, match=r"hf download Qwen/Qwen3-8B --local-dir Qwen3-8B"):
         find_model("Qwen/Qwen3-8B")

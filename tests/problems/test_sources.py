@@ -87,6 +87,14 @@ def test_unknown_sources_get_a_cure(spec: str, message: str, cure: str) -> None:
     assert cure in caught.value.cure
 
 
+def test_a_file_given_as_an_exam_is_told_how(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("")
+    with pytest.raises(InputError) as caught:
+        load_problems(f"exam:{path}")
+    assert f"jsonl:{path}" in caught.value.cure
+
+
 def test_unknown_option_names_the_nearest() -> None:
     with pytest.raises(InputError) as caught:
         load_problems("gym:gcd", options={"max_valu": 9})

@@ -48,6 +48,11 @@ def test_what_changes_nothing_is_not_in_the_identity(recipe):
     assert plain not in others
 
 
+def test_extract_may_be_written_as_in_a_command(recipe):
+    assert identities(recipe("extract: boxed, Final"))["sat"] == identities(recipe("extract: [boxed, final]"))["sat"]
+    assert recipe("", "sat.extract=boxed,number").stages["sat"].params.extract == ("boxed", "number")
+
+
 def test_a_prompts_file_is_read_beside_the_recipe_and_hashed_by_what_it_says(recipe, tmp_path):
     (tmp_path / "asks").mkdir()
     file = tmp_path / "asks" / "mine.txt"
@@ -74,6 +79,8 @@ def test_a_prompts_file_is_read_beside_the_recipe_and_hashed_by_what_it_says(rec
         ("prompt: 'Solve {problem} in {language}'", "unknown placeholder {language}"),
         ("prompt: |\n  Solve it.\n  Please.", "no {problem} in the template"),
         ("extract: [boxes]", "'boxed'"),
+        ("extract: boxed,boxes", "'boxed'"),
+        ("extract: 5", "should be a valid list"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(recipe, more, said):
@@ -81,3 +88,4 @@ def test_a_mistake_is_told_with_its_line(recipe, more, said):
         recipe(more)
     assert "r.yaml:8" in error.value.message
     assert said in str(error.value)
+    assert "Value error" not in str(error.value)

@@ -3,7 +3,7 @@
 import pytest
 
 from podium.records import Attempt, Maker, Part, Problem, Usage
-from podium.solve.missing import why_unanswered
+from podium.solve.missing import why_unanswered, without_reference
 
 PROBLEM = Problem(id="p", text="?", answer="5")
 CHOICE = PROBLEM.model_copy(update={"meta": {"rules": {"find": ["box", "final"]}}})
@@ -25,6 +25,14 @@ def test_where_most_have_an_answer_nothing_is_said():
     assert said() == ""
     assert said(attempt("\\boxed{5}", answer="5"), attempt("Hm.")) == ""
     assert said(attempt("Hm.", stop="cancelled"), attempt("\\boxed{5}", answer="5")) == ""
+
+
+def test_problems_without_a_reference_answer_are_counted():
+    bare = PROBLEM.model_copy(update={"answer": None})
+    assert without_reference([PROBLEM, bare, bare.model_copy(update={"verifier": "gym"})]) == [
+        "1 of 3 problems has no reference answer and cannot be right: give them an `answer`"
+    ]
+    assert without_reference([PROBLEM]) == []
 
 
 @pytest.mark.parametrize(

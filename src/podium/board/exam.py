@@ -14,7 +14,7 @@ from pathlib import Path
 from podium.board.run_folder import RESULTS
 from podium.board.statistics import vote_score
 from podium.records import Attempt, ExamResult, Verdict, read_json, read_rows
-from podium.solve.missing import why_unanswered
+from podium.solve.missing import why_unanswered, without_reference
 from podium.solve.scores import Scores, counted, score_results
 
 WORDS = {"cot": "CoT", "tir": "TIR", "genselect": "GenSelect", "sft": "SFT", "rl": "RL"}
@@ -49,8 +49,9 @@ class Exam:
 
     @cached_property
     def unanswered(self) -> list[str]:
-        """Why most attempts have no answer and what to do about it; empty where most have one."""
-        return why_unanswered([(row.problem, attempt) for row in self.results for attempt in row.attempts])
+        """Which problems nothing can be graded by; why most attempts have no answer and what to do about it."""
+        graded = without_reference([row.problem for row in self.results])
+        return graded + why_unanswered([(row.problem, attempt) for row in self.results for attempt in row.attempts])
 
     @property
     def vote(self) -> str:

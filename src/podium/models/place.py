@@ -5,6 +5,7 @@ Knows file names; imports neither torch nor transformers, so that a mistake is t
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def read_shape(folder: Path | str) -> TransformerConfig:
         return TransformerConfig.from_hf(values)
     except InputError as error:
         about = error.message.removeprefix("config.json: ")
-        cure = f"{error.cure}; {SERVER}" if "model_type" in about else error.cure
+        cure = f"{SERVER.removeprefix('or ')}; {error.cure}" if "model_type" in about else error.cure
         raise InputError(f"{Path(folder) / 'config.json'}: {about}", cure) from error
 
 
@@ -55,7 +56,10 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         raise InputError(*_of_a_file(folder))
     if not folder.is_dir():
         cure = f"check the path (an earlier stage may not have run), {SERVER}"
-        if not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.exists():
+        if re.fullmatch(r"[\w.-]+:\d+(?:/.*)?", str(folder)):
+            address = str(folder) if "/" in str(folder) else f"{folder}/v1"
+            cure = f"the address of a server begins with http://: http://{address}"
+        elif not folder.is_absolute() and len(folder.parts) == 2 and not folder.parent.exists():
             # It looks like a name on a hub, where nothing is fetched from.
             cure = f"check the path, download it first (hf download {folder} --local-dir {folder.name}), {SERVER}"
         raise InputError(f"{folder}: no such model folder", cure)

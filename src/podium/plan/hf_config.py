@@ -112,7 +112,8 @@ def read_config(path: Path) -> Shape | ConvNet:
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})", "give a model folder or its config.json") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read ({why})", "give a model folder or its config.json") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a dictionary", "give a model folder or its config.json")
     # A config.json is called after the folder it lies in, any other file after itself.

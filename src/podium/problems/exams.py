@@ -61,7 +61,9 @@ def load_exam(name: str, data: Path | None) -> list[Problem]:
     """
     exam = EXAMS.get(name)
     if exam is None:
-        raise InputError(f"exam:{name}: no such exam", nearest(name, EXAMS))
+        a_file = Path(name).is_file()
+        cure = f"it is a file: give it as jsonl:{name}" if a_file else nearest(name, EXAMS)
+        raise InputError(f"exam:{name}: no such exam", cure)
     folder = data or (Path(os.environ["PODIUM_DATA"]) if os.environ.get("PODIUM_DATA") else None)
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: not a folder", "give the folder that holds the exam files")

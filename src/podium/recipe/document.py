@@ -225,7 +225,13 @@ def _explain(path: Path, name: str, kind: StageKind, error: ValidationError, lin
     if first["type"] == "missing":
         return InputError(f"{_where(path, lines, at)}: field {field!r} is missing", f"stage kind {kind.name} needs it")
     given = f" (given: {first['input']!r})" if first["loc"] else ""
-    return InputError(f"{_where(path, lines, at)}: field {field!r}: {first['msg']}{given}", "correct the value")
+    return InputError(f"{_where(path, lines, at)}: field {field!r}: {_said(first['msg'])}{given}", "correct the value")
+
+
+def _said(message: str) -> str:
+    """A message of pydantic's in words of YAML, not of Python."""
+    message = message.removeprefix("Value error, ")
+    return message.replace("valid tuple", "valid list").replace("valid dictionary", "mapping of names to values")
 
 
 def _check_inputs(

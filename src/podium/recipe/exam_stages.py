@@ -50,6 +50,14 @@ class ExamParams(Params):
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
     threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
 
+    @field_validator("extract", mode="before")
+    @classmethod
+    def _extract_as_in_a_command(cls, value: Any) -> Any:
+        """`boxed,final` is what `--extract` takes, and what the cures of an exam name."""
+        if not isinstance(value, str):
+            return value
+        return [name.strip().lower() for name in value.split(",") if name.strip()] or value
+
     @field_validator("profile")
     @classmethod
     def _known_profile(cls, value: str) -> str:

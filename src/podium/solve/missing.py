@@ -42,6 +42,18 @@ def why_unanswered(attempts: Sequence[tuple[Problem, Attempt]]) -> list[str]:
     return lines
 
 
+def without_reference(problems: Sequence[Problem]) -> list[str]:
+    """What is said of problems that nothing can be graded by; empty where there are none. Problems of a gym are scored
+    by their task."""
+    without = sum(problem.verifier == "math" and not problem.answer for problem in problems)
+    if not without:
+        return []
+    has = "has" if without == 1 else "have"
+    return [
+        f"{without} of {len(problems)} problems {has} no reference answer and cannot be right: give them an `answer`"
+    ]
+
+
 def _end_of(attempt: Attempt) -> str:
     if attempt.stop_reason in ("length", "eos") and not any(
         part.role == "model" and part.text for part in attempt.parts

@@ -219,8 +219,8 @@ def test_formats_are_the_model_with_rounded_weights(format: str, tolerance: floa
     got, want = whole(runner_of(model, format), tokens), expected(rounded(model, format), tokens)
     apart = (got - want).abs()
     assert (apart > tolerance).float().mean() <= strays
-    # It is the rounded model and no other: what the rounding changes is many times what falls to another side.
-    assert apart.norm() < 0.2 * (expected(model, tokens) - want).norm()
+    # It is the rounded model and no other: what the rounding changes is more than twice what falls to another side.
+    assert apart.norm() < 0.5 * (expected(model, tokens) - want).norm()
 
 
 def test_fp16_keys_and_values_are_nearly_the_models() -> None:
