@@ -118,7 +118,7 @@ def test_one_number_has_one_name_everywhere(tmp_path, podium) -> None:
     assert re.split(r"\s{2,}", header.strip())[:5] == ["exam", "score", "maj@6", "pass@1", "pass@6"]
     assert re.findall(r"\d+%", row) == numbers
     page = result_page([read], [])
-    assert "<th>score</th><th>maj@6</th><th>pass@1</th><th>pass@6</th>" in page
+    assert '<th class="main">score</th><th>maj@6</th><th>pass@1</th><th>pass@6</th>' in page
     assert re.findall(r'class="score">(\d+%)', page) == numbers
     found = json.loads(podium("compare", folder, folder, "--json").out)
     at_four = {row["measure"]: row["a"]["value"] for row in found["contrasts"]}

@@ -71,5 +71,5 @@ async def test_a_judge_that_is_gone_or_says_nothing_leaves_it_undecided(tmp_path
 
 async def test_another_judge_is_another_exam(tmp_path):
     await sit(tmp_path, Judging("same").judge)
-    with pytest.raises(InputError, match="judge differs"):
+    with pytest.raises(InputError, match="judge was judge, is not set now"):
         await sit(tmp_path, None)

@@ -163,7 +163,7 @@ def _turns(row: dict[str, Any], where: str) -> list[tuple[Message, float]]:
         spot = f"{where}: field '{field}.{place}'"
         if not isinstance(turn, dict):
             raise InputError(f"{spot}: not an object", "a turn is {role, content}")
-        role = turn.get("role", turn.get("from"))
+        role: Any = turn.get("role", turn.get("from"))
         role = _ROLES.get(str(role), role)
         if role not in get_args(Literal["system", "user", "assistant"]):
             raise InputError(f"{spot}: the role {role!r} is not read", "roles are system, user and assistant")

@@ -53,14 +53,16 @@ class BlockReader:
         A line that only a notebook understands prints a hint in its place. Raises SyntaxError, and what else compiling
         may raise (MemoryError, RecursionError).
         """
-        plain = None
         try:
             tree = self._parse(source, name)
         except SyntaxError:
             plain = without_notebook_lines(source)
             if plain == source:
                 raise
-        if plain is not None:
+            tree = None
+        else:
+            plain = source
+        if tree is None:  # outside of the handler: an error in here is told alone
             source, tree = plain, self._parse(plain, name)
         last = None
         if tree.body and isinstance(tree.body[-1], ast.Expr) and not _hides_value(source, tree.body[-1]):

@@ -98,7 +98,7 @@ class NamelessArena:
 
 def install() -> None:
     """Give multiprocessing these, and pools that are as wide as the machine a width that a session may have."""
-    import _multiprocessing
+    import _multiprocessing  # pyright: ignore[reportMissingImports]  # it has no stubs
 
     _multiprocessing.SemLock = ThreadSemLock
 
