@@ -32,6 +32,8 @@ def lines(path: Path, *rows: Any) -> Path:
         ({"problem": "2 + 3?", "expected_answer": 5.0, "generated_solution": "five"}, "2 + 3?", "5"),
         ({"problem": "2 + 3?", "solution": "It is \\boxed{5}, not \\boxed{6}. No: \\boxed{5}."}, "2 + 3?", "5"),
         ({"problem": "2 + 3?"}, "2 + 3?", None),
+        ({"question": "2 + 3?", "answer": "5", "meta": {"page": 3}}, "2 + 3?", "5"),
+        ({"id": "a", "text": "2 + 3?", "answer": "5", "meta": {"page": 3}, "page": 3}, "2 + 3?", "5"),
         ({"text": " 2 + 3? ", "answer": "5", "level": 2}, "2 + 3?", "5"),
         ({"instruction": "2 + 3?", "output": "\\boxed{5}"}, "2 + 3?", "5"),
         ({"prompt": "2 + 3?", "completion": "\\boxed{5}"}, "2 + 3?", "5"),
@@ -44,7 +46,7 @@ def lines(path: Path, *rows: Any) -> Path:
 )
 def test_a_problem_in_every_form(row: dict[str, Any], text: str, answer: str | None) -> None:
     problem = problem_of(row, "f:1", "f-1")
-    assert (problem.text, problem.answer, problem.id) == (text, answer, "f-1")
+    assert (problem.text, problem.answer, problem.id) == (text, answer, row.get("id", "f-1"))
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,8 @@ def test_own_rows_come_back_whole_and_are_read_strictly(tmp_path: Path) -> None:
     problems = load_problems("gym:gcd", size=2)
     write_rows(tmp_path / "p.jsonl", problems)
     assert read_problems(tmp_path / "p.jsonl") == problems
+    ruled = problem_of({"id": "1", "text": "x", "meta": {"rules": {"modulo": 10}}}, "f:1", "f-1")
+    assert ruled.meta == {"rules": {"modulo": 10}}
     with pytest.raises(InputError, match=r"f:3: field 'verifyer'"):
         problem_of({"id": "1", "text": "x", "meta": {}, "verifyer": "math"}, "f:3", "f-3")
     (solution,) = solutions_of({"problem": "x", "solution": "y"}, "f:1", "f-1")

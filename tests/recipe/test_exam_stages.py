@@ -1,11 +1,10 @@
-"""How the exam stage wants problems asked, and that exams sat before stay what they were."""
+"""How the exam stage wants problems asked, and what of that makes it another exam."""
 
 import pytest
 
 from podium.errors import InputError
 from podium.recipe import stages  # noqa: F401 - registers the kinds
 from podium.recipe.document import read_recipe
-from podium.recipe.exam_stages import ExamParams
 from podium.recipe.identity import identities
 
 RECIPE = """\
@@ -32,12 +31,7 @@ def recipe(tmp_path):
     return written
 
 
-def test_what_changes_nothing_is_not_in_the_identity(recipe):
-    """The fields that the stage had in its version 2 alone."""
-    assert set(ExamParams().model_dump()) == {
-        "attempts", "policy", "profile", "code", "max_tokens", "temperature", "top_p", "budget_seconds", "take",
-        "memory_gb", "threads",
-    }  # fmt: skip
+def test_what_is_asked_otherwise_is_another_exam_and_a_default_written_out_is_not(recipe):
     plain = identities(recipe())["sat"]
     assert identities(recipe("prompt: plain\nsystem: ''\nrepetition_stop: false"))["sat"] == plain
     others = {

@@ -20,7 +20,6 @@ ANSWER_FIELDS = ("expected_answer", "answer", "final_answer", "gold")
 SOLUTION_FIELDS = ("solution", "generated_solution", "response", "completion", "output")
 ID_FIELDS = ("id", "unique_id", "problem_id")
 _CHAT_FIELDS = ("messages", "conversations")
-_OWN_PROBLEM = ("verifier", "meta")  # no public data set has these, so a row with one of them is ours
 _OWN_SOLUTION = ("parts",)
 _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "system": "system",
@@ -86,7 +85,7 @@ def problem_of(row: Any, where: str, default_id: str) -> Problem:
         InputError: the row states no problem; the message names `where`.
     """
     row = _whole(row, where, "problem")
-    if any(name in row for name in _OWN_PROBLEM):
+    if _is_own_problem(row):
         problem = parse_row(Problem, row, where)
         if problem.answer is None or problem.verifier.partition(":")[0] not in ("math", "integer", "letter"):
             return problem
@@ -188,6 +187,11 @@ def _content(content: Any, spot: str) -> str:
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
         return "".join(str(part.get("text", "")) for part in content)
     raise InputError(f"{spot}: the content is not text", 'write it as text, or as parts {"type": "text", "text": …}')
+
+
+def _is_own_problem(row: dict[str, Any]) -> bool:
+    """Whether the row is a Problem as Podium writes it. Other people's rows may have a `meta` as well."""
+    return "verifier" in row or {"id", "text", "meta"} <= row.keys() <= Problem.model_fields.keys()
 
 
 def read_gold(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
+from pydantic import Field, ValidationInfo, field_validator
 
 from podium.errors import PodiumError
 from podium.recipe.inputs import MODEL, file_of, model_of
@@ -86,19 +86,12 @@ class ExamParams(Params):
             raise ValueError(f"{error.message}; {error.cure}") from error
         return fields.get("template") or value
 
-    @model_serializer(mode="wrap")
-    def _without_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields that came later are left out where they change nothing: exams that were sat before stay valid."""
-        written = handler(self)
-        return {key: value for key, value in written.items() if key not in _LATER or value != _default(key)}
-
     def overrides(self) -> dict[str, Any]:
         """Fields of the profile that are replaced."""
         from podium.solve.prompt import PROMPT_STYLES
 
-        given: dict[str, Any] = {
-            "max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p
-        }  # fmt: skip
+        given: dict[str, Any] = {}
+        given |= {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
         if not self.code:
             given["code_calls"] = 0
         if self.prompt not in PROMPT_STYLES:
@@ -110,13 +103,6 @@ class ExamParams(Params):
         if self.repetition_stop:
             given["repetition_stop"] = True
         return {key: value for key, value in given.items() if value is not None}
-
-
-_LATER = frozenset({"prompt", "system", "extract", "repetition_stop"})
-
-
-def _default(name: str) -> Any:
-    return ExamParams.model_fields[name].default
 
 
 def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estimate:

@@ -25,9 +25,9 @@ How a recipe is written and run stands in [recipe.md](recipe.md).
 
 ROWS = """## Rows
 
-Wherever a stage or a command reads problems or solutions (`jsonl:PATH`, an input that is a file of yours, `--data`),
-each row may have any of these forms, in `.jsonl`, `.jsonl.zst` or `.parquet`. A bad row is reported with its file and
-line before a model is loaded.
+Wherever a stage or a command reads problems or solutions (`jsonl:PATH`, an input that is a file of yours, `--data` of
+`podium draft`), each row may have any of these forms, in `.jsonl`, `.jsonl.zst` or `.parquet`. A bad row is reported
+with its file and line before a model is loaded.
 """
 
 LEARNT = """
@@ -59,9 +59,9 @@ def field_lines(model: type[BaseModel], prefix: str = "") -> Iterator[FieldLine]
 
 
 def inputs_line(kind: StageKind) -> str:
-    """Which inputs a kind takes, in one sentence."""
+    """Which inputs a kind takes; where any name is taken, the kind's own text says which have a meaning."""
     if kind.inputs is None:
-        return "any names; the text above says which have a meaning"
+        return "any names"
     needed = ", ".join(kind.inputs) or "none"
     return f"{needed} (may be given: {', '.join(kind.optional)})" if kind.optional else needed
 
@@ -93,7 +93,7 @@ def print_stages(name: str | None) -> None:
         for title in ("kind", "inputs", "what it makes"):
             table.add_column(title, overflow="fold")
         for kind in kinds():
-            table.add_row(kind.name, inputs_line(kind).partition(";")[0], _doc(kind).partition("\n")[0])
+            table.add_row(kind.name, inputs_line(kind), _doc(kind).partition("\n")[0])
         console.print(table, markup=False)
         console.print("\npodium stages KIND shows its fields; docs/stages.md has all, and the rows that are read")
         return

@@ -406,10 +406,11 @@ def draft_command(
 
     from podium.compress import DraftTraining, save_draft, train_draft
     from podium.models import load_model
+    from podium.models.place import find_model
     from podium.problems import read_problems
     from podium.runlog import RunLog
 
-    folder = model / "model" if (model / "model" / "config.json").exists() else model
+    folder = find_model(model)
     target, tokenizer = load_model(folder)
     if tokenizer is None:
         raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
