@@ -7,6 +7,7 @@ a misspelt field is an error there; of the other forms only the fields named her
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -190,8 +191,10 @@ def _content(content: Any, spot: str) -> str:
 
 
 def _is_own_problem(row: dict[str, Any]) -> bool:
-    """Whether the row is a Problem as Podium writes it. Other people's rows may have a `meta` as well."""
-    return "verifier" in row or {"id", "text", "meta"} <= row.keys() <= Problem.model_fields.keys()
+    """Whether the row is a Problem as Podium writes it, a field of it perhaps misspelt; others have a `meta` as well."""
+    strange = row.keys() - Problem.model_fields.keys()
+    misspelt = any(difflib.get_close_matches(name, Problem.model_fields, n=1, cutoff=0.8) for name in strange)
+    return "verifier" in row or ({"id", "text", "meta"} <= row.keys() and (misspelt or not strange))
 
 
 def read_gold(value: Any) -> str:
