@@ -203,6 +203,7 @@ def test_an_attempt_told_to_start_just_before_the_clock_ran_out_is_known_until_t
             (3, "stop", -1, "clock", ()),
             (3, "answer", -1, "", (0,)),
         ),
+        signals={},
     )
     assert first_difference(trace, policy) is None
     attempts = recorded_attempts(trace)
