@@ -222,12 +222,12 @@ def test_a_report_begins_with_attempts_that_gave_no_answer(tmp_path: Path) -> No
     rows = exam_rows(6, 4, 0.99, 0.0, False, 0)
     page = write_report(sit(tmp_path / "a", unanswered(rows, lambda _: "eos"), 4)).read_text()
     words = Tree(page).words
-    assert re.search(r"a: 1[89] of 24 attempts have no answer: 1[89] came to their end", words)
+    assert re.search(r"a: 1[89] of 24 attempts have no answer: 1[89] ended without one", words)
     assert page.index("attempts have no answer") < page.index('id="result"')
     assert "--prompt boxed" in page
     assert "--max-tokens" not in words
     ended = write_report(sit(tmp_path / "b", unanswered(rows, lambda _: "length"), 4)).read_text()
-    assert "cut off at their token limit" in Tree(ended).words
+    assert "cut off at the token limit" in Tree(ended).words
     repeated = write_report(sit(tmp_path / "c", unanswered(rows, lambda _: "repetition"), 4)).read_text()
     assert "18 attempts ended for repeating the same text" in Tree(repeated).words
     fine = write_report(sit(tmp_path / "d", rows, 4)).read_text()
@@ -383,6 +383,7 @@ def test_no_page_of_somebody_else_is_written_over(tmp_path: Path) -> None:
     assert "<b>b</b>" in (tmp_path / "home" / "index.html").read_text()
     with pytest.raises(InputError, match="neither a run nor an exam"):
         write_index(tmp_path / "runs" / "a")
+    assert not (tmp_path / "runs" / "a" / ".index.lock").exists()  # a folder that is refused stays as it was
 
 
 def _end(folder: str, start: float) -> None:

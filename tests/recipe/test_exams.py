@@ -256,7 +256,7 @@ def test_solve_shows_attempts_limits_and_why_there_is_no_answer(model):
     done = podium("solve", str(model), "What is 1 + 1?", "-n", "2", "--max-tokens", "9", "--system", "Be brief.")
     assert done.exit_code == 0, done.output
     assert done.stdout.count("9 tokens") == 2
-    assert "2 of 2 attempts have no answer: 2 were cut off at their token limit" in done.stdout
+    assert "2 of 2 attempts have no answer: 2 cut off at the token limit" in done.stdout
     assert "answer: none" in done.stdout
     for words, said in (
         (("", "-n", "1"), "the problem is empty"),

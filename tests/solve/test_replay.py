@@ -15,7 +15,7 @@ from podium.solve.happening import Happening
 from podium.solve.lab.outcomes import course
 from podium.solve.replay import RecordedAttempt, Step, first_difference, play, recorded_attempts, vote
 from podium.solve.rules import Plan
-from podium.solve.trace import TRACES, Trace, read_traces
+from podium.solve.trace import TRACES, Trace, TracedAnswer, read_traces
 
 
 class Pondering:
@@ -183,6 +183,36 @@ def test_what_the_record_does_not_hold_is_marked(attempts, until):
     # A policy that stops before the record ends does not notice that it does.
     early = Plan(len(attempts), None, until * 0.99)
     assert play(parse_policy("all"), early, [cut(a) for a in attempts]).outran is False
+
+
+def test_an_attempt_told_to_start_just_before_the_clock_ran_out_is_known_until_then():
+    """Told at 0.9 s, not begun by 1 s: on a busy machine that happens."""
+    policy = parse_policy("m_of_n:2")
+    trace = Trace(
+        problem_id="late",
+        model="none",
+        policy="m_of_n:2",
+        attempts=2,
+        parallel=1,
+        seconds=1.0,
+        answers=(TracedAnswer(answer="7", verdict=Verdict.CORRECT),),
+        events=((0.1, "start", 0, 0, None, "eos"), (0.9, "end", 0, 40, 0, "eos"), (1.0, "tick", -1, 0, None, "eos")),
+        actions=(
+            (0, "start", 0, "", ()),
+            (2, "start", 1, "", ()),
+            (3, "stop", -1, "clock", ()),
+            (3, "answer", -1, "", (0,)),
+        ),
+        signals={},
+    )
+    assert first_difference(trace, policy) is None
+    attempts = recorded_attempts(trace)
+    played = play(policy, trace.plan, attempts)
+    assert (played.rule, played.seconds, played.answer, played.outran) == ("clock", 1.0, 0, False)
+    assert play(policy, Plan(2, 1, 1.5), attempts).outran
+    assert play(policy, Plan(2, 1), attempts).outran
+    # An attempt beyond the recorded ones is not known at all.
+    assert play(parse_policy("all"), Plan(2, 1, 1.0), attempts[:1]).outran
 
 
 def test_the_vote_is_the_commonest_and_of_equals_the_first():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from podium.board.shell import colour, counted, header, page, table, text
-from podium.solve.wording import say_change, say_share
+from podium.solve.wording import say_points, say_share
 
 if TYPE_CHECKING:
     from podium.solve.comparing import Contrast, ExamComparison, Level, Side
@@ -173,5 +173,4 @@ def _share(value: Estimate) -> str:
 def _change(contrast: Contrast) -> tuple[str, str]:
     """The difference in points, and its interval, with the decimals that its verdict needs."""
     found = contrast.difference
-    change, interval = say_change(found.value, found.low, found.high, scale=100, between=" to ")
-    return change.replace("-", "−"), interval.replace("-", "−")
+    return say_points(found.value, found.low, found.high)

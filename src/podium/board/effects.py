@@ -14,7 +14,7 @@ from typing import Literal
 from podium.board.exam import Exam, answered, code_calls, single_correct
 from podium.records import ExamResult
 from podium.solve.statistics import Difference, paired_bootstrap
-from podium.solve.wording import say_change
+from podium.solve.wording import say_change, say_points
 
 Outcome = Literal["showed", "did not show", "opposite"]
 MARGIN = 0.05  # loss of accuracy up to which a merge counts as keeping it
@@ -68,10 +68,8 @@ def _outcome(difference: Difference, wanted: int) -> Outcome:
 
 def points(difference: Difference, against: tuple[float, ...] = (0.0,)) -> str:
     """+12 points (95% interval +3 to +21). `against`: shares that the interval is held against, in `_outcome` 0."""
-    change, interval = say_change(
-        difference.value, difference.low, difference.high, scale=100, least=0, between=" to ", against=against
-    )
-    return f"{change} points (95% interval {interval})".replace("-", "−")
+    change, interval = say_points(difference.value, difference.low, difference.high, 0, against)
+    return f"{change} points (95% interval {interval})"
 
 
 def _code(exam: Exam, plain: Exam) -> Effect | None:

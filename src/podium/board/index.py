@@ -59,16 +59,15 @@ def write_index(folder: Path | str, out: Path | str | None = None) -> Path:
         raise InputError(f"{folder}: no such folder", "name a folder of runs, e.g. runs")
     if path.exists() and not is_index(path):
         raise InputError(f"{path}: was not written by podium", "name another file with --out")
+    if next(_places(folder), None) is None:
+        raise InputError(
+            f"{folder}: neither a run nor an exam, nor a folder of these",
+            f"a run holds recipe.yaml, an exam holds {RESULTS}",
+        )
     # Of two runs that end together each lists the folder after its own files are there; one after the other, so that
     # the index that is written last is of the later look.
     with _alone(folder):
-        lines = find_runs(folder)
-        if not lines:
-            raise InputError(
-                f"{folder}: neither a run nor an exam, nor a folder of these",
-                f"a run holds recipe.yaml, an exam holds {RESULTS}",
-            )
-        write_text(path, index_page(folder, lines, path.parent))
+        write_text(path, index_page(folder, find_runs(folder), path.parent))
     return path
 
 
@@ -109,17 +108,21 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def find_runs(folder: Path, depth: int = DEPTH) -> list[Line]:
+def find_runs(folder: Path) -> list[Line]:
     """The runs and exams in a folder, the latest first."""
     lines: list[Line] = []
-    for child in sorted(_folders(folder)):
-        if (child / "recipe.yaml").is_file():
-            lines += _run(child)
-        elif (child / RESULTS).is_file():
-            lines.append(_exam(child, child, ""))
-        elif depth > 1:
-            lines += find_runs(child, depth - 1)
+    for place in _places(folder):
+        lines += _run(place) if (place / "recipe.yaml").is_file() else [_exam(place, place, "")]
     return sorted(lines, key=lambda line: -line.time)
+
+
+def _places(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """The folders of runs and of exams in a folder."""
+    for child in sorted(_folders(folder)):
+        if any((child / name).is_file() for name in ("recipe.yaml", RESULTS)):
+            yield child
+        elif depth > 1:
+            yield from _places(child, depth - 1)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from podium.board.selection import Selection
 from podium.board.shell import colour, counted, table, text
 from podium.records import Attempt, ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate
-from podium.solve.wording import say_change, say_share
+from podium.solve.wording import say_points, say_share
 
 TONES = {
     Verdict.CORRECT: ("right", "correct"),
@@ -98,7 +98,7 @@ def choice(selections: Sequence[Selection]) -> str:
     for index, selection in enumerate(selections):
         columns = [("attempts", ""), ("chosen", "main"), ("vote", ""), ("chosen − vote", "num"), ("p", "num")]
         columns += [("both in one ballot", "num"), ("one attempt", "num"), ("any right", "num"), ("no pick", "num")]
-        gains = [_change(score.gain, score.gain_low, score.gain_high, 1) for score in selection.scores]
+        gains = [say_points(score.gain, score.gain_low, score.gain_high) for score in selection.scores]
         rows = [
             (
                 f'<b>{score.n}</b><div class="between">{counted(score.problems, "problem")}, '
@@ -126,12 +126,6 @@ def choice(selections: Sequence[Selection]) -> str:
 <p class="note">A model reads the attempts side by side and names one; beside it the vote over the same attempts. A
 problem without a pick keeps its vote; ties are split. Intervals are over problems, p is a paired sign-flip test's.</p>
 {"".join(parts)}</section>"""
-
-
-def _change(value: float, low: float, high: float, digits: int) -> tuple[str, str]:
-    """A difference of shares in points, and its interval, with the decimals that its verdict needs."""
-    change, interval = say_change(value, low, high, scale=100, least=digits, between=" to ")
-    return change.replace("-", "−"), interval.replace("-", "−")
 
 
 def result(exams: Sequence[Exam], effects: Sequence[Effect], heading: str = "Result") -> str:

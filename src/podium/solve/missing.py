@@ -34,7 +34,8 @@ def why_unanswered(attempts: Sequence[tuple[Problem, Attempt]]) -> list[str]:
         ends.setdefault(_end_of(attempt), []).append((problem, attempt))
     order = sorted(ends, key=lambda end: -len(ends[end]))
     told = ", ".join(f"{len(ends[end])} {_ENDS[end]}" for end in order)
-    lines = [f"{len(missing)} of {len(counted)} attempts have no answer: {told}."]
+    have = "attempt has" if len(counted) == 1 else "attempts have"
+    lines = [f"{len(missing)} of {len(counted)} {have} no answer: {told}."]
     for end in order:
         # What is rare explains nothing.
         if len(ends[end]) * 5 >= len(missing):
@@ -48,10 +49,8 @@ def without_reference(problems: Sequence[Problem]) -> list[str]:
     without = sum(problem.verifier == "math" and not problem.answer for problem in problems)
     if not without:
         return []
-    has = "has" if without == 1 else "have"
-    return [
-        f"{without} of {len(problems)} problems {has} no reference answer and cannot be right: give them an `answer`"
-    ]
+    have, them = ("problem has", "it") if len(problems) == 1 else ("problems have", "them")
+    return [f"{without} of {len(problems)} {have} no reference answer and cannot be right: give {them} an `answer`"]
 
 
 def _end_of(attempt: Attempt) -> str:
@@ -62,15 +61,16 @@ def _end_of(attempt: Attempt) -> str:
     return attempt.stop_reason if attempt.stop_reason in _ENDS else "eos"
 
 
+# After a number, which may be 1.
 _ENDS = {
-    "eos": "came to their end without one",
+    "eos": "ended without one",
     "nothing": "wrote nothing at all",
     "no room": "had no room to write, because the prompt fills the context",
-    "length": "were cut off at their token limit",
-    "repetition": "only repeated themselves and were ended",
-    "clock": "were cut off by the clock",
+    "length": "cut off at the token limit",
+    "repetition": "ended for repeating the same text",
+    "clock": "cut off by the clock",
     "code_limit": "asked for more code than allowed",
-    "error": "were lost to an error of the engine",
+    "error": "lost to an error of the engine",
 }
 
 
@@ -109,7 +109,7 @@ def _elsewhere(rows: Sequence[tuple[Problem, Attempt]]) -> list[str]:
         ]
         if len(found) * 2 >= len(looked):
             lines.append(
-                f"cure: {len(found)} of {len(looked)} end with a {_PLACES[place]} that was not looked for: --extract "
+                f"cure: a {_PLACES[place]} that was not looked for stands in {len(found)} of {len(looked)}: --extract "
                 f"{_extraction(looked[0][0], place)}; in a recipe extract"
             )
             break

@@ -35,13 +35,13 @@ class Step(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class RecordedAttempt:
     """One attempt's own timeline. `delay`: seconds from being told to start to its start; `watched`: from its start
-    to the end of the recording, for one that did not come to its own end."""
+    (from being told to, where it never began) to the end of the recording, for one that did not come to its own end."""
 
     steps: tuple[Step, ...]
     delay: float = 0.0
     watched: float = 0.0
     cut: float | None = None  # seconds after which the policy cut it for its tokens; what follows is the cutting
-    begun: bool = True  # False: told to start in the moment of the stop
+    begun: bool = True  # False: told to start so shortly before the stop that it had not begun by then
     signals: Mapping[str, float] = field(default_factory=dict, hash=False)  # what a vote may weigh it by
 
     @property
@@ -84,7 +84,7 @@ def recorded_attempts(trace: Trace) -> list[RecordedAttempt]:
             signals=trace.signals.get(index, {}),
         )
         if index in steps
-        else RecordedAttempt((), begun=False)
+        else RecordedAttempt((), watched=over - told[index], begun=False)
         for index in sorted(told)
     ]
 
@@ -133,13 +133,16 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt], by: st
     tokens: dict[int, int] = {}
     stream: list[tuple[Happening, tuple[Action, ...]]] = []
     now, rule, voters = 0.0, "", None
-    missing = False
+    known_until: list[float] = []  # for each attempt told to start that does not begin: how long the record knows that
     actions = proctor.begin()
     while True:
         for action in actions:
             if action.kind == "start":
-                if action.attempt >= len(attempts) or not attempts[action.attempt].begun:
-                    missing = True
+                if action.attempt >= len(attempts):
+                    known_until.append(now)
+                    continue
+                if not attempts[action.attempt].begun:
+                    known_until.append(now + attempts[action.attempt].watched)
                     continue
                 heapq.heappush(agenda, (now + attempts[action.attempt].delay, -1.0, action.attempt, -1))
             elif action.kind == "stop":
@@ -183,7 +186,10 @@ def play(policy: Policy, plan: Plan, attempts: Sequence[RecordedAttempt], by: st
         stream.append((happening, actions))
     order = sorted(voters, key=lambda index: (tokens.get(index, 0), index))
     ballots = {index: answer for index in order if (answer := proctor.ballot(index)) is not None}
-    outran = (missing and rule in ("clock", "end of record")) or any(
+    missing = (rule == "end of record" and bool(known_until)) or (
+        rule == "clock" and any(now > until + 1e-9 for until in known_until)
+    )
+    outran = missing or any(
         index not in ended and not attempts[index].whole and now > start + attempts[index].watched + 1e-9
         for index, start in begun.items()
     )

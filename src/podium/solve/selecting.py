@@ -34,6 +34,7 @@ from podium.records import (
     read_rows,
     write_json,
 )
+from podium.solve.exam import BUSY
 from podium.solve.genselect import MOST, PROMPT_CHARACTERS, Named, candidates_of, select
 from podium.solve.identity import refuse_other
 from podium.solve.scores import Estimate, estimate
@@ -42,7 +43,6 @@ from podium.solve.vote import Vote, ballots, majority, weigh
 
 CHOICES = "choices.jsonl"
 SCORES = "scores.json"
-BUSY = "wait for it or stop it, or choose another folder: --out FOLDER"
 
 
 class SelectConfig(BaseModel):

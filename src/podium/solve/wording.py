@@ -40,6 +40,14 @@ def say_change(
     return signed(value, digits), f"{signed(low, digits)}{between}{signed(high, digits)}"
 
 
+def say_points(
+    value: float, low: float, high: float, least: int = 1, against: Iterable[float] = (0.0,)
+) -> tuple[str, str]:
+    """A difference of shares in points and its interval, as reports write them: ("+2.1", "−0.4 to +4.6")."""
+    said = say_change(value, low, high, scale=100, least=least, between=" to ", against=against)
+    return said[0].replace("-", "−"), said[1].replace("-", "−")
+
+
 def say_share(value: float, low: float, high: float, least: int = 1, between: str = ", ") -> tuple[str, str]:
     """A share of 1 and its interval in per cent: ("12.5", "0.04, 31.0")."""
     bounds = (100 * low, 100 * high)
