@@ -191,7 +191,7 @@ def _content(content: Any, spot: str) -> str:
 
 
 def _is_own_problem(row: dict[str, Any]) -> bool:
-    """Whether the row is a Problem as Podium writes it, a field of it perhaps misspelt; others have a `meta` as well."""
+    """Whether the row is a Problem as Podium writes it, a field perhaps misspelt; others may have a `meta` as well."""
     strange = row.keys() - Problem.model_fields.keys()
     misspelt = any(difflib.get_close_matches(name, Problem.model_fields, n=1, cutoff=0.8) for name in strange)
     return "verifier" in row or ({"id", "text", "meta"} <= row.keys() and (misspelt or not strange))
