@@ -95,8 +95,11 @@ def test_generate_shows_what_exists_and_leaves(tmp_path, number, code, backgroun
     assert "attempt 1: cancelled" in done[1]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_exam_keeps_what_was_finished_and_goes_on_from_there(tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "background"),
+    [(signal.SIGTERM, 143, False), (signal.SIGTERM, 143, True), (signal.SIGINT, 130, False)],
+)
+def test_an_exam_keeps_what_was_finished_and_goes_on_from_there(tmp_path, number, code, background):
     rows = [{"id": f"p{i}", "text": "1+1?", "answer": "2", "source": "test"} for i in range(4)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -104,8 +107,56 @@ def test_an_exam_keeps_what_was_finished_and_goes_on_from_there(tmp_path, number
         return ["exam", url, "--set", "jsonl:rows.jsonl", "-n", "1", "--no-code", "--out", "sat"]
 
     with slow_server(2) as (url, begun):
-        told = stopped(arguments(url), begun, number, tmp_path)
+        told = stopped(arguments(url), begun, number, tmp_path, background=background)
         assert told[0] == code
         assert told[2].strip().endswith(STOPPED)
         kept = (tmp_path / "sat" / "results.jsonl").read_text().splitlines()
         assert len(kept) == 2
+
+
+ASKED_WITHIN_A_TASK = """
+import asyncio, os, signal, sys
+from podium import interrupts
+
+number, ignored, again = signal.Signals(int(sys.argv[1])), sys.argv[2] == "ignored", sys.argv[3] == "again"
+if ignored:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+async def work():
+    try:
+        os.kill(os.getpid(), number)
+        print("the step goes on to its end", flush=True)
+        await asyncio.sleep(60)
+    finally:
+        if again:
+            os.kill(os.getpid(), number)
+        print("cleaned up", flush=True)
+
+async def main():
+    await asyncio.create_task(work())
+
+try:
+    with interrupts.sigterm_like_ctrl_c():
+        asyncio.run(main())
+except KeyboardInterrupt:
+    pass
+sys.exit(interrupts.exit_code())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "handled"),
+    [(signal.SIGTERM, 143, "handled"), (signal.SIGTERM, 143, "ignored"), (signal.SIGINT, 130, "handled")],
+)
+@pytest.mark.parametrize("times", ["once", "again"])
+def test_a_signal_comes_between_the_steps_of_a_task_and_the_second_one_at_once(number, code, handled, times):
+    """`handled`: what SIGINT was when the command began; shells have it ignored in background jobs."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED_WITHIN_A_TASK, str(int(number)), handled, times],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code
+    assert done.stdout.splitlines() == ["the step goes on to its end", *(["cleaned up"] if times == "once" else [])]
+    assert "Traceback" not in done.stderr

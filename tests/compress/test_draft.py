@@ -216,7 +216,7 @@ def test_a_head_and_n_grams_together_are_the_same_in_c_and_python(target, traine
         ]
 
     python._head.chains = chains
-    guessed = right = 0
+    by_depth = Counter()  # (place in its chain, whether it is right) -> guesses
     for prompt in range(6):
         texts = {key: list(answers[prompt]) for key in (prompt, 100 + prompt)}
         for end in range(4, 27, 2):
@@ -229,10 +229,12 @@ def test_a_head_and_n_grams_together_are_the_same_in_c_and_python(target, traine
             found = [guesser.guess(requests, rows, 20, times, 1.02) for guesser in (python, native)]
             assert found[0] == found[1]
             for chain, tokens in zip(found[0], texts.values(), strict=True):
-                guessed += len(chain)
-                right += sum(a == b for a, b in zip(chain, tokens[end:], strict=False))
-    assert guessed > 100
-    assert right > 0.7 * guessed  # how well the tiny head is trained depends on the processor a little
+                by_depth.update((depth, a == b) for depth, (a, b) in enumerate(zip(chain, tokens[end:], strict=False)))
+    right = sum(count for (_, is_right), count in by_depth.items() if is_right)
+    assert right > 0.7 * by_depth.total()
+    for depth in range(trained.config.depth):  # n-grams alone go on behind these
+        assert by_depth[depth, True] > 100
+        assert by_depth[depth, True] > 0.9 * (by_depth[depth, True] + by_depth[depth, False])
 
 
 @pytest.mark.parametrize("make", [Guesser, guesser])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from podium.errors import InputError
+from podium.models.place import is_server, model_folder
 from podium.records import storage_errors
 
 Number: TypeAlias = int | float
@@ -82,12 +83,9 @@ def read_defaults(model: Path | str, choice: str = "auto") -> SamplingDefaults:
                 "auto (the model's own), none, or a folder with generation_config.json",
             )
         return _read(file)
-    if str(model).startswith(("http://", "https://")):
+    if is_server(model):
         return SamplingDefaults()
-    folder = Path(model)
-    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
-        folder = folder / "model"
-    file = folder / "generation_config.json"
+    file = model_folder(model) / "generation_config.json"
     return _read(file) if file.is_file() else SamplingDefaults()
 
 

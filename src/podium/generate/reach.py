@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from podium.errors import CompleterError, InputError, nearest
+from podium.models.place import is_server
 
 ROOT_CURE = "the address of an OpenAI API usually ends with /v1: write it like http://localhost:8000/v1"
 KEY_CURE = "check the API key: the one in PODIUM_API_KEY is sent"
@@ -40,7 +41,7 @@ def api_root(url: str) -> str:
         InputError: not the http(s) address of a server.
     """
     cure = "write it like http://localhost:8000/v1"
-    if not url.startswith(("http://", "https://")):
+    if not is_server(url):
         raise InputError(f"{url!r} is not the address of a server", cure)
     try:
         parts = urlsplit(url)

@@ -16,15 +16,25 @@ from podium.records import read_json
 SERVER = "or give the address of any server that runs it: http://HOST:PORT/v1#NAME"
 
 
+def is_server(model: Path | str) -> bool:
+    """Whether a model is named by the address of its server and not by its folder."""
+    return str(model).startswith(("http://", "https://"))
+
+
+def model_folder(path: Path | str) -> Path:
+    """`path`, or `model` in it where it is the folder of a training stage; nothing else is checked."""
+    folder = Path(path)
+    inner = folder / "model"
+    return inner if not (folder / "config.json").exists() and (inner / "config.json").exists() else folder
+
+
 def find_model(path: Path | str) -> Path:
-    """The folder of the model at `path`: that one, or `model` in the folder of a training stage. Its family is known.
+    """The folder of the model at `path`, as model_folder finds it, with a config.json whose family is known.
 
     Raises:
         InputError: as read_config and TransformerConfig.from_hf do.
     """
-    folder = Path(path)
-    if not (folder / "config.json").exists() and (folder / "model" / "config.json").exists():
-        folder = folder / "model"
+    folder = model_folder(path)
     read_shape(folder)
     return folder
 

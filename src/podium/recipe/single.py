@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from podium.errors import CompleterError, InputError
+from podium.models.place import find_model, is_server
 from podium.records import Problem, write_rows
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def open_model(
             of a server, no such device or format here, or several replicas on one GPU.
         CompleterError: the weights do not fit into the GPU's memory; no server is there, or none with this API.
     """
-    if model.startswith(("http://", "https://")):
+    if is_server(model):
         from podium.generate.openai import OpenAICompleter
         from podium.generate.reach import api_key, reach
 
@@ -62,8 +63,6 @@ def open_model(
                 raise
             return OpenAICompleter(url, model=name, api_key=api_key())
         return OpenAICompleter(found.url, model=found.model, api_key=api_key())
-    from podium.models.place import find_model
-
     folder = find_model(model)  # before anything heavy is imported
     from podium.generate.replica import EngineSpec
 
@@ -87,13 +86,11 @@ def model_name(model: str) -> str:
         InputError: no such folder, or a model of a family that is not known.
         CompleterError: no server is there, or none with this API and model.
     """
-    if model.startswith(("http://", "https://")):
+    if is_server(model):
         from podium.generate.reach import api_key, reach
 
         url, _, name = model.partition("#")
         return reach(url, name or None, key=api_key()).model
-    from podium.models.place import find_model
-
     folder = find_model(model)
     return f"{folder}@{weights_digest(folder)}"
 
@@ -138,9 +135,7 @@ async def open_table(
     """A completer and, with `code`, a sandbox; both closed on the way out. Arguments and errors as open_model."""
     from contextlib import AsyncExitStack
 
-    if not model.startswith(("http://", "https://")):
-        from podium.models.place import find_model
-
+    if not is_server(model):
         find_model(model)  # what is wrong with it is told before a sandbox is started
     async with AsyncExitStack() as stack:
         sandbox = None
@@ -209,9 +204,8 @@ def model_sampling(model: str, choice: str, named: dict[str, Any]) -> dict[str, 
     import sys
 
     from podium.generate.defaults import read_defaults
-    from podium.models.place import find_model
 
-    if not model.startswith(("http://", "https://")):
+    if not is_server(model):
         find_model(model)
     defaults = read_defaults(model, choice)
     line = defaults.line(named)
@@ -406,7 +400,6 @@ def draft_command(
 
     from podium.compress import DraftTraining, save_draft, train_draft
     from podium.models import load_model
-    from podium.models.place import find_model
     from podium.problems import read_problems
     from podium.runlog import RunLog
 
