@@ -96,8 +96,9 @@ def kinds(path: Path, listed: bool) -> None:
     """The verdicts on pairs of known kinds, both orders of each, as one confusion table."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     warm()
-    head = ("pairs", "right", "false equal", "false different", "undecided", "judged", "orders differ", "slowest s")
-    table: dict[str, list[float]] = {}
+    head = ("pairs", "right", "false equal", "false different", "undecided", "judged", "orders differ")
+    table: dict[str, collections.Counter[str]] = {}
+    slowest: dict[str, float] = {}
     wrong: list[str] = []
     by: collections.Counter[str] = collections.Counter()
     began = time.monotonic()
@@ -107,24 +108,24 @@ def kinds(path: Path, listed: bool) -> None:
         by[both[0].by] += 1
         opposite = {"equal": ["different"], "different": ["equal"], "undecided": []}
         false = set(row.get("never", opposite[row["expected"]])) & set(said)
-        line = table.setdefault(row["kind"], [0.0] * len(head))
-        line[0] += 1
+        line = table.setdefault(row["kind"], collections.Counter())
+        line["pairs"] += 1
         if false:
-            line[2 if "equal" in false else 3] += 1
+            line["false equal" if "equal" in false else "false different"] += 1
         elif said[0] == row["expected"] or (row["expected"] == "undecided" and said[0] not in row.get("never", [])):
-            line[1] += 1
+            line["right"] += 1
         elif said[0] == "undecided":
-            line[4] += 1
+            line["undecided"] += 1
         else:
-            line[5] += 1  # the other reading of a judgement
-        line[6] += said[0] != said[1]
-        line[7] = max(line[7], *(found.seconds for found in both))
+            line["judged"] += 1  # the other reading of a judgement
+        line["orders differ"] += said[0] != said[1]
+        slowest[row["kind"]] = max(slowest.get(row["kind"], 0.0), *(found.seconds for found in both))
         if false or said[0] != said[1] or (said[0] == "undecided" != row["expected"]):
             wrong.append(f"  {row['kind']}: {row['a']} | {row['b']}: {'/'.join(said)}, not {row['expected']}")
-    print(f"{'kind':20}", *(f"{name:>16}" for name in head), sep="")
-    for kind, line in [*table.items(), ("all", [*map(sum, zip(*table.values(), strict=True))])]:
-        slowest = line[7] if kind != "all" else max(row[7] for row in table.values())
-        print(f"{kind:20}", *(f"{count:16.0f}" for count in line[:7]), f"{slowest:16.2f}", sep="")
+    table["all"], slowest["all"] = sum(table.values(), collections.Counter()), max(slowest.values())
+    print(f"{'kind':20}", *(f"{name:>16}" for name in (*head, "slowest s")), sep="")
+    for kind, line in table.items():
+        print(f"{kind:20}", *(f"{line[name]:16}" for name in head), f"{slowest[kind]:16.2f}", sep="")
     print(f"decided by: {dict(by)}; {time.monotonic() - began:.1f} s for both orders")
     if listed:
         print(*wrong, sep="\n")

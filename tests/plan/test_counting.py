@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from podium.errors import InputError
 from podium.plan.compute import sequence_flops
 from podium.plan.counting import forward_flops, parameters, rule_of_thumb, training_flops
-from podium.plan.hf_config import read_config, shape_from_hf
+from podium.plan.hf_config import _FAMILIES, _SIZE_NAMES, _SIZES, read_config, shape_from_hf
 from podium.plan.named import MODELS, find_model
 from podium.plan.runs import PUBLISHED, read_runs
 from podium.plan.shapes import Experts, Shape, gpt_shape, parse_shape
@@ -129,6 +129,15 @@ def plain(kind: str, values: dict[str, object]):
     config = AutoConfig.for_model(kind, **values)
     with torch.device("meta"):
         return config, AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize("kind", _FAMILIES)
+def test_defaults_of_a_family_are_those_of_transformers(kind: str) -> None:
+    from transformers import AutoConfig
+
+    ours = {**_FAMILIES[kind], **dict(zip(_SIZE_NAMES, _SIZES.get(kind, ()), strict=False))}
+    theirs = AutoConfig.for_model(kind)
+    assert ours == {name: getattr(theirs, name) for name in ours}
 
 
 def test_the_text_of_a_model_with_several_towers_is_saved_without_its_defaults() -> None:

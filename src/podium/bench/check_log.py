@@ -139,7 +139,7 @@ def _several_writers(log: Log) -> bool:
     is said once in a process, or the lines are mixed with labelled ones."""
     if len({event.writer for event in log.events}) > 1:
         return True
-    once = ("init_start", "init_stop", "run_start", "run_stop", "seed", "global_batch_size", "submission_benchmark")
+    once = (*MILESTONES, "seed", "global_batch_size", "submission_benchmark")
     return any(len(log.of(key)) > 1 for key in once)
 
 

@@ -92,13 +92,18 @@ def read_run(path: Path, ruleset: Ruleset) -> Run:
     return run_of(read_log(path), ruleset)
 
 
+def named_ruleset(logs: Sequence[Log]) -> Any:
+    """What the logs say their rule set is, known or not; None where they say nothing."""
+    return next((event.value for log in logs for event in log.of("benchmark_ruleset")), None)
+
+
 def ruleset_for(logs: Sequence[Log]) -> tuple[Ruleset, str]:
     """The rule set that logs are to be judged by where nobody says one, and why, in a few words.
 
     The one they name; else that of the round that was open when they were written; else the default. Where that round
     does not have the benchmark, the newest one that has it.
     """
-    named = next((event.value for log in logs for event in log.of("benchmark_ruleset")), None)
+    named = named_ruleset(logs)
     if named is not None:
         return load_ruleset(named if named in ruleset_versions() else DEFAULT_RULESET), "named by the log"
     known = [load_ruleset(version) for version in ruleset_versions()]

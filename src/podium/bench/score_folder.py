@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from podium.bench.ledger import declarations, ledger_of, read_ledger
-from podium.bench.mllog import Log, read_log
+from podium.bench.mllog import read_log
 from podium.bench.rules import Ruleset, load_ruleset
-from podium.bench.runs import NO_RESULT, Run, result_files, ruleset_for, runs_of
+from podium.bench.runs import NO_RESULT, Run, named_ruleset, result_files, ruleset_for, runs_of
 from podium.bench.score import CONFIDENCE, Score, score_runs
 from podium.errors import InputError
 
@@ -76,7 +76,9 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
         InputError: no such folder, or logs of several benchmarks, or of one that the rule set does not have.
     """
     logs = [read_log(path) for path in result_files(folder)]
-    rules = ruleset or _named_ruleset(logs) or ruleset_for(logs)[0]
+    named = named_ruleset(logs)
+    # A rule set that is named and not shipped is refused: by another one the score would be wrong.
+    rules = ruleset or (ruleset_for(logs)[0] if named is None else load_ruleset(str(named)))
     runs = runs_of(logs, rules)
     silent = [run for run in runs if not run.benchmark]
     if silent:
@@ -106,11 +108,6 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
         minutes=minutes,
         score=replace(found, reasons=(*marked, *found.reasons)),
     )
-
-
-def _named_ruleset(logs: list[Log]) -> Ruleset | None:
-    named = next((event.value for log in logs for event in log.of("benchmark_ruleset")), None)
-    return load_ruleset(str(named)) if named is not None else None
 
 
 def declared_runs(folder: Path, runs: list[Run]) -> list[Run | None]:

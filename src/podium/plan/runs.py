@@ -143,7 +143,7 @@ def _run(path: Path, line: int, row: dict[str, str]) -> Run:
 
     sequence = whole("seq") or 2048
     stated = number("params_b")
-    shape = _shape(where, row, whole, sequence, stated)
+    shape = _shape(path.parent, where, row, whole, sequence, stated)
     degrees = {name: value for name in ("tp", "pp", "dp") if (value := whole(name))}
     if batch := whole("micro_bs"):
         degrees["micro_batch"] = batch
@@ -185,14 +185,16 @@ def _other_degrees(where: str, row: dict[str, str], whole: Any) -> dict[str, int
     return found | {name: value for name in ("cp", "ep") if (value := whole(name))}
 
 
-def _shape(where: str, row: dict[str, str], whole: Any, sequence: int, stated: float | None) -> Shape:
+def _shape(folder: Path, where: str, row: dict[str, str], whole: Any, sequence: int, stated: float | None) -> Shape:
     """Of the columns `config`, `shape`, or a named network with these sizes; else a GPT whose size is the stated one.
+
+    `folder`: the table's, from which the path in `config` is taken.
 
     Raises:
         InputError: nothing says what the network is beyond its layers and hidden size.
     """
     if row.get("config"):
-        shape = read_config(Path(where.rpartition(":")[0]).parent / row["config"])
+        shape = read_config(folder / row["config"])
         if isinstance(shape, ConvNet):
             raise InputError(f"{where}: {row['config']} has no layers to lay out", "rows are of Transformers")
         return with_sequence(shape, sequence) if sequence != shape.sequence and not shape.patches else shape

@@ -37,6 +37,7 @@ _PROMPT = re.compile(r"[ \t]*(?:>>>|\.\.\.|In \[\d+\]:|[ \t]*\.\.\.:)(?:[ \t]|$)
 _FIRST_PROMPT = re.compile(r"\s*(?:>>> |In \[\d+\]: )")
 # Magics of a whole block whose block is Python, and is run once.
 _PYTHON_CELLS = frozenset({"time", "timeit", "capture", "prun", "python", "python3"})
+_NOTHING_INSTALLED = "nothing can be installed here; what is installed can be imported"
 _SHOWN = 60  # characters of such a line in its hint
 
 
@@ -100,7 +101,7 @@ def without_notebook_lines(source: str) -> str:
     whole = re.match(r"\s*%%(?P<name>[\w.]+)", source)
     if whole and whole["name"] not in _PYTHON_CELLS:
         first = source.strip().partition("\n")[0]
-        return f"print({_hint(first, 'this whole block: only Python can be run here')!r})"
+        return _printed(first, "this whole block: only Python can be run here")
     pieces: list[str] = []
     place = 0
     while place < len(source):
@@ -131,16 +132,10 @@ def _end_of_logical_line(source: str, place: int) -> int:
 def _notebook_line(source: str, place: int) -> tuple[int, str] | None:
     """(where the line ends, what Python runs instead), or None for a line of Python."""
     if found := _HELP.match(source, place):
-        why = "there is no help window here; help(name) prints it"
-        text = _printed(found["text"], why)
+        text = _printed(found["text"], "there is no help window here; help(name) prints it")
     elif found := _COMMAND.match(source, place):
-        installs = _INSTALLS.match(found["text"])
-        text = _printed(
-            found["text"],
-            "nothing can be installed here; what is installed can be imported"
-            if installs
-            else "no other program can be run here",
-        )
+        why = _NOTHING_INSTALLED if _INSTALLS.match(found["text"]) else "no other program can be run here"
+        text = _printed(found["text"], why)
     elif found := _MAGIC.match(source, place):
         text = _magic(found["name"].lstrip("%"), found["text"], found["rest"].strip())
     elif found := _ASSIGNED.match(source, place):
@@ -154,7 +149,7 @@ def _notebook_line(source: str, place: int) -> tuple[int, str] | None:
 def _magic(name: str, text: str, rest: str) -> str:
     if name == "time" and rest and not text.startswith("%%"):
         # Its statement belongs to the block, whatever it takes.
-        hinted = f"print({_hint(text, 'nothing is measured', ran=True)!r}); {rest}"
+        hinted = f"{_printed(text, 'nothing is measured', ran=True)}; {rest}"
         for candidate in (hinted, rest):
             try:
                 ast.parse(candidate)
@@ -162,20 +157,18 @@ def _magic(name: str, text: str, rest: str) -> str:
                 continue
             return candidate
     if text.startswith("%%"):
-        return f"print({_hint(text, 'nothing is measured or caught; the block runs once', ran=True)!r})"
+        return _printed(text, "nothing is measured or caught; the block runs once", ran=True)
     if _INSTALLS.match(text):
-        return _printed(text, "nothing can be installed here; what is installed can be imported")
+        return _printed(text, _NOTHING_INSTALLED)
     return _printed(text, "there are no magics here")
 
 
-def _printed(text: str, why: str) -> str:
-    return f"print({_hint(text, why)!r})"
-
-
-def _hint(text: str, why: str, *, ran: bool = False) -> str:
+def _printed(text: str, why: str, *, ran: bool = False) -> str:
+    """Python that prints a hint about this text; `ran`: its statement runs all the same."""
     line = " ".join(text.replace("\\\n", " ").split())
     shown = line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
-    return f"({shown}: {why})" if ran else f"(not run: {shown}: {why})"
+    hint = f"({shown}: {why})" if ran else f"(not run: {shown}: {why})"
+    return f"print({hint!r})"
 
 
 def _dedented(source: str) -> str:

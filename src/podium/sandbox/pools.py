@@ -105,5 +105,7 @@ def install() -> None:
     from multiprocessing import heap
 
     heap.Arena = NamelessArena  # type: ignore[misc,assignment]
-    cores = min(os.cpu_count() or 1, _WIDEST)
-    os.cpu_count = lambda: cores
+    for name in ("cpu_count", "process_cpu_count"):  # pools ask for the second from Python 3.13 on
+        if hasattr(os, name):
+            cores = min(getattr(os, name)() or 1, _WIDEST)
+            setattr(os, name, lambda cores=cores: cores)
