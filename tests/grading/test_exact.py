@@ -41,7 +41,7 @@ APART: dict[str, list[list[str]]] = {
     "primes": [["f'(x)=2x"], ["f(x)=2x", "2x"], ["f''(x)=2x"]],
     "dashed names": [["y'=2"], ["y=2", "2"]],
     "ellipses": [[r"1,2,\ldots,10", "1,2,...,10", "1,2,3,4,5,6,7,8,9,10"], [r"1,3,\ldots,11"], [r"1,2,\ldots,11"]],
-    "endless sequences": [[r"1,2,3,\ldots"], [r"1,2,4,\ldots"]],
+    "endless sequences": [[r"1,2,3,\ldots", r"1,\frac42,3,\ldots"], [r"1,2,4,\ldots"], ["1,3,5"]],
     "sets of many": [[r"\{2,4,6,\ldots,10\}", r"\{2,4,6,8,10\}"], [r"\{2,4,6,8\}"], [r"\{2,4,6,\ldots,12\}"]],
     "congruences": [[r"x\equiv1\pmod 3", r"x \equiv 4 \pmod{3}", r"x\equiv 1\ (\text{mod }3)", "x ≡ 1 (mod 3)"],
                     [r"x\equiv2\pmod 3"], [r"x\not\equiv1\pmod 3"], [r"x\equiv1\pmod 6"]],
@@ -97,6 +97,10 @@ APART: dict[str, list[list[str]]] = {
     "large powers": [["(x+y)^{30}", "(y+x)^{30}"], ["(x+y)^{30}+1"], ["(x-y)^{30}"]],
     "tiny terms": [["x"], ["x+10^{-50}y"], ["x+10^{-70}"]],
     "absolute values": [[r"\sqrt{x^2}", "|x|"], ["x"], ["-x"]],
+    "nothing": [[r"\emptyset", "no solution", r"\{\}"], ["5"], [r"\{0\}"]],
+    "square brackets": [["[1,2,3]", r"[1,\frac42,3]"], ["[3,2,1]"], ["[1,2,4]"]],
+    "number domains": [[r"\mathbb{Z}", r"\mathbb Z"], [r"\mathbb{N}"], [r"\mathbb{Q}"]],
+    "systems": [["x+y=3, x-y=1", "x-y=1, y+x=3"]],
     "infinity": [[r"\infty"], [r"-\infty"], ["7"]],
 }  # fmt: skip
 UNDECIDED = [
@@ -126,6 +130,8 @@ UNDECIDED = [
     ("f(x)+1", "xf+1"),
     (r"\overline{AB}", "AB"),
     ("(-1)^n", r"\cos(\pi n)"),
+    ("x+y=3, x-y=1", "x+y=3, x-2y=0"),
+    ("6 PM", "6"),
 ]
 
 

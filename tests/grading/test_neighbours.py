@@ -6,19 +6,16 @@ Each row of data/neighbours.jsonl holds two answers and their verdict; many are 
 import json
 from pathlib import Path
 
-import pytest
-
 from podium.grading.exact import compare_exactly
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "data" / "neighbours.jsonl").read_text().splitlines()]
 SAID = {True: "equal", False: "different", None: "undecided"}
 
 
-@pytest.mark.parametrize("step", [pytest.param(5, id="every fifth"), pytest.param(1, id="all", marks=pytest.mark.slow)])
-def test_every_pair_has_its_verdict_in_both_orders(step: int) -> None:
+def test_every_pair_has_its_verdict_in_both_orders() -> None:
     wrong = [
         (row["a"], row["b"], row["expected"], SAID[found])
-        for row in ROWS[::step]
+        for row in ROWS
         for found in (compare_exactly(row["a"], row["b"]), compare_exactly(row["b"], row["a"]))
         if SAID[found] != row["expected"]
     ]

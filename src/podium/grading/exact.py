@@ -1,8 +1,9 @@
-r"""What can be decided in the parent process: reading, exact arithmetic, closed forms, parts. No computer algebra.
+r"""What can be decided in the parent process: exact arithmetic, closed forms, parts. No computer algebra of its own.
 
-Knows integers of any length, fractions, mixed numbers, decimals, scientific notation, percent and degree signs, units,
-bases, option letters, words, "no solution"; hands closed forms to `values` and several parts to `structure`. Says None
-where it cannot decide. What is forgiven stands in the exam's `Rules`.
+Knows what two readings of one kind or of two have to do with one another (the table of kinds); integers of any length,
+fractions, mixed numbers, decimals, scientific notation, percent and degree signs, units, bases. `readings` says what
+kind of thing an answer is, `values` what closed forms are worth. Says None where it cannot decide. What is forgiven
+stands in the exam's `Rules`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from podium.grading.rules import DEFAULT, Rules
 MAX_LENGTH = 20_000  # characters; nothing longer is an answer
 _MAX_DIGITS = 4_000
 
-_ASSIGNMENT = re.compile(r"([a-zA-Z](?:_\w|\([a-z]\))?)\s*=\s*(?=[^=])|[a-zA-Z](?:_\w)?\s*\\in(?![a-z])\s*")
 _GROUPED = re.compile(r"\d,\d{3}(?!\d)")
 _INTEGER = re.compile(r"[+-]?\d+")
 _LONG_INTEGER = re.compile(r"[+-]?\d{4000,}")  # longer than Python reads
@@ -62,7 +62,6 @@ _ORDER = (
     "set",
     "value",
 )  # of two readings the one that comes first here has the say
-_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
 _MOST_RESIDUES = 100_000
 _NEGATIONS = ({"=", "\\ne"}, {"\\in", "\\notin"})
 _COUNTED = (
@@ -157,12 +156,13 @@ class Comparer:
         """Compare two answers as they were written."""
         if len(first) > MAX_LENGTH or len(second) > MAX_LENGTH:
             return True if first.strip() == second.strip() else None
-        found = self.tidied(tidy(first), tidy(second))
+        numbers = tidy(first), tidy(second)
+        found = self.tidied(*numbers)
         if found is True or not (_GROUPED.search(first) or _GROUPED.search(second)):
             return found
         # 98,118 is a number, and may be a list: it is the same as either of them, which is then not shown different.
         lists = tidy(first, thousands=False), tidy(second, thousands=False)
-        grouped = lists[0] != tidy(first), lists[1] != tidy(second)
+        grouped = lists[0] != numbers[0], lists[1] != numbers[1]
         as_list = self.tidied(*lists)
         if as_list is not True:
             return found
@@ -407,10 +407,11 @@ class Comparer:
             if multiple is not None:
                 if "\\ne" in (signs[0], others[0]):
                     return signs[0] == others[0]
-                turned = _TURNED[others[0]] if multiple < 0 else others[0]
+                turned = regions.TURNED[others[0]] if multiple < 0 else others[0]
                 return turned == signs[0]
         elif len(signs) == len(others):
-            for chain, chain_signs in ((trees, list(others)), (trees[::-1], [_TURNED[sign] for sign in others[::-1]])):
+            turned = [regions.TURNED[sign] for sign in others[::-1]]
+            for chain, chain_signs in ((trees, list(others)), (trees[::-1], turned)):
                 if chain_signs == list(signs) and all(
                     values.same_value(one, other) for one, other in zip(sides, chain, strict=True)
                 ):
@@ -532,9 +533,7 @@ class Comparer:
         return False if formula.variables(value) <= names else None  # 3k + 1 says that x = 1 (mod 3)
 
     def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
-        if b.kind not in ("list", "tuple", "set", "bracketed") or b.kind == "set" != a.names[0]:
-            return None
-        if b.kind == "set":
+        if b.kind not in ("list", "tuple", "bracketed"):
             return None
         shown = [*zip(a.parts[: a.size], b.parts, strict=False)]
         shown += zip(a.parts[a.size :][::-1], b.parts[::-1], strict=False)

@@ -39,50 +39,11 @@ _DERIVATIVE = re.compile(
 )
 _DY_DX = re.compile(r"\\frac\s*\{\s*d\s*(\^\s*2\s*)?y\s*\}\s*\{\s*d\s*x\s*(?(1)\^\s*2\s*)\}(?!\s*['(])")  # y'
 # Words of two or three letters; other such groups of letters are products of variables.
-SHORT_WORDS = frozenset(
-    [
-        "or",
-        "and",
-        "if",
-        "is",
-        "no",
-        "not",
-        "the",
-        "of",
-        "to",
-        "for",
-        "yes",
-        "odd",
-        "all",
-        "any",
-        "in",
-        "ft",
-        "mi",
-        "lb",
-        "lbs",
-        "mph",
-        "pct",
-        "am",
-        "pm",
-        "km",
-        "cm",
-        "mm",
-        "kg",
-        "min",
-        "hr",
-        "sec",
-        "day",
-        "one",
-        "two",
-        "six",
-        "ten",
-        "st",
-        "nd",
-        "rd",
-        "th",
-        "dne",
-    ]
+_SHORT_WORDS = (
+    "or and if is no not the of to for yes odd all any in ft mi lb lbs mph pct am pm km cm mm kg "
+    "min hr sec day one two six ten st nd rd th dne"
 )
+SHORT_WORDS = frozenset(_SHORT_WORDS.split())
 
 
 class Unreadable(ValueError):
@@ -439,8 +400,6 @@ class _Reader:
             return ("/", self.function("ln", depth), ("ln", ("num", "10")))
         if name in _SEVERAL:
             return (name, *self.arguments(depth))
-        if name == "operatorname" or name == "mathop":
-            raise Unreadable
         if name == "infty":
             return ("const", "inf")
         if name in ("sum", "prod"):

@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 from podium.grading import formula, matrices
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
 from podium.grading.progressions import continued
-from podium.grading.regions import condition_as_intervals, is_conditional, pieces_of, set_as_intervals, whole_pieces
+from podium.grading.regions import (
+    SPELLING,
+    condition_as_intervals,
+    is_conditional,
+    pieces_of,
+    set_as_intervals,
+    whole_pieces,
+)
 
 MAX_PARTS = 64
 _MAX_DEPTH = 6
@@ -39,7 +46,6 @@ _RELATION = re.compile(
     r"(<=|>=|!=|\\(?:le|ge|ne|approx|sim|simeq|cong|in|notin|subset|subseteq|supset|parallel|perp|propto|to|Rightarrow|"
     r"implies|iff|Leftrightarrow|mapsto|mid|nmid|equiv|notequiv)(?![a-zA-Z])|<|>|=)"
 )
-_SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
 ORDERED_SIGNS = frozenset(("=", "<", ">", "\\le", "\\ge", "\\ne"))
 _JOINED = re.compile(f"{_OR.pattern}|{_AND.pattern}")
 _DIVIDES = re.compile(r"\\n?mid(?![a-z])")
@@ -425,7 +431,7 @@ def relation_sides(text: str) -> tuple[list[str], list[str]]:
         if inside[match.start()]:
             continue
         sides.append(text[start : match.start()].strip())
-        signs.append(_SPELLING.get(match[0], match[0]))
+        signs.append(SPELLING.get(match[0], match[0]))
         start = match.end()
     sides.append(text[start:].strip())
     return sides, signs

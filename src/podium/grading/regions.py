@@ -24,8 +24,8 @@ _OR = re.compile(r"(?<![a-zA-Z\\])or(?![a-zA-Z])|\\lor(?![a-z])")
 _AND = re.compile(r"(?<![a-zA-Z\\])and(?![a-zA-Z])|\\(?:land|wedge)(?![a-z])")
 _JOINED = re.compile(f"{_OR.pattern}|{_AND.pattern}")
 _RELATION = re.compile(r"(<=|>=|!=|\\(?:le|ge|ne)(?![a-z])|<|>|=)")
-_SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
-_TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+SPELLING = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne"}
+TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
 _SET_SIGN = re.compile(r"\\(cup|cap|setminus)(?![a-z])")
 _LESS, _MORE = ("<", "\\le"), (">", "\\ge")
 WHOLE = frozenset("kmn")  # by convention whole numbers, unless \mathbb{R} is said
@@ -171,7 +171,7 @@ def _set_pieces(text: str, depth: int) -> list[Interval]:
     signs = [
         (match.start(), match.end(), match[1])
         for match in _SET_SIGN.finditer(text)
-        if all(text[: match.start()].count(a) == text[: match.start()].count(b) for a, b in ((r"\{", r"\}"),))
+        if text[: match.start()].count(r"\{") == text[: match.start()].count(r"\}")
         and text[: match.start()].count("(") + text[: match.start()].count("[")
         == text[: match.start()].count(")") + text[: match.start()].count("]")
     ]
@@ -214,13 +214,14 @@ def _complement(pieces: Sequence[Interval]) -> list[Interval]:
     rest: list[Interval] = []
     low = _LEFT
     for piece in pieces:
-        high = _End(piece.low.text, piece.low.value, not piece.low.closed and piece.low is not _LEFT)
-        if _order(low, high) < 0 or (low.closed and high.closed and _order(low, high) == 0):
+        high = _End(piece.low.text, piece.low.value, closed=not piece.low.closed)
+        order = _order(low, high)
+        if order < 0 or (order == 0 and low.closed and high.closed):
             rest.append(Interval(low, high))
-        low = _End(piece.high.text, piece.high.value, not piece.high.closed and piece.high.text != "\\infty")
+        low = _End(piece.high.text, piece.high.value, closed=not piece.high.closed)
     if low.text != "\\infty":
         rest.append(Interval(low, _RIGHT))
-    return [piece for piece in rest if piece.high.text != "-\\infty"]
+    return rest
 
 
 def _written(condition: str, variable: str, *, commas: bool) -> str | None:
@@ -240,7 +241,7 @@ def _written(condition: str, variable: str, *, commas: bool) -> str | None:
 def _solutions(atom: str, variable: str) -> list[Interval]:
     """The intervals on which one relation, or a chain a < x < b, holds. Raises _Unread."""
     sides = [side.strip() for side in _RELATION.split(atom)]
-    sides[1::2] = [_SPELLING.get(sign, sign) for sign in sides[1::2]]
+    sides[1::2] = [SPELLING.get(sign, sign) for sign in sides[1::2]]
     name = squeeze(variable)
     if not all(sides):
         raise _Unread
@@ -250,9 +251,9 @@ def _solutions(atom: str, variable: str) -> list[Interval]:
         or (squeeze(sides[2]) != name if len(sides) > 3 else any(_holds_name(side, name) for side in sides[::2]))
     ):
         return _solved(sides, variable)
-    if len(sides) == 5 and squeeze(sides[2]) == name:
+    if len(sides) == 5:
         if sides[1] in _MORE:
-            sides = [sides[4], _TURNED[sides[3]], sides[2], _TURNED[sides[1]], sides[0]]
+            sides = [sides[4], TURNED[sides[3]], sides[2], TURNED[sides[1]], sides[0]]
         if sides[1] not in _LESS or sides[3] not in _LESS:
             raise _Unread
         low, high = (_end(sides[place], variable, closed=sides[sign] == "\\le") for place, sign in ((0, 1), (4, 3)))
@@ -263,9 +264,7 @@ def _solutions(atom: str, variable: str) -> list[Interval]:
         raise _Unread
     left, sign, right = sides
     if squeeze(right) == name:
-        left, sign, right = right, _TURNED[sign], left
-    if squeeze(left) != name:
-        raise _Unread
+        left, sign, right = right, TURNED[sign], left
     end = _end(right, variable, closed=sign in ("\\le", "\\ge", "="))
     pieces = {"=": [Interval(end, end)], "\\ne": [Interval(_LEFT, end), Interval(end, _RIGHT)]}.get(sign)
     pieces = pieces or [Interval(_LEFT, end) if sign in _LESS else Interval(end, _RIGHT)]

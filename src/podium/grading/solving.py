@@ -198,7 +198,7 @@ def _real_roots(polynomial: Polynomial) -> list[Root]:
         text = context.nstr(value, 60)
         if len(simple) == 3:
             c, b, a = simple
-            sign = "+" if (2 * a * value + b > 0) == (a > 0) else "-"
-            text = rf"\frac{{-({b}){'+' if (sign == '+') == (a > 0) else '-'}\sqrt{{{b * b - 4 * a * c}}}}}{{{2 * a}}}"
+            sign = "+" if 2 * a * value + b > 0 else "-"
+            text = rf"\frac{{-({b}){sign}\sqrt{{{b * b - 4 * a * c}}}}}{{{2 * a}}}"
         roots.append(Root(text, values.many_digits(60).mpf(context.nstr(value, 70))))
     return roots

@@ -65,12 +65,11 @@ def same_statement(first: Reading, second: Reading) -> bool | None:
     if names[0] != names[1] and any(map(_has_relation, (one, other))):
         return None  # n = 4k, for some k, says that n is divisible by 4
     renamed = len(names[0]) == len(names[1]) == 1 and names[0] != names[1]
-    keys = ["n", "n"] if renamed else []
     together = ["n"] if renamed else sorted({*names[0], *names[1]})
     whole = _is_about_whole(one) or _is_about_whole(other)
 
     def held(statement: _Statement, own: Sequence[str], point: Mapping[str, Fraction]) -> bool | None:
-        return _holds(statement, {own[0]: point["n"]} if keys else point)
+        return _holds(statement, {own[0]: point["n"]} if renamed else point)
 
     for point in _naturals(together) if whole else values.sample_points(together):
         answers = held(one, names[0], point), held(other, names[1], point)

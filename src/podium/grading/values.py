@@ -241,7 +241,7 @@ def _same_function(first: Node, second: Node, names: list[str]) -> bool | None:
     series = bool(both & _SERIES)
     whole_names = all(name[0] in _INTEGER_NAMES for name in names)
     if both & _STEPS:
-        edges = _edge_points(names)
+        edges = _edge_points(tuple(names))
         natural = [point for point in edges if _is_natural(point)]
         if _at_points(first, second, natural, as_complex="i" in both, least=1) is False:
             return False
@@ -344,7 +344,9 @@ _EDGES = (
 
 
 @functools.lru_cache(maxsize=256)
-def _edge_points_of(names: tuple[str, ...]) -> tuple[dict[str, Fraction], ...]:
+def _edge_points(names: tuple[str, ...]) -> tuple[dict[str, Fraction], ...]:
+    """Points where floors, absolute values, remainders and the like change: whole ones, halves, zero, ties, numbers far
+    out and near zero, each of either sign."""
     if len(names) == 1:
         return tuple({names[0]: value} for value in _EDGES)
     columns = {name: random.Random("edge" + name) for name in names}
@@ -355,12 +357,6 @@ def _edge_points_of(names: tuple[str, ...]) -> tuple[dict[str, Fraction], ...]:
         if number % 4 == 0 and len(names) == 2:
             points.append(dict(zip(names, (drawn[names[0]], -drawn[names[0]]), strict=True)))
     return tuple(points)
-
-
-def _edge_points(names: Sequence[str]) -> tuple[dict[str, Fraction], ...]:
-    """Points where floors, absolute values, remainders and the like change: whole ones, halves, zero, ties, numbers far
-    out and near zero, each of either sign."""
-    return _edge_points_of(tuple(names))
 
 
 def sample_points(names: Sequence[str], count: int = 60) -> list[dict[str, Fraction]]:

@@ -31,7 +31,7 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "model": "assistant",
     "developer": "system",
 }
-_KEPT = ("subset_for_metrics", "source", "domain", "level", "subject", "type", "year", "difficulty", "url")
+_KEPT = ("subset_for_metrics", "domain", "level", "subject", "type", "year", "difficulty", "url")
 
 FORMS = (
     ("Podium's own", "a problem: id, text; a solution: id, problem_id, style, prompt, parts, maker", "see records.py"),
@@ -109,7 +109,7 @@ def problem_of(row: Any, where: str, default_id: str) -> Problem:
         text=text,
         answer=answer or None,
         source=str(row.get("source") or ""),
-        meta={name: row[name] for name in _KEPT if row.get(name) is not None and name != "source"},
+        meta={name: row[name] for name in _KEPT if row.get(name) is not None},
     )
 
 
