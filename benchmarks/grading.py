@@ -135,6 +135,7 @@ def kinds(path: Path, listed: bool) -> None:
     if listed:
         print(*wrong, sep="\n")
 
+
 def golds(data: Path) -> None:
     """Every gold answer of every exam equals itself and its other spellings."""
     checked: collections.Counter[str] = collections.Counter()
