@@ -92,6 +92,7 @@ def test_train_as_tables() -> None:
         (["--schedule", "2f2b"], "schedule"),
         (["--model", "resnet-50"], "podium plan count"),
         (["--model", "/nowhere/config.json"], "cannot be read"),
+        (["--model", "model.Q4.gguf"], "give that of the model it was made from"),
     ],
 )
 def test_bad_input_gets_two_lines_and_code_2(arguments: list[str], says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import random
 import re
@@ -48,6 +49,15 @@ def test_bars_are_as_long_as_the_memory_they_show(plan: Plan) -> None:
     (line,) = [line for line in chart.iter("{http://www.w3.org/2000/svg}line") if line.attrib["class"] == "limit"]
     limit = float(line.attrib["x1"]) - 150
     assert sum(widths) / limit == pytest.approx(best.memory_total / plan.job.device.memory, rel=1e-3)
+
+
+def test_a_wide_range_is_explained(plan: Plan) -> None:
+    shape = find_model("deepseek-v3")
+    assert isinstance(shape, Shape)
+    wide = search(Job(shape, find_device("B200"), 256, 1e12, 2048, 4096))
+    assert wide.spread.because
+    assert all(html.escape(why, quote=False) in render(wide) for why in wide.spread.because)
+    assert "times as long as predicted" not in render(plan)
 
 
 def test_a_plan_without_a_layout_says_why() -> None:

@@ -33,10 +33,10 @@ def recipe(tmp_path):
 
 def test_what_is_asked_otherwise_is_another_exam_and_a_default_written_out_is_not(recipe):
     plain = identities(recipe())["sat"]
-    assert identities(recipe("prompt: plain\nsystem: ''\nrepetition_stop: false"))["sat"] == plain
+    assert identities(recipe("prompt: plain\nsystem: ''\nrepetition_stop: true"))["sat"] == plain
     others = {
         identities(recipe(more))["sat"]
-        for more in ("prompt: boxed", "system: Be brief.", "extract: [boxed, final]", "repetition_stop: true")
+        for more in ("prompt: boxed", "system: Be brief.", "extract: [boxed, final]", "repetition_stop: false")
     }
     assert len(others) == 4
     assert plain not in others

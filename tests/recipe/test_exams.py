@@ -205,12 +205,28 @@ def test_another_exam_is_told_before_a_model_is_loaded(model, sums, tmp_path, mo
     assert (tmp_path / "e" / "results.jsonl").read_bytes() == before
 
 
+def test_a_finished_exam_is_shown_again_without_loading_its_model(model, sums, tmp_path, monkeypatch):
+    first = sit(model, sums, tmp_path / "e")
+
+    def load(*_, **__):
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("podium.recipe.single.open_model", load)
+    (tmp_path / "e" / "report.html").unlink()
+    again = sit(model, sums, tmp_path / "e")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "e" / "report.html").exists()
+    table = first.stdout[first.stdout.index("exam ") :]
+    assert table in again.stdout
+
+
 def test_fresh_starts_anew_and_keeps_the_old_exam_aside(model, sums, tmp_path):
     folder = tmp_path / "e"
     assert sit(model, sums, folder).exit_code == 0
     old = rows(folder)
     again = sit(model, sums, folder)
-    assert "goes on: 3 of 3 problems were finished before" in again.stdout
+    assert "all problems were finished before" in again.stdout
+    assert rows(folder) == old
     (tmp_path / "e.old-1").mkdir()
     done = sit(model, sums, folder, "--fresh", "--seed", "1")
     assert done.exit_code == 0, done.output

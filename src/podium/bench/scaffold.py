@@ -99,7 +99,10 @@ Evaluation: {evaluation}.
         ),
         f"{here}/{system}_{IMPLEMENTATION}.json": json.dumps(parameters, indent=2) + "\n",
         f"{here}/README.md": readme,
-        f"{here}/setup.sh": f"#!/bin/sh\nset -eu\npip install podium=={__version__}\n",
+        f"{here}/setup.sh": (
+            f"#!/bin/sh\n# Usage: setup.sh FOLDER_OF_PODIUM_{__version__}, a clone or its unpacked archive\nset -eu\n"
+            'pip install "${1:?folder of Podium}"\n'
+        ),
         f"{here}/init_datasets.sh": (
             "#!/bin/sh\n# Usage: init_datasets.sh FOLDER_OF_THE_OFFICIAL_DATASET\nset -eu\n"
             f'test -d "${{1:?folder of {rule.dataset}}}"\n'

@@ -109,6 +109,10 @@ def read_config(path: Path) -> Shape | ConvNet:
     Raises:
         InputError: unreadable, not JSON, an unknown model_type, a missing or ill-typed field.
     """
+    if path.suffix == ".gguf":
+        raise InputError(
+            f"{path}: is a GGUF file, and sizes are read from a config.json", "give that of the model it was made from"
+        )
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -48,7 +48,7 @@ def render(plan: Plan, top: int = 8) -> str:
     )
     body = [header(title, kicker="Podium · plan", notes=[text(what)], links={}), "<main>"]
     if best:
-        body += [_figures(best[0]), _table(best), _memory(plan, best), _time(best), _frontier(plan)]
+        body += [_figures(best[0]), _reasons(plan), _table(best), _memory(plan, best), _time(best), _frontier(plan)]
     else:
         body.append("<section><h2>No layout fits</h2></section>")
     body.append(_failures(plan))
@@ -60,6 +60,16 @@ def render(plan: Plan, top: int = 8) -> str:
 
 def _days(candidate: Candidate) -> str:
     return show_seconds(candidate.days[1] * 86_400)
+
+
+def _reasons(plan: Plan) -> str:
+    """Why the range is wider than the plain one; nothing where it is not."""
+    if not plan.spread.because:
+        return ""
+    low, high = plan.spread.low, plan.spread.high
+    reasons = "".join(f"<li>{text(why)}</li>" for why in plan.spread.because)
+    told = f"A step may take {low:.2f} to {high:.2f} times as long as predicted:"
+    return f"<p class="note">{told}</p><ul class="note">{reasons}</ul>"
 
 
 def _unit(days: float) -> tuple[str, float]:

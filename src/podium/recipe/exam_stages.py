@@ -42,7 +42,7 @@ class ExamParams(Params):
     extract: tuple[Literal["box", "boxed", "final", "letter", "number", "all"], ...] | None = Field(
         None, description="where an answer is looked for, in this order; none: as the exam's own rules say"
     )
-    repetition_stop: bool = Field(False, description="end an attempt that only repeats itself")
+    repetition_stop: bool = Field(True, description="end an attempt that only repeats itself")
     budget_seconds: float | Literal["paper"] | None = Field(
         "paper", description="seconds for the whole exam; paper: 350 per problem; null: no clock"
     )
@@ -101,7 +101,7 @@ class ExamParams(Params):
         if self.system:
             given["system"] = self.system
         if self.repetition_stop:
-            given["repetition_stop"] = True
+            given["repetition_stop"] = True  # off is the profile's own
         return {key: value for key, value in given.items() if value is not None}
 
 

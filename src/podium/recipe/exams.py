@@ -153,7 +153,10 @@ def _sit(
     watch.at_once = config.concurrency
     before = finished_results(folder)
     watch.resumed(before, len(rows))
-    if before:
+    is_finished = len(before) == len(rows) and (folder / "summary.json").is_file()
+    if is_finished:
+        console.print("all problems were finished before: this is their report, and --fresh sits the exam anew")
+    elif before:
         console.print(f"goes on: {len(before)} of {len(rows)} problems were finished before", soft_wrap=True)
 
     def told(result: ExamResult, finished: int, total: int) -> None:
@@ -192,8 +195,10 @@ def _sit(
                 )
             return [helper.trouble for helper in (reads, judges) if helper is not None and helper.trouble]
 
-    with watch:
-        troubles = asyncio.run(sit())
+    troubles: list[str] = []
+    if not is_finished:
+        with watch:
+            troubles = asyncio.run(sit())
     write_json(folder / "system.json", system_description())
     curves = budget_curves(read_traces([folder]))
     write_text(folder / "budgets.json", curves.model_dump_json(indent=2) + "\n")
