@@ -69,7 +69,7 @@ def _reasons(plan: Plan) -> str:
     low, high = plan.spread.low, plan.spread.high
     reasons = "".join(f"<li>{text(why)}</li>" for why in plan.spread.because)
     told = f"A step may take {low:.2f} to {high:.2f} times as long as predicted:"
-    return f"<p class="note">{told}</p><ul class="note">{reasons}</ul>"
+    return f'<p class="note">{told}</p><ul class="note">{reasons}</ul>'
 
 
 def _unit(days: float) -> tuple[str, float]:
