@@ -45,6 +45,7 @@ from podium.generate import Engine, Sampling
 from podium.generate.device.fp8 import Fp8Linear, check_fp8
 from podium.generate.device.place import FORMATS, find_device, own_dtype
 from podium.generate.device.runner import GraphRunner
+from podium.generate.device.sampler import GraphSampler
 from podium.generate.runner import Span
 from podium.models import Transformer, TransformerConfig, save_model
 from podium.text import train_tokenizer
@@ -232,11 +233,12 @@ def step_seconds(runner: GraphRunner, batch: int, context: int, device: torch.de
     """Of one step with its draw, each row in blocks of its own. Nobody else uses the runner by now."""
     width = -(-(context + 1) // runner.block_size)
     spans = [Span([7], context, range(row * width, (row + 1) * width), 1) for row in range(batch)]
-    samplings, counts = [Sampling()] * batch, [1] * batch
+    sampler, counts = GraphSampler(runner), [1] * batch
+    sampler.set_rows([Sampling()] * batch)
 
     def once() -> None:
         logits, _ = runner.step(spans)
-        runner.choose(logits, samplings, counts, [0] * batch)
+        sampler.sample(logits, counts, [0] * batch)
 
     once()
     return best_seconds(lambda: [once() for _ in range(10)], device, 4) / 10

@@ -18,6 +18,7 @@ import time
 import numpy as np
 import torch
 
+from podium.generate.layered import layered
 from podium.generate.native.runner import FORMATS, NativeRunner
 from podium.generate.runner import Span
 from podium.models import Transformer, TransformerConfig
@@ -89,7 +90,7 @@ def main(models: list[str], formats: list[str], threads: list[int], batches: lis
         model = Transformer(MODELS[name]).initialise(0)
         for format in formats:
             for count in threads:
-                runner = NativeRunner(model, format=format, threads=count, kv=kv)  # pyright: ignore[reportArgumentType]
+                runner = NativeRunner(layered(model), format=format, threads=count, kv=kv)  # pyright: ignore[reportArgumentType]
                 runner.allocate(max(PREFILL, max(batches) * (PROMPT + STEPS)) // runner.block_size)
                 measured = [("prefill", PREFILL, prefill(runner))]
                 measured += [(str(rows), rows, decode(runner, rows)) for rows in batches]

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from podium.generate import Engine, Sampling
-from podium.generate.engine import shares
-from podium.generate.sampling import Settings, choose, repeated
+from podium.generate.step import shares
 from podium.models import Transformer, TransformerConfig
 from podium.text import train_tokenizer
 
@@ -79,8 +78,3 @@ def memory_for(blocks, runner):
     while shares(runner, memory_bytes)[0] < blocks:
         memory_bytes += 1
     return memory_bytes
-
-
-def choose_with_torch(self, logits, samplings, counts, counters, adjusted=None, guesses=None):
-    """The `choose` of runners that tests make up."""
-    return choose(logits, Settings(repeated(samplings, counts), logits.device), counters, adjusted)

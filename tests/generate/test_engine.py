@@ -170,7 +170,7 @@ async def test_a_dropped_completion_is_cancelled(make_engine):
     del completion
     gc.collect()
     await read(await engine.start("is", Sampling(max_tokens=2)))
-    assert not engine._core._alive
+    assert not engine._core.alive
 
 
 async def test_closing_tells_everybody(make_engine):
@@ -191,7 +191,7 @@ async def test_an_error_in_the_engine_reaches_every_reader(make_engine, model, m
     engine = make_engine()
     completions = [await engine.start("What", Sampling(max_tokens=900, temperature=1.0, seed=i)) for i in range(3)]
     readers = [asyncio.create_task(read(completion)) for completion in completions]
-    engine._core.post(lambda: 1 / 0)
+    engine._thread.post(lambda: 1 / 0)
     for reader in readers:
         with pytest.raises(CompleterError, match="ZeroDivisionError"):
             await reader

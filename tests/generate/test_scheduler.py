@@ -13,9 +13,10 @@ import torch
 
 from podium.generate import Sampling
 from podium.generate.cache import BlockPool
-from podium.generate.engine import Core
+from podium.generate.drawing import TorchSampler
 from podium.generate.sequence import Scoring, Sequence
-from tests.generate.conftest import choose_with_torch, memory_for
+from podium.generate.step import EngineCore
+from tests.generate.conftest import memory_for
 
 SIZE = 4  # positions per block
 LETTERS = 26
@@ -75,8 +76,6 @@ class Checksums:
     invariant = True
     vocab_size, state_size = VOCABULARY, 1
     weight_bytes = 0
-
-    choose = choose_with_torch
 
     def tap(self, layers):
         """It has none."""
@@ -141,8 +140,9 @@ class Driver:
     def __init__(self, seed, blocks, rows, budget, speculate):
         self.rng = random.Random(seed)
         self.runner = Checksums()
-        self.core = Core(
+        self.core = EngineCore(
             self.runner,
+            TorchSampler(),
             Letters(),
             positions=120,
             max_rows=rows,
@@ -195,7 +195,7 @@ class Driver:
         scheduler = self.core.scheduler
         if scheduler.running or scheduler.queue:
             before = self.core.stats().steps
-            self.core._step()
+            self.core.step()
             assert self.core.stats().steps == before + 1, "something waits and nothing was done"
         for sequence in [s for s in self.sequences if s.state == "done"]:
             self.read(sequence)
@@ -207,8 +207,8 @@ class Driver:
             self.check_score(sequence)
             return
         context = self.histories[sequence]
-        while sequence.outbox:
-            output = sequence.outbox.popleft()
+        while sequence.reader.outbox:
+            output = sequence.reader.outbox.popleft()
             self.ended[output.finish] += 1
             if output.token is None:
                 assert output.finish in ("cancelled", "length")
@@ -232,7 +232,7 @@ class Driver:
         assert sequence.state != "paused" or sequence.tokens == context
 
     def check_score(self, sequence):
-        finish = sequence.outbox.popleft().finish
+        finish = sequence.reader.outbox.popleft().finish
         self.ended[f"score {finish}"] += 1
         if finish == "length":
             tokens = sequence.tokens
@@ -249,15 +249,15 @@ class Driver:
             held.update(sequence.blocks)
             assert not sequence.blocks or sequence.state == "running"
             assert len(set(sequence.blocks)) == len(sequence.blocks)
-            kept.update(block for block, use in sequence.kept if pool._use[block] == use)
+            kept.update(block for block, use in sequence.held_blocks if pool._use[block] == use)
             seen = b"".join([self.runner.blocks[block] for block in sequence.blocks])
             assert list(seen[: sequence.computed]) == sequence.tokens[: sequence.computed]
             full = sequence.computed // SIZE
             assert all(held[b] >= 1 for b in sequence.blocks[:full])
         for sequence in self.sequences:  # half-full blocks are nobody else's
             assert all(held[block] == 1 for block in sequence.blocks[-(-(sequence.computed + 1) // SIZE) - 1 :])
-        assert [held[block] for block in range(pool.count)] == pool._held
-        assert [kept[block] for block in range(pool.count)] == pool._kept
+        assert [held[block] for block in range(pool.count)] == pool._references
+        assert [kept[block] for block in range(pool.count)] == pool._holds
         assert set(pool._cold) == {b for b in range(pool.count) if not held[b] and not kept[b]}
         assert set(pool._warm) == {b for b in range(pool.count) if not held[b] and kept[b]}
         assert {d: b for b, d in enumerate(pool._digests) if d is not None} == pool._blocks
@@ -316,20 +316,20 @@ def test_random_use(blocks, rows, budget, speculate, one_thread):
     assert (stats.accepted_tokens > 1000) == speculate
 
 
-def test_what_was_released_last_is_reused_last_and_what_is_kept_after_that():
+def test_what_was_released_last_is_reused_last_and_what_is_held_after_that():
     pool = BlockPool(6, SIZE, endings=16)
     first, second, third = [[pool.take(), pool.take()] for _ in range(3)]
     for i, table in enumerate((first, second, third)):
         for j, block in enumerate(table):
             pool.publish(block, bytes([i, j]))
-    kept = pool.keep(second)
+    held = pool.hold(second)
     pool.release(third)
     pool.release(first)
     assert pool.find([bytes([0, 0]), bytes([0, 1])]) == first
     assert [pool.take() for _ in range(4)] == [*reversed(third), *reversed(first)]
     assert pool.find([bytes([0, 0])]) == []
-    assert pool.standing(kept) == second
+    assert pool.still_there(held) == second
     assert pool.take() == second[1]
-    assert pool.standing(kept) == second[:1]
-    pool.forget(kept)
+    assert pool.still_there(held) == second[:1]
+    pool.forget(held)
     assert pool.available == 1

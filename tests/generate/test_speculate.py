@@ -11,14 +11,15 @@ import torch
 from podium.compress import DraftConfig, DraftHead, save_draft
 from podium.errors import InputError
 from podium.generate import Engine, Sampling, speculate
-from podium.generate.engine import Core
+from podium.generate.drawing import TorchSampler
 from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
 from podium.generate.native.build import native_library
 from podium.generate.native.guess import NativeGuesser
 from podium.generate.sequence import Sequence
 from podium.generate.speculate import Adaptive, Fixed, StepTimes
+from podium.generate.step import EngineCore
 from podium.models import save_model
-from tests.generate.conftest import choose_with_torch, random_model
+from tests.generate.conftest import random_model
 
 NATIVE = pytest.param(
     NativeGuesser, marks=pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
@@ -406,7 +407,6 @@ class Trigrams:
 
     block_size, block_bytes, invariant, weight_bytes = SIZE, 100, True, 0
     vocab_size, state_size = VOCABULARY, 1
-    choose = choose_with_torch
 
     def __init__(self, seed=0, spread=1.5):
         self.table = torch.randn(VOCABULARY, VOCABULARY, VOCABULARY, generator=torch.Generator().manual_seed(seed))
@@ -437,8 +437,9 @@ class Trigrams:
 
 def write(runner, proposer, samplings, prompt=(1, 2, 3)):
     """(tokens, logprobs) of one completion per sampling, all of them beside each other; and the engine's counts."""
-    core = Core(
+    core = EngineCore(
         runner,
+        TorchSampler(),
         Letters(),
         positions=200,
         max_rows=64,
@@ -451,10 +452,10 @@ def write(runner, proposer, samplings, prompt=(1, 2, 3)):
         for sequence in sequences:
             core.begin(sequence)
         while core.scheduler.running or core.scheduler.queue:
-            core._step()
+            core.step()
     said = []
     for sequence in sequences:
-        drawn = [output for output in sequence.outbox if output.token is not None]
+        drawn = [output for output in sequence.reader.outbox if output.token is not None]
         said.append(([output.token for output in drawn], [output.logprob for output in drawn]))
     return said, core.stats()
 
@@ -584,7 +585,7 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
         proposers.append(Likeliest(runner.table))
         return proposers[-1]
 
-    exact = Trigrams.choose
+    exact = TorchSampler.sample
 
     def typical(self, logits, *rest):
         tokens, logprobs, *tops = exact(self, logits, *rest)
@@ -595,7 +596,7 @@ def test_the_test_of_the_distribution_sees_a_wrong_rule(monkeypatch):
                     tokens[row] = guess
         return tokens, logprobs, *tops
 
-    monkeypatch.setattr(Trigrams, "choose", typical)
+    monkeypatch.setattr(TorchSampler, "sample", typical)
     deviations, _ = draw_many(proposer_of)
     assert deviations > 10
 
@@ -610,8 +611,8 @@ async def test_an_engine_uses_the_draft_head_in_its_models_folder(tokenizer, tmp
     for wanted in (True, False):
         engine = Engine.load(tmp_path / "model", speculate=wanted, format="fp32", memory_bytes=1 << 22)
         try:
-            proposer = engine._core.proposer
-            assert (proposer is not None and proposer.taps == (0,)) == wanted
+            drafting = engine._core.drafting
+            assert (drafting is not None and drafting.proposer.taps == (0,)) == wanted
             completion = await engine.start("What is 12 + 31?", Sampling(max_tokens=60, ignore_eos=True))
             said.append([token async for piece in completion for token in piece.tokens])
             assert len(said[-1]) == 60
@@ -619,7 +620,7 @@ async def test_an_engine_uses_the_draft_head_in_its_models_folder(tokenizer, tmp
             await engine.close()
     assert said[0] == said[1]
     torch_engine = Engine.load(tmp_path / "model", kernel="torch", memory_bytes=1 << 22)
-    assert torch_engine._core.proposer is None  # guesses would leave a trace
+    assert torch_engine._core.drafting is None  # guesses would leave a trace
     await torch_engine.close()
     other = random_model(tokenizer, hidden_size=32)
     save_draft(tmp_path / "other", DraftHead(DraftConfig(32, other.config.vocab_size, (1, 2)), other))

@@ -18,10 +18,11 @@ from podium.generate.protocol import (
 from podium.generate.scripted import Script, ScriptedCompleter
 
 if TYPE_CHECKING:
-    from podium.generate.engine import Engine, EngineStats
+    from podium.generate.engine import Engine
     from podium.generate.openai import OpenAICompleter
     from podium.generate.parallel import ParallelCompleter
     from podium.generate.replica import EngineSpec
+    from podium.generate.step import EngineStats
 
 __all__ = [
     "Completer",
@@ -47,7 +48,7 @@ __all__ = [
 _HOMES = {
     "Engine": "engine",
     "EngineSpec": "replica",
-    "EngineStats": "engine",
+    "EngineStats": "step",
     "OpenAICompleter": "openai",
     "ParallelCompleter": "parallel",
 }

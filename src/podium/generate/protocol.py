@@ -41,6 +41,10 @@ class Sampling:
     top_logprobs: int = 0  # this many of the likeliest tokens are told with each piece
 
 
+Top: TypeAlias = tuple[tuple[int, float], ...]
+"""The likeliest tokens in one place with their log-probabilities, likeliest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Some more text. The last piece of a stretch has `finish` set."""

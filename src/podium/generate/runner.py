@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from podium.errors import CompleterError, InputError
-from podium.generate.sampling import Settings, choose, repeated
 from podium.models.transformer import Transformer
 
-if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling
-    from podium.generate.sampling import Chosen
-    from podium.models import StoredModel
-
 BLOCK_SIZE = 32
-FORMATS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 @dataclass(slots=True)
@@ -78,29 +70,6 @@ class Runner(Protocol):
         """
         ...
 
-    def choose(
-        self,
-        logits: Tensor,
-        samplings: Sequence[Sampling],
-        counts: Sequence[int],
-        counters: Sequence[int],
-        adjusted: Tensor | None = None,
-        guesses: Sequence[int] | None = None,
-    ) -> Chosen:
-        """The next token of each row, as sampling.choose draws it: from the distribution of the row's settings, and
-        the same one whatever rows stand beside it.
-
-        Args:
-            logits: [R, V] fp32.
-            samplings: of each completion; the same list as the last time where the completions are the same.
-            counts: of each completion, how many rows it has, one after the other; R in all.
-            counters: [R], how many tokens each row has drawn before.
-            adjusted: the logits to draw from, where these are not `logits`.
-            guesses: [R], what was guessed to follow each row, -1 behind the last of a completion. Of the rows behind
-                one whose token is another than the guess nothing need be told.
-        """
-        ...
-
 
 class _Group(NamedTuple):
     """Spans of equal length attended to in one call."""
@@ -139,9 +108,6 @@ class TorchRunner:
         self.block_bytes = 2 * self.layers * self.kv_heads * block_size * self.head_dim * self.dtype.itemsize
         self.weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
         self._pool = torch.empty(0)
-        self._samplings: Sequence[Sampling] = ()
-        self._counts: Sequence[int] = ()
-        self._settings = Settings((), self.device)
 
     def tap(self, layers: tuple[int, ...]) -> None:
         self.taps = layers
@@ -206,20 +172,6 @@ class TorchRunner:
         states = states.index_select(0, self._on_device(wanted))
         return self.model.head(states[:, : self.model.config.hidden_size]).float(), states.float()
 
-    def choose(
-        self,
-        logits: Tensor,
-        samplings: Sequence[Sampling],
-        counts: Sequence[int],
-        counters: Sequence[int],
-        adjusted: Tensor | None = None,
-        guesses: Sequence[int] | None = None,
-    ) -> Chosen:
-        if samplings is not self._samplings or counts != self._counts:
-            self._samplings, self._counts = samplings, counts
-            self._settings = Settings(repeated(samplings, counts), logits.device)
-        return choose(logits, self._settings, counters, adjusted)
-
     def _lengths(self, spans: Sequence[Span], positions: list[np.ndarray]) -> Tensor | None:
         """How long each token's text was when transformers would compute it, where RoPE asks for that: the whole prompt
         at once and then token by token. So a token's keys depend neither on other rows nor on how a prompt is cut."""
@@ -257,67 +209,3 @@ class TorchRunner:
 
     def _on_device(self, numbers: np.ndarray) -> Tensor:
         return torch.from_numpy(numbers.astype(np.int64, copy=False)).to(self.device, non_blocking=True)
-
-
-def load_runner(
-    model: Transformer | StoredModel, kernel: str, format: str | None, threads: int | None, device: str | None = None
-) -> tuple[Runner, str]:
-    """The runner for `kernel`, and what it is, in words.
-
-    Args:
-        kernel: "native" (the C kernels), "graphs" (captured steps, see podium.generate.device), "torch", or "auto":
-            graphs on a GPU, elsewhere native where it can be had, else torch.
-        format: of the weights; None: fp16 in native, the device's own in graphs. torch computes with the model's own.
-        device: "cpu", "cuda" or "cuda:N"; None: where the model is, a stored one on the CPU.
-
-    Raises:
-        InputError: an unknown kernel, format or device, one that is not to be had here, or a stored model's weights
-            that hold NaN.
-        CompleterError: native was asked for and cannot be had, or there is no memory for it.
-    """
-    if kernel not in ("auto", "torch", "native", "graphs"):
-        raise InputError(f"kernel is {kernel!r}", "it must be 'auto', 'torch', 'native' or 'graphs'")
-    if device is None:
-        place = model.embedding.weight.device if isinstance(model, Transformer) else torch.device("cpu")
-    else:
-        from podium.generate.device.place import find_device
-
-        place = find_device(device)
-    # Captured steps and the C kernels turn a position by one angle, whatever the length of its text.
-    per_text = model.config.rope.kind == "dynamic"
-    if kernel == "graphs" and per_text:
-        raise InputError("kernel 'graphs' with rope_type 'dynamic'", "use kernel 'auto' or 'torch'")
-    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda" and not per_text):
-        from podium.generate.device.runner import load_graph_runner
-
-        return load_graph_runner(model, place, format)
-    if place.type != "cpu" and kernel == "native":
-        raise InputError(f"kernel 'native' on {place}", "it computes on the CPU: use kernel 'graphs' or 'auto'")
-    why = ""
-    if kernel != "torch":
-        from podium.generate.native.runner import NativeRunner, missing
-
-        reason = missing(model)
-        if reason is None:
-            chosen = format or "fp16"
-            # Exact weights are asked for by those who want exact numbers: keys and values are not rounded either.
-            kv = "fp32" if chosen == "fp32" else "fp16"
-            runner = NativeRunner(model, format=chosen, threads=threads or torch.get_num_threads(), kv=kv)
-            return runner, f"native, {chosen} weights"
-        if kernel == "native":
-            raise CompleterError(f"the native kernel cannot be used: {reason}", "use kernel 'auto' or 'torch'")
-        why = f", since the native kernel cannot be used: {reason}"
-    if place.type == "cpu" and not isinstance(model, Transformer):
-        network = model.load()
-    else:
-        from podium.generate.device.place import place_model
-
-        network, _ = place_model(model, place, None)
-    weight = network.embedding.weight
-    own = FORMATS.get(weight.dtype, str(weight.dtype))
-    if kernel == "torch" and format not in (None, own):
-        raise InputError(
-            f"format is {format!r}, and the torch kernel computes with the model's own {own}",
-            "use the native kernel, or convert the model",
-        )
-    return TorchRunner(network), f"torch, {own} on {weight.device.type}{why}"

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from podium.errors import InputError
-from podium.generate.protocol import Sampling
+from podium.generate.protocol import Sampling, Top
 
 CANDIDATES = 64
 """top-k up to this many looks at the likeliest tokens alone."""
@@ -92,9 +92,6 @@ def adjust(
     if forbidden:
         logits[torch.tensor(forbidden, device=logits.device)] = float("-inf")
 
-
-Top: TypeAlias = tuple[tuple[int, float], ...]
-"""The likeliest tokens of a row with their log-probabilities, likeliest first."""
 
 Chosen: TypeAlias = tuple[list[int], list[float], list[Top]]
 """Per row: a token, its log-probability, and the likeliest ones that were asked for."""

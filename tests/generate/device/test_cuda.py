@@ -11,6 +11,7 @@ from podium.generate import Engine, Sampling
 from podium.generate.device.fp8 import Fp8Linear
 from podium.generate.device.place import find_device, own_dtype, place_model
 from podium.generate.device.runner import GraphRunner
+from podium.generate.layered import layered
 from podium.generate.runner import Span, TorchRunner
 from tests.generate.conftest import random_model, read
 from tests.generate.test_parity import KINDS, check_all, oracle  # noqa: F401
@@ -47,7 +48,7 @@ def test_captured_steps_are_the_eager_ones(tokenizer, gpu, kind, format):
     if format == "fp8":
         needs_fp8(gpu)
     model = random_model(tokenizer, kind, **KINDS[kind]).initialise(0, std=0.05)
-    placed, _ = place_model(model, gpu, format)
+    placed, _ = place_model(layered(model), gpu, format)
     eager, captured = TorchRunner(placed), GraphRunner(placed)
     for runner in (eager, captured):
         runner.allocate(9)
@@ -59,7 +60,7 @@ def test_captured_steps_are_the_eager_ones(tokenizer, gpu, kind, format):
 
 
 def test_a_replayed_step_neither_waits_nor_allocates(tokenizer, gpu):
-    placed, _ = place_model(random_model(tokenizer), gpu, None)
+    placed, _ = place_model(layered(random_model(tokenizer)), gpu, None)
     runner = GraphRunner(placed)
     runner.allocate(9)
     spans = [Span([4], 3, [1], 1), Span([5], 40, [2, 3], 1)]
@@ -136,7 +137,7 @@ async def test_an_engine_captures_while_others_compute(model, tokenizer, gpu):
 
 
 def test_numbers_that_suit_the_gpu(gpu, model):
-    placed, name = place_model(model, gpu, None)
+    placed, name = place_model(layered(model), gpu, None)
     assert placed.embedding.weight.dtype == own_dtype(gpu)
     assert name in ("bf16", "fp16")
     assert model.embedding.weight.device.type == "cpu"

@@ -10,6 +10,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from podium.generate import Sampling
 from podium.generate.device.drawing import DrawStep, Kinds, kinds_of, uniforms_of
 from podium.generate.device.runner import GraphRunner
+from podium.generate.device.sampler import GraphSampler
 from podium.generate.sampling import Settings, choose, repeated, uniforms
 from tests.generate.conftest import random_model
 from tests.generate.device.test_graph_safe import CUDA, OnDevice, WithoutDriver
@@ -89,6 +90,7 @@ def test_what_the_runner_is_handed(tokenizer):
     """Logits of its own step, parts of them, and others; settings that change; rows that are told likeliest tokens."""
     runner = GraphRunner(random_model(tokenizer))
     runner.allocate(4)
+    sampler = GraphSampler(runner)
     generator = torch.Generator().manual_seed(5)
     mixed = [
         Sampling(temperature=1.0, top_p=0.3, seed=1),
@@ -99,18 +101,19 @@ def test_what_the_runner_is_handed(tokenizer):
     told = [*mixed[:3], Sampling(temperature=1.0, seed=4, top_logprobs=3)]
     wide = [*mixed[:3], Sampling(temperature=3.0, seed=5, top_k=100)]
     for rows in (mixed, told, wide, mixed):
+        sampler.set_rows(rows)
         for counts in ([1, 1, 1, 1], [2, 1, 3, 1]):
             total = sum(counts)
-            runner._logits[: total + 2] = torch.randn(total + 2, tokenizer.vocab_size, generator=generator) * 4
+            runner.logits[: total + 2] = torch.randn(total + 2, tokenizer.vocab_size, generator=generator) * 4
             for logits in (
-                runner._logits[:total],
-                runner._logits[2 : total + 2],
+                runner.logits[:total],
+                runner.logits[2 : total + 2],
                 torch.randn(total, tokenizer.vocab_size, generator=generator),
                 torch.randn(total, tokenizer.vocab_size, generator=generator).half().float()[:, : tokenizer.vocab_size],
             ):
                 expected_logits = logits.clone()
                 counters = list(range(total))
-                found = runner.choose(logits, rows, counts, counters)
+                found = sampler.sample(logits, counts, counters)
                 expected = choose(expected_logits, Settings(repeated(rows, counts), CPU), counters)
                 assert found[0] == expected[0]
                 assert np.allclose(found[1], expected[1], rtol=1e-5, atol=1e-5)

@@ -9,6 +9,7 @@ from torch import nn
 from podium.errors import InputError
 from podium.generate.device.fp8 import E4M3, LARGEST, Fp8Linear, quantise_rows
 from podium.generate.device.place import place_model
+from podium.generate.layered import layered
 from tests.generate.conftest import random_model
 
 CPU = torch.device("cpu")
@@ -77,7 +78,7 @@ def test_a_model_in_fp8_is_half_as_large_and_says_nearly_the_same(tokenizer):
     model = random_model(tokenizer, "qwen2", hidden_size=128, intermediate_size=256, head_dim=32).initialise(
         0, std=0.05
     )
-    eight, name = place_model(model, CPU, "fp8")
+    eight, name = place_model(layered(model), CPU, "fp8")
     assert name == "fp8"
     matrices = [module for module in eight.modules() if isinstance(module, Fp8Linear)]
     assert len(matrices) == 4 * model.config.num_hidden_layers

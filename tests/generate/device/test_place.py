@@ -8,6 +8,7 @@ from podium.generate import Engine, Sampling
 from podium.generate.device import attention, place
 from podium.generate.device.attention import first_right, gathered, kernels
 from podium.generate.device.place import find_device, place_model, weight_bytes
+from podium.generate.layered import layered
 from podium.models import StoredModel, save_model
 from podium.recipe.single import open_model
 from tests.generate.conftest import answer, random_model
@@ -64,8 +65,8 @@ def test_formats_are_checked_where_they_are_meant_for(model, tokenizer, kernel):
 @pytest.mark.parametrize("format", [None, "fp32", "bf16", "fp8"])
 def test_from_a_folder_as_from_memory(folder, format):
     stored = StoredModel(folder)
-    from_disk, name = place_model(stored, CPU, format)
-    in_memory, same_name = place_model(stored.load(), CPU, format)
+    from_disk, name = place_model(layered(stored), CPU, format)
+    in_memory, same_name = place_model(layered(stored.load()), CPU, format)
     assert name == same_name == (format or "fp32")
     found, expected = dict(from_disk.state_dict()), dict(in_memory.state_dict())
     assert found.keys() == expected.keys()
@@ -79,11 +80,11 @@ def test_from_a_folder_as_from_memory(folder, format):
 
 def test_a_model_in_memory_stays_as_it_was(model, tokenizer):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    same, _ = place_model(model, CPU, "fp32")
+    same, _ = place_model(layered(model), CPU, "fp32")
     assert same is model, "nothing to change: no copy"
-    other, _ = place_model(model, CPU, "bf16")
+    other, _ = place_model(layered(model), CPU, "bf16")
     assert other.embedding.weight.dtype == torch.bfloat16
-    place_model(model, CPU, "fp8")
+    place_model(layered(model), CPU, "fp8")
     assert model.state_dict().keys() == before.keys()
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from podium.generate import Sampling
+from podium.generate.layered import layered
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import available_isas, isa, set_isa
 from podium.generate.native.runner import NativeRunner
-from podium.generate.sampling import Settings, choose
+from podium.generate.native.sampler import NativeSampler
+from podium.generate.sampling import Chosen, Settings, choose
 from podium.models import Transformer, TransformerConfig
 from tests.generate.test_sampling import wanted_distribution
 
@@ -21,7 +24,21 @@ pytestmark = pytest.mark.skipif(native_library().library is None, reason=native_
 CPU = torch.device("cpu")
 
 
-def runner_of(vocabulary: int, threads: int = 1) -> NativeRunner:
+def sample(
+    vocabulary: int,
+    logits: Tensor,
+    rows: Sequence[Sampling],
+    counts: Sequence[int],
+    counters: Sequence[int],
+    adjusted: Tensor | None = None,
+    threads: int = 1,
+) -> Chosen:
+    sampler = NativeSampler(runner_of(vocabulary, threads).stack)
+    sampler.set_rows(rows)
+    return sampler.sample(logits, counts, counters, adjusted)
+
+
+def runner_of(vocabulary: int, threads: int) -> NativeRunner:
     config = TransformerConfig(
         kind="llama",
         vocab_size=vocabulary,
@@ -33,7 +50,7 @@ def runner_of(vocabulary: int, threads: int = 1) -> NativeRunner:
         head_dim=16,
         max_position_embeddings=64,
     )
-    return NativeRunner(Transformer(config).initialise(0), format="fp32", threads=threads)
+    return NativeRunner(layered(Transformer(config).initialise(0)), format="fp32", threads=threads)
 
 
 @pytest.fixture(params=available_isas() if native_library().library else ())
@@ -64,7 +81,7 @@ def test_tokens_are_drawn_as_often_as_transformers_would(sampling: dict[str, flo
     wanted = wanted_distribution(logits, sampling)
     count = 20_000
     rows = [Sampling(**sampling, seed=seed) for seed in range(count)]  # pyright: ignore[reportArgumentType]
-    drawn, logprobs, _ = runner_of(200).choose(logits.expand(count, -1), rows, [1] * count, [0] * count)
+    drawn, logprobs, _ = sample(200, logits.expand(count, -1), rows, [1] * count, [0] * count)
     found = torch.bincount(torch.tensor(drawn), minlength=200)
     assert not found[wanted == 0].any(), "a filtered token was drawn"
     expected = wanted * count
@@ -80,7 +97,6 @@ def test_tokens_are_drawn_as_often_as_transformers_would(sampling: dict[str, flo
 @pytest.mark.parametrize("vocabulary", [3, 127, 128, 1000, 32_001])
 def test_it_draws_what_torch_draws(vocabulary: int) -> None:
     """The same numbers of the same seeds: other tokens only where a number falls within rounding of a border."""
-    runner = runner_of(vocabulary, threads=2)
     generator = torch.Generator().manual_seed(vocabulary)
     count = 60
     logits = torch.randn(count, vocabulary, generator=generator) * 3
@@ -99,7 +115,7 @@ def test_it_draws_what_torch_draws(vocabulary: int) -> None:
     adjusted = logits.clone()
     adjusted[:, : vocabulary // 3] = float("-inf")
     for drawn_from in (None, adjusted):
-        found = runner.choose(logits, rows, [1] * count, counters, drawn_from)
+        found = sample(vocabulary, logits, rows, [1] * count, counters, drawn_from, threads=2)
         wanted = choose(logits, Settings(rows, CPU), counters, drawn_from)
         same = [i for i in range(count) if found[0][i] == wanted[0][i]]
         assert len(same) >= count - 1
@@ -128,9 +144,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(data: st.DataObject) -> Non
     scale = data.draw(st.sampled_from([0.1, 3.0, 40.0]))
     logits = torch.randn(number, vocabulary, generator=torch.Generator().manual_seed(number)) * scale
     counters = data.draw(st.lists(st.integers(0, 10**6), min_size=number, max_size=number))
-    together = runner_of(vocabulary, threads=2).choose(logits, rows, [1] * number, counters)
+    together = sample(vocabulary, logits, rows, [1] * number, counters, threads=2)
     for i in range(number):
-        alone = runner_of(vocabulary).choose(logits[i : i + 1], rows[i : i + 1], [1], counters[i : i + 1])
+        alone = sample(vocabulary, logits[i : i + 1], rows[i : i + 1], [1], counters[i : i + 1])
         assert (together[0][i], together[1][i]) == (alone[0][0], alone[1][0])
         if rows[i].temperature < 1e-30 or rows[i].top_k == 1 or rows[i].top_p == 1e-9:
             assert logits[i, together[0][i]] == logits[i].max()
@@ -141,15 +157,14 @@ def test_logits_that_are_not_numbers_show_in_the_log_probability() -> None:
     logits[0, 299] = logits[1, 5] = float("nan")
     logits[2, 7] = float("inf")
     for temperature in (0.0, 0.8):
-        _, logprobs, _ = runner_of(300).choose(logits, [Sampling(temperature=temperature)] * 3, [1] * 3, [0] * 3)
+        _, logprobs, _ = sample(300, logits, [Sampling(temperature=temperature)] * 3, [1] * 3, [0] * 3)
         assert all(logprob != logprob for logprob in logprobs)
 
 
 def test_a_completion_may_have_several_rows() -> None:
-    runner = runner_of(300)
     logits = torch.randn(6, 300, generator=torch.Generator().manual_seed(0))
     rows = [Sampling(temperature=1.0, seed=1), Sampling(temperature=0.8, seed=2, top_k=9), Sampling(seed=3)]
     spread = [rows[0], rows[0], rows[0], rows[1], rows[1], rows[2]]
     counters = [4, 5, 6, 0, 1, 9]
-    together = runner.choose(logits, rows, [3, 2, 1], counters)
-    assert together == runner.choose(logits, spread, [1] * 6, counters)
+    together = sample(300, logits, rows, [3, 2, 1], counters)
+    assert together == sample(300, logits, spread, [1] * 6, counters)

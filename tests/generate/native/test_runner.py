@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from podium.errors import CompleterError, InputError
+from podium.generate.layered import layered
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import PackedLinear, available_isas, isa, set_isa
 from podium.generate.native.runner import BLOCK_SIZE, FORMATS, NativeRunner
-from podium.generate.runner import Span, TorchRunner, load_runner
+from podium.generate.open_runner import open_runner
+from podium.generate.runner import Span, TorchRunner
 from podium.models import StoredModel, Transformer, TransformerConfig, save_model
 from podium.models.config import RopeConfig
 
@@ -58,7 +60,7 @@ class Keeping(NativeRunner):
 
 
 def runner_of(model: Transformer, format: str = "fp32", threads: int = 2, kv: str = "fp32") -> NativeRunner:
-    runner = Keeping(model, format=format, threads=threads, kv=kv)  # pyright: ignore[reportArgumentType]
+    runner = Keeping(layered(model), format=format, threads=threads, kv=kv)  # pyright: ignore[reportArgumentType]
     runner.allocate(POOL)
     return runner
 
@@ -415,24 +417,24 @@ def test_blocks_outside_the_pool_are_not_copied() -> None:
 
 def test_an_unsupported_shape_is_refused_by_name() -> None:
     with pytest.raises(CompleterError, match="head_dim 20"):
-        NativeRunner(tiny(head_dim=20), threads=1)
+        NativeRunner(layered(tiny(head_dim=20)), threads=1)
 
 
 def test_unknown_choices_are_refused() -> None:
     for choice in ({"format": "int3"}, {"kv": "int8"}, {"threads": 0}):
         with pytest.raises(InputError):
-            NativeRunner(tiny(), **{"threads": 1, **choice})  # pyright: ignore[reportArgumentType]
+            NativeRunner(layered(tiny()), **{"threads": 1, **choice})  # pyright: ignore[reportArgumentType]
 
 
 def test_dynamic_rope_is_left_to_torch() -> None:
     model = tiny(max_position_embeddings=64, rope=RopeConfig(kind="dynamic", factor=2.0))
     with pytest.raises(CompleterError, match="dynamic"):
         runner_of(model)
-    runner, description = load_runner(model, "auto", None, 1)
+    runner, _, description = open_runner(model, "auto", None, 1)
     assert isinstance(runner, TorchRunner)
     assert "dynamic" in description
     with pytest.raises(InputError, match="dynamic"):
-        load_runner(model, "graphs", None, 1)
+        open_runner(model, "graphs", None, 1)
 
 
 @pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("qwen2", False), ("qwen3", False)])
@@ -440,16 +442,42 @@ def test_a_stored_model_is_packed_layer_by_layer_and_computes_the_same(kind: str
     model = tiny(kind, tie_word_embeddings=tied)
     save_model(tmp_path / "model", model)
     stored = StoredModel(tmp_path / "model")
-    runner = NativeRunner(stored, format="fp32", threads=1, kv="fp32")
+    runner = NativeRunner(layered(stored), format="fp32", threads=1, kv="fp32")
     assert all(parameter.is_meta for parameter in stored.model.parameters())
     runner.allocate(POOL)
     tokens = words(40)
     assert torch.equal(whole(runner, tokens), whole(runner_of(model), tokens))
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(("kind", "sizes"), [("qwen2", {}), ("qwen3", {"tie_word_embeddings": True})])
+def test_new_weights_are_taken_in_place(kind: str, sizes: dict[str, bool], format: str, tmp_path: Path) -> None:
+    """Logits are those of a fresh runner of the new weights, bit for bit, and nothing more is held."""
+    old, new, tokens = tiny(kind, **sizes), tiny(kind, **sizes).initialise(7, std=0.3), words(40)
+    runner, fresh = (runner_of(model, format, kv="fp16") for model in (old, new))
+    before, held = whole(runner, tokens), runner.weight_bytes
+    wanted = whole(fresh, tokens)
+    assert not torch.equal(before, wanted)
+    runner.load_weights(layered(new))
+    assert torch.equal(whole(runner, tokens), wanted)
+    save_model(tmp_path / "old", old)
+    runner.load_weights(layered(StoredModel(tmp_path / "old")))
+    assert torch.equal(whole(runner, tokens), before)
+    assert runner.weight_bytes == held == fresh.weight_bytes
+
+
+def test_new_weights_of_another_shape_are_refused_and_change_nothing() -> None:
+    runner, tokens = runner_of(tiny()), words(40)
+    before = whole(runner, tokens)
+    for other in (tiny(num_hidden_layers=4), tiny("qwen3"), tiny(tie_word_embeddings=True)):
+        with pytest.raises(InputError, match="another shape"):
+            runner.load_weights(layered(other))
+    assert torch.equal(whole(runner, tokens), before)
+
+
 def test_sizes_are_reported() -> None:
     model = tiny()
-    sizes = {format: NativeRunner(model, format=format, threads=1) for format in FORMATS}  # pyright: ignore
+    sizes = {format: NativeRunner(layered(model), format=format, threads=1) for format in FORMATS}  # pyright: ignore
     assert sizes["w4a16"].weight_bytes < sizes["int8"].weight_bytes < sizes["fp16"].weight_bytes
     assert sizes["fp32"].weight_bytes >= 4 * sum(parameter.numel() for parameter in model.parameters())
     assert runner_of(model).block_bytes == 3 * 2 * 2 * BLOCK_SIZE * 32 * 4
@@ -500,7 +528,7 @@ def test_the_pool_is_touched_only_where_it_is_used() -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    runner = NativeRunner(tiny(), format="fp32", threads=1, kv="fp32")
+    runner = NativeRunner(layered(tiny()), format="fp32", threads=1, kv="fp32")
     before = resident()
     runner.allocate(10_000)
     whole(runner, words(60))

@@ -5,17 +5,15 @@ Knows devices and modules; no steps, no requests.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from podium.errors import CompleterError, InputError, nearest
 from podium.generate.device.fp8 import Fp8Linear, check_fp8
-from podium.models import StoredModel, Transformer
-
-if TYPE_CHECKING:
-    from podium.models.transformer import Block
+from podium.generate.layered import LayeredModel
+from podium.models import Transformer
 
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp8": None}
 """Weights' names; fp8: matrices of the layers, the rest in the device's own dtype."""
@@ -90,21 +88,21 @@ def _dtype(format: str | None, device: torch.device) -> torch.dtype | None:
     return FORMATS[format] if format else own_dtype(device)
 
 
-def place_model(model: Transformer | StoredModel, device: torch.device, format: str | None) -> tuple[Transformer, str]:
-    """The model on a device, and the name of the format it is in there. Of a StoredModel one layer at a time is in the
-    host's memory. A Transformer that is there already, in that format, is used as it is; otherwise it stays untouched.
+def place_model(model: LayeredModel, device: torch.device, format: str | None) -> tuple[Transformer, str]:
+    """The model on a device, and the name of the format it is in there. Of a stored one a layer at a time is in the
+    host's memory. One that is there already, in that format, is used as it is; otherwise it stays untouched.
 
     Args:
-        format: see FORMATS; None: a Transformer's own on its own device, else the device's.
+        format: see FORMATS; None: that of a model in memory on its own device, else the device's.
 
     Raises:
         InputError: an unknown format, or FP8 where it cannot be had; a stored model that holds NaN.
     """
-    own = model.embedding.weight if isinstance(model, Transformer) else None
-    here = own is not None and own.device == device
-    dtype = own.dtype if own is not None and here and format is None else _dtype(format, device)
-    if isinstance(model, Transformer) and here and dtype is not None and dtype == model.embedding.weight.dtype:
-        return model, _name(dtype)
+    there = model.in_memory if model.in_memory is not None and model.device == device else None
+    own = None if there is None else there.embedding.weight.dtype
+    dtype = own if own is not None and format is None else _dtype(format, device)
+    if there is not None and dtype is not None and dtype == own:
+        return there, _name(dtype)
     eight = dtype is None
     if dtype is None:
         check_fp8(device)
@@ -115,17 +113,10 @@ def place_model(model: Transformer | StoredModel, device: torch.device, format: 
         placed = Transformer(model.config)
     placed.requires_grad_(False)
     for number in range(model.config.num_hidden_layers):
-        target = placed.layers[number]
-        if isinstance(model, StoredModel):
-            with model.layer(number) as block:
-                _put(target, block, device, dtype, _MATRICES if eight else ())
-        else:
-            _put(target, cast("Block", model.layers[number]), device, dtype, _MATRICES if eight else ())
-    if isinstance(model, StoredModel):
-        with model.ends() as ends:
-            _put_ends(placed, ends, device, dtype)
-    else:
-        _put_ends(placed, model, device, dtype)
+        with model.layer(number) as block:
+            _put(placed.layers[number], block, device, dtype, _MATRICES if eight else ())
+    with model.ends() as ends:
+        _put_ends(placed, ends, device, dtype)
     return placed, "fp8" if eight else _name(dtype)
 
 
