@@ -12,16 +12,37 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from podium.errors import CompleterError, InputError, PodiumError
-from podium.generate.links import Link, LostReplica, ProcessLink, RayLink, join_cluster, leave_cluster
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
-from podium.generate.replica import EngineSpec, Note
+from podium.generate.channels import Channel, LostReplica, ProcessChannel, RayChannel, join_cluster, leave_cluster
+from podium.generate.completion import StreamedCompletion
+from podium.generate.delivery import Waiter, Waiters, own_error, wake
+from podium.generate.messages import (
+    AskFigures,
+    Broken,
+    Cancel,
+    Cancelled,
+    Extend,
+    Failed,
+    Figures,
+    Finished,
+    FromReplica,
+    PieceWritten,
+    Ready,
+    Refused,
+    Score,
+    Scored,
+    Start,
+    Started,
+    ToReplica,
+)
+from podium.generate.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
+from podium.generate.replica import EngineSpec
 
 Backend = Literal["process", "ray"]
 
@@ -57,34 +78,42 @@ def choose_replica(loads: Sequence[int], seen: Sequence[bool], held: Sequence[in
 
 
 @dataclass(slots=True, eq=False)
-class Line:
-    """A completion, seen from here: the switchboard's thread writes, `until` waits on any event loop."""
+class Request:
+    """A completion or a text to be scored, as the router sees it: the router's thread writes, readers wait on any event
+    loop."""
 
     number: int
     prompt: Prompt
-    asks: Sampling | int  # a number: the prompt itself is scored, with so many of the likeliest tokens
     replica: Replica | None = None
     tries: int = 0
     started: bool = False
     over: bool = False  # nothing is held for it elsewhere any more
     failure: PodiumError | None = None
     inbox: deque[Piece] = field(default_factory=deque)
-    scored: PromptScore | None = None
     usage: CompletionUsage = field(default_factory=CompletionUsage)
-    waiters: list[Waiter] = field(default_factory=list)
+    waiters: Waiters = field(default_factory=Waiters)
 
-    async def until(self, happened: Callable[[], object]) -> None:
-        while not happened():
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[None] = loop.create_future()
-            self.waiters.append((loop, future))
-            # The thread writes before it looks for waiters: one of the two sees the other.
-            if happened():
-                return
-            await future
+    def message(self) -> ToReplica:
+        """What a replica is asked for."""
+        raise NotImplementedError
 
 
-Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
+@dataclass(slots=True, eq=False)
+class CompletionRequest(Request):
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def message(self) -> ToReplica:
+        return Start(self.number, self.prompt, self.sampling)
+
+
+@dataclass(slots=True, eq=False)
+class ScoreRequest(Request):
+    tokens: list[int] = field(default_factory=list)
+    top_logprobs: int = 0
+    score: PromptScore | None = None
+
+    def message(self) -> ToReplica:
+        return Score(self.number, self.tokens, self.top_logprobs)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,18 +126,18 @@ class Replica:
     failure: PodiumError | None = None  # what it last died of
     deaths: list[float] = field(default_factory=list)  # when, of late
     starts: int = 0
-    outbox: list[Note] = field(default_factory=list)
+    outbox: list[ToReplica] = field(default_factory=list)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
-    lines: dict[int, Line] = field(default_factory=dict)
+    requests: dict[int, Request] = field(default_factory=dict)
     asked: dict[int, Future[dict[str, float]]] = field(default_factory=dict)
     prompts: OrderedDict[int, None] = field(default_factory=OrderedDict)  # hashes of those it has seen
 
-    def post(self, kind: str, number: int, content: Any = None) -> None:
-        self.outbox.append((kind, number, content))
+    def post(self, message: ToReplica) -> None:
+        self.outbox.append(message)
         self.filled.set()
 
 
-class Switchboard:
+class Router:
     """What runs on the thread. Others use `post` and `shut`, and wait for `ready`."""
 
     def __init__(self, spec: EngineSpec, replicas: int, threads: int | None, backend: Backend) -> None:
@@ -122,7 +151,7 @@ class Switchboard:
         self._stopping = asyncio.Event()
         self._lock = threading.RLock()  # the garbage collector may call `post` at any allocation, inside `post` too
         self._closed = False
-        self._waiting: deque[Line] = deque()  # for a replica to be ready
+        self._waiting: deque[Request] = deque()  # for a replica to be ready
         self._woken: list[Waiter] = []
 
     def post(self, command: Callable[[], None]) -> bool:
@@ -193,33 +222,36 @@ class Switchboard:
 
     async def _live(self, replica: Replica) -> PodiumError:
         """One life of a replica, from its start to what it died of."""
-        link: Link | None = None
+        channel: Channel | None = None
         tasks: list[asyncio.Task[PodiumError]] = []
         replica.outbox.clear()
         replica.starts += 1
         try:
-            opening = RayLink.open if self._backend == "ray" else ProcessLink.open
-            link = await opening(self._spec, self._threads)
-            tasks = [asyncio.create_task(self._listen(replica, link)), asyncio.create_task(self._talk(replica, link))]
+            opening = RayChannel.open if self._backend == "ray" else ProcessChannel.open
+            channel = await opening(self._spec, self._threads)
+            tasks = [
+                asyncio.create_task(self._listen(replica, channel)),
+                asyncio.create_task(self._talk(replica, channel)),
+            ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # What was heard says more than that nothing can be sent any more.
             done = tasks[0] if tasks[0].done() else tasks[1]
             return done.result()
         except LostReplica as lost:
-            return self._told(replica, lost.reason, lost.cure)
+            return self._failure(replica, lost.reason, lost.cure)
         except Exception as error:
             # Readers wait for this replica: whatever happened must reach them.
-            failure = self._told(replica, repr(error), "report this with its traceback")
+            failure = self._failure(replica, repr(error), "report this with its traceback")
             failure.__cause__ = error
             return failure
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if link is not None:
-                await link.close()
+            if channel is not None:
+                await channel.close()
 
-    def _told(self, replica: Replica, reason: str, cure: str) -> CompleterError:
+    def _failure(self, replica: Replica, reason: str, cure: str) -> CompleterError:
         return CompleterError(f"replica {replica.index} of {self._spec.name}: {reason}", cure)
 
     def _none_left(self) -> CompleterError:
@@ -227,170 +259,156 @@ class Switchboard:
         reason = last.failure or _closed()
         return CompleterError(f"no replica of {self._spec.name} is left: {reason.message}", reason.cure)
 
-    async def _talk(self, replica: Replica, link: Link) -> PodiumError:
+    async def _talk(self, replica: Replica, channel: Channel) -> PodiumError:
         while True:
             await replica.filled.wait()
             replica.filled.clear()
-            notes, replica.outbox = replica.outbox, []
-            await link.send(notes)
+            messages, replica.outbox = replica.outbox, []
+            await channel.send(messages)
 
-    async def _listen(self, replica: Replica, link: Link) -> PodiumError:
+    async def _listen(self, replica: Replica, channel: Channel) -> PodiumError:
         while True:
-            for kind, number, content in await link.receive():
-                if kind == "broken":
-                    return content
-                self._hear(replica, kind, number, content)
+            for message in await channel.receive():
+                if isinstance(message, Broken):
+                    return message.failure
+                self._handle(replica, message)
             self._wake()
 
-    def _hear(self, replica: Replica, kind: str, number: int, content: Any) -> None:
-        if kind == "ready":
-            replica.context = content
-            replica.state = "ready"
-            if all(each.context for each in self.replicas) and not self.ready.done():
-                self.ready.set_result(None)
-            waiting, self._waiting = self._waiting, deque()
-            for line in waiting:
-                self.start(line)
-            return
-        if kind == "stats":
-            answer = replica.asked.pop(number)
-            if answer.set_running_or_notify_cancel():
-                answer.set_result(content)
-            return
-        line = replica.lines.get(number)
-        if line is None:
-            return
-        if kind == "started":
-            line.started = True
-        elif kind == "piece":
-            piece = Piece(*content)
-            # The replica's own account replaces this one; it counts where the replica dies.
-            line.usage.completion_tokens += len(piece.tokens)
-            line.usage.logprob_sum += sum(piece.logprobs)
-            line.inbox.append(piece)
-        elif kind == "usage":
-            line.usage = content
-            self._end(line)
-        elif kind == "scored":
-            line.scored = content
-            self._end(line)
-        elif kind == "cancelled":
-            self._end(line)
-        else:
-            self._end(line, content)
-        self._woken += line.waiters
-        line.waiters = []
+    def _handle(self, replica: Replica, message: FromReplica) -> None:
+        match message:
+            case Ready():
+                self._handle_ready(replica, message.context)
+            case Broken():
+                raise AssertionError("a replica that is broken is not listened to any more")
+            case Figures():
+                answer = replica.asked.pop(message.request)
+                if answer.set_running_or_notify_cancel():
+                    answer.set_result(message.figures)
+            case _:
+                request = replica.requests.get(message.request)
+                if request is not None:
+                    self._handle_answer(request, message)
+                    self._woken += request.waiters.take()
+
+    def _handle_ready(self, replica: Replica, context: int) -> None:
+        replica.context = context
+        replica.state = "ready"
+        if all(each.context for each in self.replicas) and not self.ready.done():
+            self.ready.set_result(None)
+        waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            self.start(request)
+
+    def _handle_answer(
+        self, request: Request, message: Started | PieceWritten | Finished | Scored | Cancelled | Refused | Failed
+    ) -> None:
+        match message:
+            case Started():
+                request.started = True
+            case PieceWritten():
+                # The replica's own account replaces this one; it counts where the replica dies.
+                request.usage.completion_tokens += len(message.piece.tokens)
+                request.usage.logprob_sum += sum(message.piece.logprobs)
+                request.inbox.append(message.piece)
+            case Finished():
+                request.usage = message.usage
+                self._end(request)
+            case Scored():
+                assert isinstance(request, ScoreRequest)
+                request.score = message.score
+                self._end(request)
+            case Cancelled():
+                self._end(request)
+            case Refused() | Failed():
+                self._end(request, message.failure)
 
     def _drop_all(self, replica: Replica, failure: PodiumError, again: bool = False) -> None:
         """Nothing will be heard of these any more. With `again`, what had not begun is begun elsewhere."""
-        lines = list(replica.lines.values())
-        replica.lines.clear()
+        requests = list(replica.requests.values())
+        replica.requests.clear()
         replica.prompts.clear()
         for answer in replica.asked.values():
             if answer.set_running_or_notify_cancel():
                 answer.set_result({})
         replica.asked.clear()
-        for line in lines:
-            line.replica = None
-            if again and not line.started and line.tries < 2:
-                self.start(line)
+        for request in requests:
+            request.replica = None
+            if again and not request.started and request.tries < 2:
+                self.start(request)
             else:
-                self._end(line, _told_again(failure))
+                self._end(request, own_error(failure))
 
     def _fail_waiting(self, failure: PodiumError) -> None:
         while self._waiting:
-            self._end(self._waiting.popleft(), _told_again(failure))
+            self._end(self._waiting.popleft(), own_error(failure))
 
     # Commands.
 
-    def start(self, line: Line) -> None:
+    def start(self, request: Request) -> None:
         ready = [replica for replica in self.replicas if replica.state == "ready"]
         if not ready:
             if self._closed or all(replica.state == "down" for replica in self.replicas):
-                self._end(line, self._none_left())
+                self._end(request, self._none_left())
                 self._wake()
             else:
-                self._waiting.append(line)
+                self._waiting.append(request)
             return
-        prompt = hash(line.prompt if isinstance(line.prompt, str) else tuple(line.prompt))
+        prompt = hash(request.prompt if isinstance(request.prompt, str) else tuple(request.prompt))
         seen = [prompt in replica.prompts for replica in ready]
-        loads, held = [len(replica.lines) for replica in ready], [len(replica.prompts) for replica in ready]
+        loads, held = [len(replica.requests) for replica in ready], [len(replica.prompts) for replica in ready]
         replica = ready[choose_replica(loads, seen, held, self._rows)]
         replica.prompts[prompt] = None
         replica.prompts.move_to_end(prompt)
         if len(replica.prompts) > REMEMBERED:
             replica.prompts.popitem(last=False)
-        line.replica = replica
-        line.tries += 1
-        replica.lines[line.number] = line
-        replica.post("score" if isinstance(line.asks, int) else "start", line.number, (line.prompt, line.asks))
+        request.replica = replica
+        request.tries += 1
+        replica.requests[request.number] = request
+        replica.post(request.message())
 
-    def extend(self, line: Line, text: str) -> None:
-        if line.replica is not None:
-            line.replica.post("extend", line.number, text)
+    def extend(self, request: Request, text: str) -> None:
+        if request.replica is not None:
+            request.replica.post(Extend(request.number, text))
 
-    def cancel(self, line: Line) -> None:
-        if line.over:
+    def cancel(self, request: Request) -> None:
+        if request.over:
             return
-        if line.replica is not None:
-            line.replica.post("cancel", line.number)
+        if request.replica is not None:
+            request.replica.post(Cancel(request.number))
         else:
-            self._waiting.remove(line)
-            self._end(line)
+            self._waiting.remove(request)
+            self._end(request)
             self._wake()
 
-    def ask(self, number: int, answers: list[Future[dict[str, float]]]) -> None:
+    def ask_figures(self, number: int, answers: list[Future[dict[str, float]]]) -> None:
         for replica, answer in zip(self.replicas, answers, strict=True):
             if replica.state == "ready":
                 replica.asked[number] = answer
-                replica.post("stats", number)
+                replica.post(AskFigures(number))
             elif answer.set_running_or_notify_cancel():
                 answer.set_result({})
 
-    def _end(self, line: Line, failure: PodiumError | None = None) -> None:
-        if line.replica is not None:
-            line.replica.lines.pop(line.number, None)
-            line.replica = None
-        line.failure = failure
-        line.over = True
-        self._woken += line.waiters
-        line.waiters = []
+    def _end(self, request: Request, failure: PodiumError | None = None) -> None:
+        if request.replica is not None:
+            request.replica.requests.pop(request.number, None)
+            request.replica = None
+        request.failure = failure
+        request.over = True
+        self._woken += request.waiters.take()
 
     def _wake(self) -> None:
         """Wake whoever has something to read: one call per event loop."""
         woken, self._woken = self._woken, []
-        loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
-        for loop, future in woken:
-            loops.setdefault(loop, []).append(future)
-        for loop, futures in loops.items():
-            try:
-                loop.call_soon_threadsafe(_resolve, futures)
-            except RuntimeError:
-                # The loop is closed: whoever waited in it is gone.
-                if not loop.is_closed():
-                    raise
-
-
-def _resolve(futures: Iterable[asyncio.Future[None]]) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
+        wake(woken)
 
 
 def _closed() -> CompleterError:
     return CompleterError("the engines were closed", "start new ones")
 
 
-def _told_again(failure: PodiumError) -> PodiumError:
-    """An exception of one's own for every reader: a shared one would collect their tracebacks."""
-    error = type(failure)(failure.message, failure.cure)
-    error.__cause__ = failure.__cause__
-    return error
-
-
-def _close(board: Switchboard, thread: threading.Thread) -> None:
-    board.shut()
-    # The garbage collector may run this anywhere, the switchboard's own thread included.
+def _close(router: Router, thread: threading.Thread) -> None:
+    router.shut()
+    # The garbage collector may run this anywhere, the router's own thread included.
     if thread is not threading.current_thread():
         thread.join()
 
@@ -420,13 +438,13 @@ class ParallelCompleter:
             raise InputError(f"replicas is {replicas}", "it must be at least 1")
         self.name = spec.name
         self._numbers = itertools.count(1)
-        self._board = Switchboard(spec, replicas, threads_each, backend)
-        self._thread = threading.Thread(target=self._board.run, name=f"replicas of {spec.name}", daemon=True)
+        self._router = Router(spec, replicas, threads_each, backend)
+        self._thread = threading.Thread(target=self._router.run, name=f"replicas of {spec.name}", daemon=True)
         self._thread.start()
         # Also runs when the completer is dropped unclosed and when the interpreter ends.
-        self._finalizer = weakref.finalize(self, _close, self._board, self._thread)
+        self._finalizer = weakref.finalize(self, _close, self._router, self._thread)
         try:
-            self._board.ready.result()
+            self._router.ready.result()
         except BaseException:
             self._finalizer()
             raise
@@ -434,7 +452,7 @@ class ParallelCompleter:
     @property
     def context(self) -> int:
         """Tokens that a completion may span, prompt and appended text included."""
-        return min(replica.context for replica in self._board.replicas)
+        return min(replica.context for replica in self._router.replicas)
 
     async def start(self, prompt: Prompt, sampling: Sampling) -> ParallelCompletion:
         """Begin a completion in one of the replicas; it is computed whether or not somebody reads it.
@@ -443,40 +461,41 @@ class ParallelCompleter:
             InputError, PromptTooLong: as Engine does.
             CompleterError: closed, or no replica is left.
         """
-        line = Line(next(self._numbers), prompt, sampling)
-        board = self._board
-        if not board.post(partial(board.start, line)):
+        request = CompletionRequest(next(self._numbers), prompt, sampling=sampling)
+        router = self._router
+        if not router.post(partial(router.start, request)):
             raise _closed()
-        completion = ParallelCompletion(board, line)  # cancelled when dropped, so also when this is given up
-        await line.until(lambda: line.started or line.over)
-        if line.failure is not None and not line.started:
-            raise line.failure
+        completion = ParallelCompletion(router, request)  # cancelled when dropped, so also when this is given up
+        await request.waiters.until(lambda: request.started or request.over)
+        if request.failure is not None and not request.started:
+            raise request.failure
         return completion
 
     async def score(self, tokens: Sequence[int], top_logprobs: int = 0) -> PromptScore:
         """As Engine.score, in one of the replicas."""
-        line = Line(next(self._numbers), list(tokens), top_logprobs)
-        if not self._board.post(partial(self._board.start, line)):
+        ids = list(tokens)
+        request = ScoreRequest(next(self._numbers), ids, tokens=ids, top_logprobs=top_logprobs)
+        if not self._router.post(partial(self._router.start, request)):
             raise _closed()
-        await line.until(lambda: line.over)
-        if line.scored is None:
-            raise _told_again(line.failure or _closed())
-        return line.scored
+        await request.waiters.until(lambda: request.over)
+        if request.score is None:
+            raise own_error(request.failure or _closed())
+        return request.score
 
     @property
     def failure(self) -> PodiumError | None:
         """Why nothing is answered any more, if that is so: no replica is left."""
-        return self._board.failure
+        return self._router.failure
 
     async def stats(self) -> list[dict[str, float]]:
         """What each replica has done since its start, and its restarts; without figures while it is not ready."""
-        board = self._board
-        answers: list[Future[dict[str, float]]] = [Future() for _ in board.replicas]
-        if not board.post(partial(board.ask, next(self._numbers), answers)):
+        router = self._router
+        answers: list[Future[dict[str, float]]] = [Future() for _ in router.replicas]
+        if not router.post(partial(router.ask_figures, next(self._numbers), answers)):
             raise _closed()
         figures = [await asyncio.wrap_future(answer) for answer in answers]
         return [
-            {"restarts": replica.starts - 1, **given} for replica, given in zip(board.replicas, figures, strict=True)
+            {"restarts": replica.starts - 1, **given} for replica, given in zip(router.replicas, figures, strict=True)
         ]
 
     async def close(self) -> None:
@@ -484,47 +503,33 @@ class ParallelCompleter:
         await asyncio.to_thread(self._finalizer)
 
 
-class ParallelCompletion:
+class ParallelCompletion(StreamedCompletion):
     """One completion in one of the replicas. Dropping the last reference to it cancels it."""
 
-    def __init__(self, board: Switchboard, line: Line) -> None:
-        self._board = board
-        self._line = line
-        self._finish: Finish | None = None
-        weakref.finalize(self, board.post, partial(board.cancel, line)).atexit = False
+    def __init__(self, router: Router, request: Request) -> None:
+        super().__init__()
+        self._router = router
+        self._request = request
+        weakref.finalize(self, router.post, partial(router.cancel, request)).atexit = False
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        while self._finish is None:
-            piece = await self._piece()
-            self._finish = piece.finish
-            yield piece
-
-    async def _piece(self) -> Piece:
-        line = self._line
-        await line.until(lambda: line.inbox or line.over)
-        if line.inbox:
-            return line.inbox.popleft()
-        if line.failure is not None:
-            raise _told_again(line.failure)
+    async def _next_piece(self) -> Piece:
+        request = self._request
+        await request.waiters.until(lambda: request.inbox or request.over)
+        if request.inbox:
+            return request.inbox.popleft()
+        if request.failure is not None:
+            raise own_error(request.failure)
         return Piece("", finish="cancelled")
 
-    async def extend(self, text: str) -> None:
-        if self._finish != "stop":
-            raise CompleterError(
-                f"a completion that is {self._finish or 'still running'} cannot be extended",
-                "extend after a piece whose finish is 'stop'",
-            )
-        line, board = self._line, self._board
-        if line.failure is not None:
-            raise _told_again(line.failure)
-        if not board.post(partial(board.extend, line, text)):
+    def _append(self, text: str) -> None:
+        request, router = self._request, self._router
+        if request.failure is not None:
+            raise own_error(request.failure)
+        if not router.post(partial(router.extend, request, text)):
             raise _closed()
-        self._finish = None
 
-    async def cancel(self) -> CompletionUsage:
-        line, board = self._line, self._board
-        if not line.over and board.post(partial(board.cancel, line)):
-            await line.until(lambda: line.over)
-        if self._finish == "stop":
-            self._finish = "cancelled"
-        return line.usage
+    async def _drop(self) -> CompletionUsage:
+        request, router = self._request, self._router
+        if not request.over and router.post(partial(router.cancel, request)):
+            await request.waiters.until(lambda: request.over)
+        return request.usage

@@ -1,13 +1,8 @@
 """One of several engines: the process or Ray actor that loads a model folder and answers over messages.
 
-Knows neither the other replicas nor how messages travel. Both ways they go in batches of (kind, completion, content):
-
-    to the replica      start (prompt, sampling) · extend text · cancel None · score (tokens, top) · stats None
-    from the replica    ready context · broken error · started None · refused error · piece fields
-                        usage usage · failed error · cancelled None · scored score · stats figures
-
-A completion is a number that the other side chose. What one pass of the event loop brings together leaves as one
-batch, so that the engine's deliveries, and not tokens, set the number of messages.
+Knows neither the other replicas nor how messages travel: they come and leave in batches (podium.generate.messages).
+What one pass of the event loop brings together leaves as one batch, so that the number of batches follows from the
+engine's deliveries and not from tokens.
 """
 
 from __future__ import annotations
@@ -21,26 +16,40 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from podium.errors import CompleterError, PodiumError, PromptTooLong
-from podium.generate.protocol import Completion, Piece, Prompt, Sampling
+from podium.generate.messages import (
+    AskFigures,
+    Broken,
+    Cancel,
+    Cancelled,
+    Extend,
+    Failed,
+    Figures,
+    Finished,
+    FromReplica,
+    PieceWritten,
+    Ready,
+    Refused,
+    Score,
+    Scored,
+    Start,
+    Started,
+    ToReplica,
+)
+from podium.generate.protocol import Completion, Piece
 
 if TYPE_CHECKING:
     from podium.generate.engine import Engine
-
-Note: TypeAlias = tuple[str, int, Any]
 
 LENGTH_BYTES = 8
 """A batch on a socket is its length, in this many bytes, and a pickle."""
 
 WATCH_SECONDS = 0.2
 """How often a process looks whether its parent still lives."""
-
-_piece_fields = attrgetter(*[each.name for each in fields(Piece)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,43 +78,44 @@ class EngineWorker:
         self._readers: dict[int, asyncio.Task[None]] = {}
         self._turns: dict[int, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outbox: list[Note] = []
+        self._outbox: list[FromReplica] = []
         self._filled = asyncio.Event()
         self._counts: Counter[str] = Counter()
 
     async def load(self) -> None:
-        """Load the model and say `ready` or `broken`."""
+        """Load the model and send Ready or Broken."""
         try:
             self._engine = await asyncio.to_thread(self._spec.load, self._threads)
         except PodiumError as error:
-            self._tell("broken", 0, error)
+            self._send(Broken(error))
         except Exception as error:
             # The other side waits for one of the two, whatever happened.
-            self._tell("broken", 0, CompleterError(f"{self._spec.folder}: {error!r}", "see the replica's own output"))
+            self._send(Broken(CompleterError(f"{self._spec.folder}: {error!r}", "see the replica's own output")))
         else:
-            self._tell("ready", 0, self._engine.context)
+            self._send(Ready(self._engine.context))
 
-    async def post(self, notes: Sequence[Note]) -> None:
+    async def post(self, messages: Sequence[ToReplica]) -> None:
         """Take a batch; what it asks for is answered through `receive`, for each completion in this order."""
-        for kind, number, content in notes:
-            if kind == "start":
-                self._spawn(self._in_turn(number, self._start(number, *content)))
-            elif kind == "extend":
-                self._spawn(self._in_turn(number, self._extend(number, content)))
-            elif kind == "cancel":
-                self._spawn(self._in_turn(number, self._cancel(number)))
-            elif kind == "score":
-                self._spawn(self._score(number, *content))
-            else:
-                self._tell("stats", number, self._stats())
+        for message in messages:
+            match message:
+                case Start():
+                    self._spawn(self._in_turn(message.request, self._start(message)))
+                case Extend():
+                    self._spawn(self._in_turn(message.request, self._extend(message)))
+                case Cancel():
+                    self._spawn(self._in_turn(message.request, self._cancel(message.request)))
+                case Score():
+                    self._spawn(self._score(message))
+                case AskFigures():
+                    self._send(Figures(message.request, self._figures()))
 
-    async def receive(self) -> list[Note]:
+    async def receive(self) -> list[FromReplica]:
         """The next batch, as soon as there is something to say."""
         await self._filled.wait()
         await asyncio.sleep(0)  # whoever was woken together with the first has spoken by then
         self._filled.clear()
-        notes, self._outbox = self._outbox, []
-        return notes
+        messages, self._outbox = self._outbox, []
+        return messages
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -119,50 +129,54 @@ class EngineWorker:
         if number not in self._completions:
             self._turns.pop(number, None)
 
-    def _tell(self, kind: str, number: int, content: Any = None) -> None:
-        self._outbox.append((kind, number, content))
+    def _send(self, message: FromReplica) -> None:
+        self._outbox.append(message)
         self._filled.set()
 
-    async def _start(self, number: int, prompt: Prompt, sampling: Sampling) -> None:
+    async def _start(self, message: Start) -> None:
+        number = message.request
         try:
             if self._engine is None:
                 raise CompleterError("the replica has no engine yet", "wait until it is ready")
-            completion = await self._engine.start(prompt, sampling)
+            completion = await self._engine.start(message.prompt, message.sampling)
         except Exception as error:
-            self._fail("refused", number, error)
+            self._fail(Refused, number, error)
             return
         self._counts["completions"] += 1
         self._completions[number] = completion
         self._readers[number] = self._spawn(self._read(number, completion))
-        self._tell("started", number)
+        self._send(Started(number))
 
-    async def _score(self, number: int, tokens: Sequence[int], top_logprobs: int) -> None:
+    async def _score(self, message: Score) -> None:
         try:
             if self._engine is None:
                 raise CompleterError("the replica has no engine yet", "wait until it is ready")
-            self._tell("scored", number, await self._engine.score(tokens, top_logprobs))
+            score = await self._engine.score(message.tokens, message.top_logprobs)
         except Exception as error:
-            self._fail("refused", number, error)
+            self._fail(Refused, message.request, error)
+        else:
+            self._send(Scored(message.request, score))
 
     async def _read(self, number: int, completion: Completion) -> None:
         """Pass on the pieces of a stretch, and what was used if it is the last one."""
         try:
             piece = Piece("")
             async for piece in completion:
-                self._tell("piece", number, _piece_fields(piece))
+                self._send(PieceWritten(number, piece))
             if piece.finish != "stop":
                 await self._settle(number, completion)
         except Exception as error:
-            self._fail("failed", number, error)
+            self._fail(Failed, number, error)
 
     async def _settle(self, number: int, completion: Completion) -> None:
         usage = await completion.cancel()
         if self._forget(number):
             for name in ("prompt_tokens", "completion_tokens", "computed_tokens"):
                 self._counts[name] += getattr(usage, name)
-            self._tell("usage", number, usage)
+            self._send(Finished(number, usage))
 
-    async def _extend(self, number: int, text: str) -> None:
+    async def _extend(self, message: Extend) -> None:
+        number = message.request
         if number not in self._completions:
             return  # cancelled, or failed and told so
         await asyncio.wait([self._readers[number]])  # the last stretch's is on its way out
@@ -170,9 +184,9 @@ class EngineWorker:
         if completion is None:
             return
         try:
-            await completion.extend(text)
+            await completion.extend(message.text)
         except Exception as error:
-            self._fail("failed", number, error)
+            self._fail(Failed, number, error)
             return
         self._readers[number] = self._spawn(self._read(number, completion))
 
@@ -183,22 +197,22 @@ class EngineWorker:
             await completion.cancel()
             await asyncio.wait([reader])  # it has the last piece to tell
             await self._settle(number, completion)
-        self._tell("cancelled", number)
+        self._send(Cancelled(number))
 
     def _forget(self, number: int) -> bool:
         self._readers.pop(number, None)
         return self._completions.pop(number, None) is not None
 
-    def _fail(self, kind: str, number: int, error: Exception) -> None:
+    def _fail(self, kind: type[Refused] | type[Failed], number: int, error: Exception) -> None:
         self._forget(number)
         if not isinstance(error, PodiumError):
             error = CompleterError(f"the replica failed: {error!r}", "report this with the replica's own output")
-        self._tell(kind, number, error)
+        self._send(kind(number, error))
         # An engine raises CompleterError when it is no more: the other side shall start a new one.
         if isinstance(error, CompleterError) and not isinstance(error, PromptTooLong):
-            self._tell("broken", 0, error)
+            self._send(Broken(error))
 
-    def _stats(self) -> dict[str, float]:
+    def _figures(self) -> dict[str, float]:
         return {
             "process": os.getpid(),
             "open": len(self._completions),

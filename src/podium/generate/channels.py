@@ -1,6 +1,6 @@
-"""How batches of notes travel to a replica and back: over a socket to a child process, or by calls of a Ray actor.
+"""How batches of messages travel to a replica and back: over a socket to a child process, or by calls of a Ray actor.
 
-Knows no completions. A link is used from one event loop. Whatever ends it is told by `receive`, as a LostReplica.
+Knows no completions. A channel is used from one event loop. Whatever ends it is told by `receive`, as a LostReplica.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from podium.errors import CompleterError, InputError
-from podium.generate.replica import EngineSpec, EngineWorker, Note, packed, read_batch
+from podium.generate.messages import FromReplica, ToReplica
+from podium.generate.replica import EngineSpec, EngineWorker, packed, read_batch
 
 PATIENCE_SECONDS = 0.5
 """A child whose connection was closed has this long to end before it is killed."""
@@ -32,14 +33,14 @@ class LostReplica(Exception):
         self.cure = cure
 
 
-class Link(Protocol):
+class Channel(Protocol):
     """The way to one replica."""
 
-    async def send(self, notes: Sequence[Note]) -> None:
+    async def send(self, messages: Sequence[ToReplica]) -> None:
         """Hand over a batch. Raises LostReplica."""
         ...
 
-    async def receive(self) -> list[Note]:
+    async def receive(self) -> list[FromReplica]:
         """The next batch. Raises LostReplica."""
         ...
 
@@ -48,7 +49,7 @@ class Link(Protocol):
         ...
 
 
-class ProcessLink:
+class ProcessChannel:
     """A child process, a fresh interpreter: nothing of this one is forked into it."""
 
     def __init__(
@@ -58,7 +59,7 @@ class ProcessLink:
         self._reader, self._writer = streams
 
     @classmethod
-    async def open(cls, spec: EngineSpec, threads: int | None) -> ProcessLink:
+    async def open(cls, spec: EngineSpec, threads: int | None) -> ProcessChannel:
         ours, theirs = socket.socketpair()
         call = f"from podium.generate.replica import main; main({theirs.fileno()}, {os.getpid()})"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
@@ -73,18 +74,18 @@ class ProcessLink:
                 env=environment,
                 process_group=0,  # the terminal's Ctrl-C reaches the parent only
             )
-        link = cls(process, await asyncio.open_unix_connection(sock=ours))
-        link._writer.write(packed((spec, threads)))
-        return link
+        channel = cls(process, await asyncio.open_unix_connection(sock=ours))
+        channel._writer.write(packed((spec, threads)))
+        return channel
 
-    async def send(self, notes: Sequence[Note]) -> None:
+    async def send(self, messages: Sequence[ToReplica]) -> None:
         try:
-            self._writer.write(packed(notes))
+            self._writer.write(packed(messages))
             await self._writer.drain()
         except OSError:
             raise await self._lost() from None
 
-    async def receive(self) -> list[Note]:
+    async def receive(self) -> list[FromReplica]:
         try:
             return await read_batch(self._reader)
         except (asyncio.IncompleteReadError, OSError):
@@ -113,7 +114,7 @@ class ProcessLink:
         return self._process.wait()
 
 
-class RayLink:
+class RayChannel:
     """An actor anywhere in a Ray cluster; the model's folder must be readable there under the same path."""
 
     def __init__(self, ray: Any, actor: Any) -> None:
@@ -122,17 +123,17 @@ class RayLink:
         self._loading = actor.load.remote()
 
     @classmethod
-    async def open(cls, spec: EngineSpec, threads: int | None) -> RayLink:
+    async def open(cls, spec: EngineSpec, threads: int | None) -> RayChannel:
         import ray  # pyright: ignore[reportMissingImports]
 
-        # A link's calls wait for something to say for as long as it takes, several at a time.
+        # A channel's calls wait for something to say for as long as it takes, several at a time.
         options = {"num_cpus": threads or 1, "max_restarts": 0, "max_concurrency": 100}
         return cls(ray, ray.remote(**options)(EngineWorker).remote(spec, threads))
 
-    async def send(self, notes: Sequence[Note]) -> None:
-        await self._call(self._actor.post.remote(list(notes)))
+    async def send(self, messages: Sequence[ToReplica]) -> None:
+        await self._call(self._actor.post.remote(list(messages)))
 
-    async def receive(self) -> list[Note]:
+    async def receive(self) -> list[FromReplica]:
         return await self._call(self._actor.receive.remote())
 
     async def _call(self, reference: Any) -> Any:
