@@ -1,318 +1,20 @@
-/* See stack.h. The step is one program that every thread runs from the top to the bottom; its phases are handed out
-   piece by piece. */
-#define _GNU_SOURCE
-#include "draw.h"
-#include "stack.h"
+/* See stack.h and, for how the work is divided, stack_parts.h. */
+#include "stack_parts.h"
 
-#include <math.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
-#define RELAX() _mm_pause()
-#elif defined(__aarch64__)
-#define RELAX() __asm__ volatile("yield")
-#else
-#define RELAX() ((void)0)
-#endif
-
-#define GATE_ROWS 16      /* rows of gate, then of up: a panel of 32 outputs holds both */
-#define TILE_ROWS 64      /* query rows that walk over the cache together */
-#define ROW_BLOCK 128     /* rows of a matrix product per piece of work */
-#define CHUNK_PANELS 8    /* panels of a matrix product per piece of work, at most */
-#define ALONE_ROWS 2      /* so few rows every thread prepares by itself, sooner than it could be told */
-#define MOST_LANES 16
-#define SPINS 300         /* of about 50 ns, before the core is offered to others */
-#define IDLE_SPINS 1000   /* before a thread without a step goes to sleep */
-
-/* ---- rows: the kernels of lanes.h, once per instruction set ---- */
-
-struct lanes {
-    int lanes;
-    DrawKernels draw;
-    void (*rms_norm)(const float *x, const float *weight, float eps, int n, float *out);
-    void (*rotate)(float *x, const float *cosine, const float *sine, int half);
-    void (*gate)(const float *gate, const float *up, int n, float *out);
-    void (*add)(float *to, const float *x, int n);
-    void (*widen)(const uint16_t *x, int n, float *out);
-    void (*remember)(const float *key, const float *value, int size, int padded, int place, int half, void *keys,
-                     void *values);
-    void (*attend_single)(const float *q, int rows, int size, int padded, const void *keys, const void *values,
-                          int seen, float *scores, float *largest, float *totals, float *mixed);
-    void (*attend_half)(const float *q, int rows, int size, int padded, const void *keys, const void *values, int seen,
-                        float *scores, float *largest, float *totals, float *mixed);
-    void (*finish)(const float *totals, const float *mixed, int size, float *out);
-};
-
-/* Portable: vectors of four floats, in the compiler's own notation. */
-typedef float Four __attribute__((vector_size(16)));
-typedef int32_t FourInts __attribute__((vector_size(16)));
-
-static inline Four four_load(const float *p) {
-    Four v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline void four_store(float *p, Four v) { memcpy(p, &v, sizeof v); }
-static inline Four four_pick(FourInts mask, Four a, Four b) {
-    return (Four)((mask & (FourInts)a) | (~mask & (FourInts)b));
-}
-
-static float half_to_float(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 1023u, bits;
-    if (exponent == 31) {
-        bits = sign | 0x7f800000u | fraction << 13;
-    } else if (exponent) {
-        bits = sign | (exponent + 112) << 23 | fraction << 13;
-    } else {
-        float small = (float)fraction * 0x1p-24f;
-        memcpy(&bits, &small, sizeof bits);
-        bits |= sign;
-    }
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint16_t float_to_half(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t sign = bits >> 16 & 0x8000u, size = bits & 0x7fffffffu;
-    if (size > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
-    if (size >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* rounds to 65536 or more */
-    if (size < 0x38800000u) { /* subnormal: count in 2^-24, rounded to even by the addition */
-        float magnitude;
-        memcpy(&magnitude, &size, sizeof magnitude);
-        return (uint16_t)(sign | (uint32_t)lrintf(magnitude * 0x1p24f));
-    }
-    return (uint16_t)(sign | ((size + 0xfffu + (size >> 13 & 1u)) - 0x38000000u) >> 13);
-}
-
-static inline Four four_load_half(const uint16_t *p) {
-    return (Four){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
-}
-static inline void four_store_half(uint16_t *p, Four v) {
-    for (int i = 0; i < 4; i++) p[i] = float_to_half(v[i]);
-}
-static inline float sum_portable(Four v) { return (v[0] + v[2]) + (v[1] + v[3]); }
-static inline float maximum_portable(Four v) {
-    float top = v[0];
-    for (int i = 1; i < 4; i++) top = v[i] > top ? v[i] : top;
-    return top;
-}
-
-#define LANES 4
-#define NAMED(name) name##_portable
-#define TARGET
-#define SCORE_ROWS 2
-#define VALUE_ROWS 4
-#define VALUE_VECTORS 2
-#define V Four
-#define V_LOAD(p) four_load(p)
-#define V_STORE(p, v) four_store(p, v)
-#define V_LOAD_HALF(p) four_load_half(p)
-#define V_STORE_HALF(p, v) four_store_half(p, v)
-#define V_SET(x) ((Four){(x), (x), (x), (x)})
-#define V_FMA(a, b, c) ((a) * (b) + (c))
-#define V_ADD(a, b) ((a) + (b))
-#define V_SUB(a, b) ((a) - (b))
-#define V_MUL(a, b) ((a) * (b))
-#define V_DIV(a, b) ((a) / (b))
-#define V_MAX(a, b) four_pick((FourInts)((a) > (b)), a, b)
-#define V_MIN(a, b) four_pick((FourInts)((a) < (b)), a, b)
-#define V_SCALE(y, shifted) ((Four)((FourInts)(y) + ((FourInts)(shifted) << 23)))
-#define V_ABOVE(a, b) four_pick((FourInts)((a) <= (b)), V_SET(0.0f), a) /* a where it is above b or NaN, else 0 */
-#include "lanes.h"
-
-#if defined(__x86_64__) || defined(__i386__)
-
-#define TARGET __attribute__((target("avx2,fma,f16c")))
-TARGET static inline float sum_avx2(__m256 v) {
-    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
-}
-TARGET static inline float maximum_avx2(__m256 v) {
-    __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
-    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
-}
-
-#define LANES 8
-#define NAMED(name) name##_avx2
-#define SCORE_ROWS 3
-#define VALUE_ROWS 6
-#define VALUE_VECTORS 2
-#define V __m256
-#define V_LOAD(p) _mm256_loadu_ps(p)
-#define V_STORE(p, v) _mm256_storeu_ps(p, v)
-#define V_LOAD_HALF(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
-#define V_STORE_HALF(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT))
-#define V_SET(x) _mm256_set1_ps(x)
-#define V_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define V_ADD(a, b) _mm256_add_ps(a, b)
-#define V_SUB(a, b) _mm256_sub_ps(a, b)
-#define V_MUL(a, b) _mm256_mul_ps(a, b)
-#define V_DIV(a, b) _mm256_div_ps(a, b)
-#define V_MAX(a, b) _mm256_max_ps(a, b)
-#define V_MIN(a, b) _mm256_min_ps(a, b)
-#define V_SCALE(y, shifted)                                                                                          \
-    _mm256_castsi256_ps(                                                                                             \
-        _mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)))
-#define V_ABOVE(a, b) _mm256_and_ps(a, _mm256_cmp_ps(a, b, _CMP_NLE_UQ))
-#include "lanes.h"
-
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
-TARGET static inline float sum_avx512(__m512 v) { return _mm512_reduce_add_ps(v); }
-TARGET static inline float maximum_avx512(__m512 v) { return _mm512_reduce_max_ps(v); }
-
-#define LANES 16
-#define NAMED(name) name##_avx512
-#define SCORE_ROWS 8
-#define VALUE_ROWS 6
-#define VALUE_VECTORS 4
-#define V __m512
-#define V_LOAD(p) _mm512_loadu_ps(p)
-#define V_STORE(p, v) _mm512_storeu_ps(p, v)
-#define V_LOAD_HALF(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))
-#define V_STORE_HALF(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT))
-#define V_SET(x) _mm512_set1_ps(x)
-#define V_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define V_ADD(a, b) _mm512_add_ps(a, b)
-#define V_SUB(a, b) _mm512_sub_ps(a, b)
-#define V_MUL(a, b) _mm512_mul_ps(a, b)
-#define V_DIV(a, b) _mm512_div_ps(a, b)
-#define V_MAX(a, b) _mm512_max_ps(a, b)
-#define V_MIN(a, b) _mm512_min_ps(a, b)
-#define V_SCALE(y, shifted)                                                                                          \
-    _mm512_castsi512_ps(                                                                                             \
-        _mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)))
-#define V_ABOVE(a, b) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ), a)
-#include "lanes.h"
-
-#endif
-
-static const struct lanes *lanes_for(LinearIsa isa) {
-#if defined(__x86_64__) || defined(__i386__)
-    if (isa == LINEAR_AVX512 || isa == LINEAR_AMX) return &table_avx512;
-    if (isa == LINEAR_AVX2) return &table_avx2;
-#endif
-    (void)isa;
-    return &table_portable;
-}
-
-const DrawKernels *stack_draw_kernels(void) { return &lanes_for(linear_isa())->draw; }
-
-void stack_gate(const float *gate, const float *up, int n, float *out) {
-    lanes_for(linear_isa())->gate(gate, up, n, out);
-}
 
 /* ---- the stack ---- */
-
-struct layer {
-    int tap; /* place of its output in a state; 0: none */
-    Linear qkv, output, gate_up, down;
-    const float *attention_norm, *mlp_norm, *query_norm, *key_norm;
-};
-
-/* Phases that a step goes through at most. */
-static int step_phases(const StackShape *shape) { return shape->layers * 13 + 9; }
-
-/* One phase of a step: tickets for its pieces of work, and how many are done. A cache line pair each. */
-struct phase {
-    _Alignas(128) _Atomic int next;
-    _Atomic int done;
-};
-
-/* Rows whose queries attend: in the order of the tables, so that rows with common leading blocks stand together. */
-struct plan {
-    int rows;
-    int32_t *span, *limit; /* [rows] the row's span, and how many positions it sees */
-    int32_t *order;        /* [rows] rows by span order; tiles are cut from it */
-};
-
-struct worker {
-    Stack *stack;
-    pthread_t thread;
-    int phase;
-    char *own;   /* memory of this thread alone, see reserve() */
-    float *normed, *part, *queries, *scores, *largest, *totals, *mixed;
-    void *scratch;
-    float *weights; /* of a row that is drawn from, with the sums of its parts behind them; NULL before the first one */
-};
-
-struct Stack {
-    StackShape shape;
-    const struct lanes *lanes;
-    struct layer *layer;
-    Linear head;
-    const float *last_norm, *cosine, *sine;
-    const void *embedding;
-    int positions;
-    char *pool;
-    int blocks, padded; /* padded: head_dim up to whole vectors */
-    size_t key_bytes, value_bytes;
-
-    /* threads */
-    int threads;
-    struct worker *worker;
-    struct phase *phase;
-    pthread_mutex_t lock;
-    pthread_cond_t started;
-    _Atomic int generation, open, inside, leaving;
-    int sleepers;
-    void (*job)(struct worker *); /* what an open stack's threads run */
-
-    const StackDraw *draw;
-
-    /* the step */
-    const StackStep *step;
-    float *logits, *states;
-    int taps;
-    int rows, wanted;
-    const int32_t **tables;        /* [spans] */
-    int32_t *rank, *offset;        /* [spans] place in the order of the tables; first row */
-    int32_t *position, *row_span;  /* [rows] */
-    int32_t *wanted_row;           /* [wanted] */
-    struct plan all, last;
-    size_t span_room, row_room;
-    char *span_memory, *row_memory;
-    float *x, *normed, *qkv, *mixed, *inner, *few; /* few: x of the wanted rows */
-    char *scratch;                                 /* per block of rows */
-    size_t scratch_bytes;                          /* of one block */
-    double seconds[3];
-    double mark;
-};
-
-enum { TIME_LINEAR, TIME_ATTENTION, TIME_REST };
-
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
-static int least(int a, int b) { return a < b ? a : b; }
-static size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-static int parts(int whole, int part) { return (whole + part - 1) / part; }
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int inner_rows(const StackShape *s) { return parts(s->inner, GATE_ROWS) * GATE_ROWS; }
 
 Stack *stack_new(const StackShape *shape) {
     Stack *s = NULL;
     if (posix_memalign((void **)&s, 128, sizeof *s)) return NULL;
     memset(s, 0, sizeof *s);
     s->shape = *shape;
-    s->lanes = lanes_for(linear_isa());
+    s->lanes = stack_lanes_for(linear_isa());
     s->padded = parts(shape->head_dim, MOST_LANES) * MOST_LANES;
     size_t width = shape->half_cache ? sizeof(uint16_t) : sizeof(float);
     s->key_bytes = (size_t)shape->head_dim * BLOCK * width;
@@ -376,17 +78,6 @@ void stack_packed(void) {
 #endif
 }
 
-static char *keys_of(const Stack *s, int layer, int block) {
-    size_t heads = (size_t)s->shape.kv_heads, blocks = (size_t)s->blocks;
-    return s->pool + heads * ((size_t)layer * blocks * (s->key_bytes + s->value_bytes) + (size_t)block * s->key_bytes);
-}
-
-static char *values_of(const Stack *s, int layer, int block) {
-    size_t heads = (size_t)s->shape.kv_heads, blocks = (size_t)s->blocks;
-    return s->pool + heads * ((size_t)layer * blocks * (s->key_bytes + s->value_bytes) + blocks * s->key_bytes +
-                              (size_t)block * s->value_bytes);
-}
-
 void stack_copy_block(Stack *s, int source, int target) {
     size_t heads = (size_t)s->shape.kv_heads;
     for (int layer = 0; layer < s->shape.layers; layer++) {
@@ -397,155 +88,7 @@ void stack_copy_block(Stack *s, int source, int target) {
 
 void stack_seconds(const Stack *s, double seconds[3]) { memcpy(seconds, s->seconds, sizeof s->seconds); }
 
-/* ---- memory ---- */
-
-static int tile_tokens(const Stack *s) {
-    int group = s->shape.heads / s->shape.kv_heads;
-    return group < TILE_ROWS ? TILE_ROWS / group : 1;
-}
-
-/* The widest scratch that m rows of any layer's input need. */
-static size_t scratch_for(Stack *s, int m) {
-    size_t bytes = linear_scratch(&s->head, m);
-    for (int layer = 0; layer < s->shape.layers; layer++) {
-        struct layer *l = &s->layer[layer];
-        bytes = most(bytes, most(linear_scratch(&l->qkv, m), linear_scratch(&l->output, m)));
-        bytes = most(bytes, most(linear_scratch(&l->gate_up, m), linear_scratch(&l->down, m)));
-    }
-    return aligned(bytes);
-}
-
-static char *take(char **from, size_t bytes) {
-    char *p = *from;
-    *from += aligned(bytes);
-    return p;
-}
-
-static int worker_memory(Stack *s, struct worker *w) {
-    const StackShape *c = &s->shape;
-    size_t group = (size_t)(c->heads / c->kv_heads), tile = most(TILE_ROWS, group), padded = (size_t)s->padded;
-    size_t widest = most(most((size_t)c->hidden, (size_t)inner_rows(c)), (size_t)c->heads * (size_t)c->head_dim);
-    size_t sizes[] = {
-        ALONE_ROWS * widest * sizeof(float),
-        (size_t)ROW_BLOCK * CHUNK_PANELS * LINEAR_PANEL * sizeof(float),
-        tile * padded * sizeof(float),
-        tile * BLOCK * sizeof(float),
-        tile * sizeof(float),
-        tile * MOST_LANES * sizeof(float),
-        tile * padded * sizeof(float),
-        scratch_for(s, ALONE_ROWS),
-    };
-    size_t total = 64;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += aligned(sizes[i]);
-    if (posix_memalign((void **)&w->own, 128, total)) return STACK_NO_MEMORY;
-    char *p = w->own;
-    w->normed = (float *)take(&p, sizes[0]);
-    w->part = (float *)take(&p, sizes[1]);
-    w->queries = (float *)take(&p, sizes[2]);
-    w->scores = (float *)take(&p, sizes[3]);
-    w->largest = (float *)take(&p, sizes[4]);
-    w->totals = (float *)take(&p, sizes[5]);
-    w->mixed = (float *)take(&p, sizes[6]);
-    w->scratch = take(&p, sizes[7]);
-    return STACK_DONE;
-}
-
-/* Room for a step of so many spans and rows; what was in it is lost. */
-static int reserve(Stack *s, size_t spans, size_t rows) {
-    const StackShape *c = &s->shape;
-    if (spans > s->span_room) {
-        size_t room = most(2 * s->span_room, most(spans, 64));
-        free(s->span_memory);
-        s->span_room = 0;
-        if (posix_memalign((void **)&s->span_memory, 64, room * sizeof *s->tables + 2 * room * sizeof(int32_t) + 192)) {
-            s->span_memory = NULL;
-            return STACK_NO_MEMORY;
-        }
-        char *p = s->span_memory;
-        s->tables = (const int32_t **)take(&p, room * sizeof *s->tables);
-        s->rank = (int32_t *)take(&p, room * sizeof(int32_t));
-        s->offset = (int32_t *)take(&p, room * sizeof(int32_t));
-        s->span_room = room;
-    }
-    if (rows > s->row_room) {
-        size_t room = most(rows + rows / 4, 64), blocks = room / ROW_BLOCK + 1;
-        size_t heads = (size_t)c->heads, size = (size_t)c->head_dim, hidden = (size_t)c->hidden;
-        size_t wide = heads * size + 2 * (size_t)c->kv_heads * size;
-        size_t ints = aligned(room * sizeof(int32_t));
-        s->scratch_bytes = scratch_for(s, ROW_BLOCK);
-        size_t floats = aligned(room * hidden * sizeof(float)) * 3 + aligned(room * wide * sizeof(float)) +
-                        aligned(room * heads * size * sizeof(float)) +
-                        aligned(room * (size_t)inner_rows(c) * sizeof(float));
-        free(s->row_memory);
-        s->row_room = 0;
-        if (posix_memalign((void **)&s->row_memory, 64, 9 * ints + floats + blocks * s->scratch_bytes)) {
-            s->row_memory = NULL;
-            return STACK_NO_MEMORY;
-        }
-        char *p = s->row_memory;
-        s->position = (int32_t *)take(&p, ints);
-        s->row_span = (int32_t *)take(&p, ints);
-        s->wanted_row = (int32_t *)take(&p, ints);
-        for (struct plan *plan = &s->all; plan; plan = plan == &s->all ? &s->last : NULL) {
-            plan->span = (int32_t *)take(&p, ints);
-            plan->limit = (int32_t *)take(&p, ints);
-            plan->order = (int32_t *)take(&p, ints);
-        }
-        s->x = (float *)take(&p, room * hidden * sizeof(float));
-        s->normed = (float *)take(&p, room * hidden * sizeof(float));
-        s->few = (float *)take(&p, room * hidden * sizeof(float));
-        s->qkv = (float *)take(&p, room * wide * sizeof(float));
-        s->mixed = (float *)take(&p, room * heads * size * sizeof(float));
-        s->inner = (float *)take(&p, room * (size_t)inner_rows(c) * sizeof(float));
-        s->scratch = p;
-        s->row_room = room;
-    }
-    return STACK_DONE;
-}
-
-/* ---- phases ---- */
-
-struct turn {
-    struct phase *phase;
-    int pieces, onlooker;
-};
-
-static struct turn begin(struct worker *w, int pieces) {
-    /* A single piece is the calling thread's: nothing goes on without it anyhow. */
-    return (struct turn){&w->stack->phase[w->phase++], pieces, pieces == 1 && w != w->stack->worker};
-}
-
-static int grab(struct turn *t) {
-    if (t->onlooker) return -1;
-    /* Looking first keeps late threads from pulling the line away from those that work. */
-    if (atomic_load_explicit(&t->phase->next, memory_order_relaxed) >= t->pieces) return -1;
-    int piece = atomic_fetch_add_explicit(&t->phase->next, 1, memory_order_acquire);
-    return piece < t->pieces ? piece : -1;
-}
-
-static void finish(struct turn *t) { atomic_fetch_add_explicit(&t->phase->done, 1, memory_order_release); }
-
-static void settle(struct turn *t) {
-    for (int spins = 0; atomic_load_explicit(&t->phase->done, memory_order_acquire) < t->pieces; spins++) {
-        if (spins < SPINS) RELAX();
-        else sched_yield(); /* whoever holds the last piece may be waiting for this very core */
-    }
-}
-
-static void spent(struct worker *w, int kind) {
-    Stack *s = w->stack;
-    if (w != s->worker) return;
-    double t = now();
-    s->seconds[kind] += t - s->mark;
-    s->mark = t;
-}
-
-static int row_pieces(const Stack *s, int rows) {
-    int each = parts(rows, 4 * s->threads);
-    return parts(rows, least(each < 1 ? 1 : each, 16));
-}
-
-static int row_begin(int piece, int pieces, int rows) { return (int)((int64_t)rows * piece / pieces); }
+/* ---- products ---- */
 
 /* What a matrix product reads: rows, and their packed form where the format has one. `stride` bytes between the
    packed forms of blocks of rows. */
@@ -670,123 +213,6 @@ static void multiply_gated(struct worker *w, const Linear *linear, struct input 
     spent(w, TIME_LINEAR);
 }
 
-/* ---- attention ---- */
-
-/* Rows [from, to) of qkv: normalise and turn queries and keys, put keys and values into the cache. */
-static void write_cache(Stack *s, int layer, int from, int to) {
-    const StackShape *c = &s->shape;
-    const struct layer *l = &s->layer[layer];
-    int size = c->head_dim, half = size / 2, turned = c->heads + c->kv_heads;
-    size_t width = (size_t)(turned + c->kv_heads) * (size_t)size;
-    for (int i = from; i < to; i++) {
-        float *row = s->qkv + (size_t)i * width;
-        int position = s->position[i], block = s->tables[s->row_span[i]][position / BLOCK];
-        const float *cosine = s->cosine + (size_t)position * half, *sine = s->sine + (size_t)position * half;
-        for (int head = 0; head < turned; head++) {
-            float *x = row + (size_t)head * size;
-            if (c->qk_norm) s->lanes->rms_norm(x, head < c->heads ? l->query_norm : l->key_norm, c->eps, size, x);
-            s->lanes->rotate(x, cosine, sine, half);
-        }
-        char *keys = keys_of(s, layer, block), *values = values_of(s, layer, block);
-        const float *key = row + (size_t)c->heads * size, *value = row + (size_t)turned * size;
-        for (int head = 0; head < c->kv_heads; head++)
-            s->lanes->remember(key + (size_t)head * size, value + (size_t)head * size, size, s->padded,
-                               position % BLOCK, c->half_cache, keys + (size_t)head * s->key_bytes,
-                               values + (size_t)head * s->value_bytes);
-    }
-}
-
-/* A tile of query rows on its way over the cache. */
-struct tile {
-    struct worker *worker;
-    const struct plan *plan;
-    const int32_t *order; /* the plan's rows in this tile */
-    int layer, head, group; /* the key head, and how many of its query heads */
-};
-
-static int block_at(const struct tile *t, int i, int block) {
-    int row = t->order[i];
-    if (t->plan->limit[row] <= block * BLOCK) return -1; /* has seen all it may */
-    return t->worker->stack->tables[t->plan->span[row]][block];
-}
-
-static void fetch(const char *from, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
-}
-
-/* Let rows [from, to) of the tile, which share all blocks before `block`, see that block and what comes after. Blocks
-   common to all of them are read once. */
-static void walk(const struct tile *t, int from, int to, int block) {
-    struct worker *w = t->worker;
-    const Stack *s = w->stack;
-    const struct plan *plan = t->plan;
-    for (;; block++) {
-        int id = block_at(t, from, block), same = from + 1;
-        while (same < to && block_at(t, same, block) == id) same++;
-        if (same < to) { /* they part here */
-            walk(t, from, same, block);
-            from = same;
-            block--;
-            continue;
-        }
-        if (id < 0) return;
-        const char *keys = keys_of(s, t->layer, id) + (size_t)t->head * s->key_bytes;
-        const char *values = values_of(s, t->layer, id) + (size_t)t->head * s->value_bytes;
-        /* A block's keys fill about a page, and the processor's own prefetching ends at those. */
-        int next = block_at(t, from, block + 1);
-        if (next >= 0) {
-            fetch(keys_of(s, t->layer, next) + (size_t)t->head * s->key_bytes, s->key_bytes);
-            fetch(values_of(s, t->layer, next) + (size_t)t->head * s->value_bytes, s->value_bytes);
-        }
-        for (int i = from; i < to;) {
-            int seen = least(plan->limit[t->order[i]] - block * BLOCK, BLOCK), end = i + 1;
-            while (end < to && least(plan->limit[t->order[end]] - block * BLOCK, BLOCK) == seen) end++;
-            size_t first = (size_t)i * (size_t)t->group;
-            (s->shape.half_cache ? s->lanes->attend_half : s->lanes->attend_single)(
-                w->queries + first * s->padded, (end - i) * t->group, s->shape.head_dim, s->padded, keys, values, seen,
-                w->scores, w->largest + first, w->totals + first * s->lanes->lanes, w->mixed + first * s->padded);
-            i = end;
-        }
-    }
-}
-
-/* The rows of `plan` attend: queries [rows, width] -> out [rows, heads * head_dim]. */
-static void attend(struct worker *w, int layer, const struct plan *plan, const float *queries, size_t width,
-                   float *out) {
-    Stack *s = w->stack;
-    const StackShape *c = &s->shape;
-    int size = c->head_dim, padded = s->padded, all = c->heads / c->kv_heads, lanes = s->lanes->lanes;
-    int each = parts(plan->rows * c->kv_heads, 4 * s->threads);
-    each = least(each, tile_tokens(s));
-    int tiles = parts(plan->rows, each), piece;
-    /* Where that makes fewer pieces than threads, the query heads of a key head are divided too. */
-    int most_heads = parts(all, parts(s->threads, tiles * c->kv_heads)), slices = parts(all, most_heads);
-    float scale = 1.0f / sqrtf((float)size);
-    struct turn turn = begin(w, tiles * c->kv_heads * slices);
-    while ((piece = grab(&turn)) >= 0) {
-        /* From the end: the rows with the longest pasts of a long span first. */
-        int first = (tiles - 1 - piece / (c->kv_heads * slices)) * each, count = least(each, plan->rows - first);
-        int head = piece / slices % c->kv_heads, skipped = piece % slices * most_heads;
-        int group = least(most_heads, all - skipped), rows = count * group, column = (head * all + skipped) * size;
-        struct tile t = {w, plan, plan->order + first, layer, head, group};
-        for (int r = 0; r < rows; r++) {
-            const float *q = queries + (size_t)t.order[r / group] * width + column + r % group * size;
-            float *scaled = w->queries + (size_t)r * padded;
-            for (int d = 0; d < size; d++) scaled[d] = q[d] * scale;
-            w->largest[r] = -INFINITY;
-        }
-        memset(w->totals, 0, (size_t)rows * lanes * sizeof(float));
-        memset(w->mixed, 0, (size_t)rows * padded * sizeof(float));
-        walk(&t, 0, count, 0);
-        for (int r = 0; r < rows; r++)
-            s->lanes->finish(w->totals + (size_t)r * lanes, w->mixed + (size_t)r * padded, size,
-                             out + (size_t)t.order[r / group] * c->heads * size + column + r % group * size);
-        finish(&turn);
-    }
-    settle(&turn);
-    spent(w, TIME_ATTENTION);
-}
-
 /* ---- the step ---- */
 
 static void embed(Stack *s, int row) {
@@ -835,7 +261,7 @@ static void program(struct worker *w) {
         pieces = row_pieces(s, rows);
         turn = begin(w, pieces);
         while ((piece = grab(&turn)) >= 0) {
-            write_cache(s, layer, row_begin(piece, pieces, rows), row_begin(piece + 1, pieces, rows));
+            stack_write_cache(s, layer, row_begin(piece, pieces, rows), row_begin(piece + 1, pieces, rows));
             finish(&turn);
         }
         settle(&turn);
@@ -862,7 +288,7 @@ static void program(struct worker *w) {
             x = s->few;
             if (!rows) return;
         }
-        attend(w, layer, plan, queries, width, s->mixed);
+        stack_attend(w, layer, plan, queries, width, s->mixed);
         in = prepare(w, &l->output, NULL, s->mixed, c->heads * size, rows, NULL);
         spent(w, TIME_REST);
         multiply_onto(w, &l->output, in, rows, x);
@@ -959,37 +385,12 @@ static void lay_out(Stack *s) {
     }
 }
 
-/* A late thread may still read phases and sizes of the job before. */
-static void await_late(Stack *s) {
-    for (int spins = 0; atomic_load(&s->inside); spins++) {
-        if (spins < SPINS) RELAX();
-        else sched_yield();
-    }
-}
-
-static void run_job(Stack *s, void (*job)(struct worker *), int phases) {
-    for (int i = 0; i < phases; i++) {
-        atomic_store_explicit(&s->phase[i].next, 0, memory_order_relaxed);
-        atomic_store_explicit(&s->phase[i].done, 0, memory_order_relaxed);
-    }
-    s->job = job;
-    if (s->threads > 1) {
-        atomic_store(&s->open, 1);
-        pthread_mutex_lock(&s->lock);
-        atomic_fetch_add(&s->generation, 1);
-        if (s->sleepers) pthread_cond_broadcast(&s->started);
-        pthread_mutex_unlock(&s->lock);
-    }
-    job(s->worker);
-    atomic_store(&s->open, 0);
-}
-
 int stack_step(Stack *s, const StackStep *step, float *logits, float *states) {
     size_t rows;
     int result = check(s, step, &rows);
     if (result == STACK_DONE) {
-        await_late(s);
-        result = reserve(s, (size_t)step->spans, rows);
+        stack_await_late(s);
+        result = stack_reserve(s, (size_t)step->spans, rows);
     }
     if (result != STACK_DONE || !rows) return result;
     s->mark = now();
@@ -997,7 +398,7 @@ int stack_step(Stack *s, const StackStep *step, float *logits, float *states) {
     s->logits = logits;
     s->states = states;
     lay_out(s);
-    run_job(s, program, step_phases(&s->shape));
+    stack_run_job(s, program, step_phases(&s->shape));
     return STACK_DONE;
 }
 
@@ -1029,7 +430,7 @@ static void draw_rows(struct worker *w) {
 int stack_draw(Stack *s, const StackDraw *draw) {
     size_t parts = (size_t)draw_parts(s->shape.vocabulary);
     if (!draw->rows) return STACK_DONE;
-    await_late(s);
+    stack_await_late(s);
     for (int i = 0; i < s->threads; i++) {
         struct worker *w = &s->worker[i];
         if (!w->weights &&
@@ -1039,83 +440,12 @@ int stack_draw(Stack *s, const StackDraw *draw) {
         }
     }
     s->draw = draw;
-    run_job(s, draw_rows, 1);
-    return STACK_DONE;
-}
-
-/* ---- threads ---- */
-
-static void *work(void *argument) {
-    struct worker *w = argument;
-    Stack *s = w->stack;
-    int seen = 0;
-    for (;;) {
-        for (int spins = 0; spins < IDLE_SPINS && atomic_load_explicit(&s->generation, memory_order_acquire) == seen; spins++)
-            RELAX();
-        if (atomic_load(&s->generation) == seen) {
-            pthread_mutex_lock(&s->lock);
-            s->sleepers++;
-            while (atomic_load(&s->generation) == seen) pthread_cond_wait(&s->started, &s->lock);
-            s->sleepers--;
-            pthread_mutex_unlock(&s->lock);
-        }
-        seen = atomic_load(&s->generation);
-        if (atomic_load(&s->leaving)) return NULL;
-        /* Whoever is inside keeps the next step from beginning; who finds the step over stays out. */
-        atomic_fetch_add(&s->inside, 1);
-        if (atomic_load(&s->open)) s->job(w);
-        atomic_fetch_sub(&s->inside, 1);
-    }
-}
-
-static void forget_threads(Stack *s) {
-    for (int i = 0; i < s->threads; i++) {
-        free(s->worker[i].own);
-        free(s->worker[i].weights);
-    }
-    free(s->worker);
-    s->worker = NULL;
-    s->threads = 0;
-}
-
-static void stop_threads(Stack *s, int running) {
-    if (running > 1) {
-        atomic_store(&s->leaving, 1);
-        pthread_mutex_lock(&s->lock);
-        atomic_fetch_add(&s->generation, 1);
-        pthread_cond_broadcast(&s->started);
-        pthread_mutex_unlock(&s->lock);
-        for (int i = 1; i < running; i++) pthread_join(s->worker[i].thread, NULL);
-    }
-    forget_threads(s);
-}
-
-int stack_start_threads(Stack *s, int threads) {
-    forget_threads(s); /* after a fork there is memory of threads but no threads */
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->started, NULL);
-    atomic_store(&s->generation, 0);
-    atomic_store(&s->open, 0);
-    atomic_store(&s->inside, 0);
-    atomic_store(&s->leaving, 0);
-    s->sleepers = 0;
-    s->worker = calloc((size_t)threads, sizeof *s->worker);
-    if (!s->worker) return STACK_NO_MEMORY;
-    s->threads = threads;
-    for (int i = 0; i < threads; i++) {
-        s->worker[i].stack = s;
-        int failed = worker_memory(s, &s->worker[i]) != STACK_DONE;
-        if (!failed && i) failed = pthread_create(&s->worker[i].thread, NULL, work, &s->worker[i]);
-        if (failed) {
-            stop_threads(s, i);
-            return STACK_NO_MEMORY;
-        }
-    }
+    stack_run_job(s, draw_rows, 1);
     return STACK_DONE;
 }
 
 void stack_free(Stack *s) {
-    stop_threads(s, s->threads);
+    stack_stop_threads(s, s->threads);
     for (int i = 0; i < s->shape.layers; i++) {
         linear_free(&s->layer[i].qkv);
         linear_free(&s->layer[i].output);

@@ -75,8 +75,7 @@ typedef struct {
 } StackStep;
 
 /* Fills logits [W, vocabulary] and states [W, (1 + taps) * hidden] (after the last norm; outputs of the tapped layers).
- * Returns a StackResult; nothing was
- * computed unless it is STACK_DONE. */
+ * Returns a StackResult; nothing was computed unless it is STACK_DONE. */
 int stack_step(Stack *, const StackStep *step, float *logits, float *states);
 
 typedef struct {
