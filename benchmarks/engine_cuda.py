@@ -43,7 +43,7 @@ from torch import nn
 from podium.errors import PodiumError
 from podium.generate import Engine, Sampling
 from podium.generate.device.fp8 import Fp8Linear, check_fp8
-from podium.generate.device.place import FORMATS, find_device, own_dtype
+from podium.generate.device.place import DTYPES, find_device, own_dtype
 from podium.generate.device.runner import GraphRunner
 from podium.generate.device.sampler import GraphSampler
 from podium.generate.runner import Span
@@ -153,7 +153,7 @@ def ceilings(device: torch.device, formats: list[str]) -> dict[str, float]:
     side = 8192 if device.type == "cuda" else 512
     linear = nn.Linear(side, side, bias=False).requires_grad_(False)
     for format in formats:
-        dtype = own_dtype(device) if format == "fp8" else FORMATS[format]
+        dtype = own_dtype(device) if format == "fp8" else DTYPES[format]
         assert dtype is not None
         left = torch.randn(side, side, device=device).to(dtype)
         placed: nn.Module = Fp8Linear(linear, device, dtype) if format == "fp8" else linear.to(device, dtype)

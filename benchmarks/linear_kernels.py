@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from podium.generate.native.linear import FORMATS, Format, PackedLinear, aligned, available_isas, isa, set_isa
+from podium.generate.formats import WEIGHT_FORMATS
+from podium.generate.native.linear import PackedLinear, aligned, available_isas, isa, set_isa
 
 SHAPES = {  # [K, N]
     "qkv 512x768": (512, 768),
@@ -35,8 +36,7 @@ SHAPES = {  # [K, N]
     "down 4864x896": (4864, 896),
     "head 512x32000": (512, 32000),
 }
-WEIGHT_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "w8a8": 1.0, "w8a16": 1.0, "f8": 1.0, "w4a16": 0.625}
-PEER = {"f16": "fbgemm fp16", "w8a8": "fbgemm int8"}
+PEER = {"fp16": "fbgemm fp16", "int8": "fbgemm int8"}
 Kernel = Callable[[Tensor], Any]
 
 
@@ -83,10 +83,10 @@ def cold_seconds(sets: dict[str, Sequence[Kernel]], x: Tensor, budget: float) ->
     return least
 
 
-def measure(shape: tuple[int, int], rows: Sequence[int], formats: Sequence[Format], args: argparse.Namespace) -> None:
+def measure(shape: tuple[int, int], rows: Sequence[int], formats: Sequence[str], args: argparse.Namespace) -> None:
     k, n = shape
     weight = torch.randn(n, k) / k**0.5
-    copies = {f: max(2, round(args.megabytes * 1e6 / (k * n * WEIGHT_BYTES[f]))) for f in formats}
+    copies = {f: max(2, round(args.megabytes * 1e6 / (k * n * WEIGHT_FORMATS[f].bits / 8))) for f in formats}
     packed = {f: [PackedLinear(weight, None, f) for _ in range(copies[f])] for f in formats}
     count = max(2, round(args.megabytes * 1e6 / (4 * k * n)))
     others: dict[str, list[Kernel]] = {}
@@ -101,7 +101,10 @@ def measure(shape: tuple[int, int], rows: Sequence[int], formats: Sequence[Forma
             sets[f] = [Bare(layer, y, scratch) for layer in layers]
         seconds = cold_seconds(sets, x, args.seconds)
         for name, taken in seconds.items():
-            width = WEIGHT_BYTES.get(name, {"fbgemm fp16": 2.0, "fbgemm int8": 1.0}.get(name, 4.0))
+            if name in WEIGHT_FORMATS:
+                width = WEIGHT_FORMATS[name].bits / 8
+            else:
+                width = {"fbgemm fp16": 2.0, "fbgemm int8": 1.0}.get(name, 4.0)
             peer = seconds.get(PEER.get(name, ""), None)
             print(
                 f"{m:5d}  {name:14s} {taken * 1e6:9.1f} us {k * n * width / taken / 1e9:7.1f} GB/s "
@@ -116,7 +119,7 @@ if __name__ == "__main__":
     parser.add_argument("--isa", choices=available_isas(), default=isa())
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 4, 12, 32, 128])
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--formats", nargs="+", choices=WEIGHT_FORMATS, default=list(WEIGHT_FORMATS))
     parser.add_argument("--megabytes", type=float, default=64, help="weights that a kernel walks over (default: 64)")
     parser.add_argument("--seconds", type=float, default=0.3, help="measuring time per kernel and row count")
     args = parser.parse_args()

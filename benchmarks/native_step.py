@@ -18,8 +18,9 @@ import time
 import numpy as np
 import torch
 
+from podium.generate.formats import WEIGHT_FORMATS
 from podium.generate.layered import layered
-from podium.generate.native.runner import FORMATS, NativeRunner
+from podium.generate.native.runner import NativeRunner
 from podium.generate.runner import Span
 from podium.models import Transformer, TransformerConfig
 
@@ -105,7 +106,7 @@ def main(models: list[str], formats: list[str], threads: list[int], batches: lis
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # pyright: ignore[reportOptionalMemberAccess]
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
+    parser.add_argument("--formats", nargs="+", choices=WEIGHT_FORMATS, default=list(WEIGHT_FORMATS))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 12, 32])
     parser.add_argument("--kv", choices=["fp16", "fp32"], default="fp16")

@@ -6,6 +6,7 @@ Knows no completions. A channel is used from one event loop. Whatever ends it is
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import socket
@@ -124,7 +125,7 @@ class RayChannel:
 
     @classmethod
     async def open(cls, spec: EngineSpec, threads: int | None) -> RayChannel:
-        import ray  # pyright: ignore[reportMissingImports]
+        ray: Any = importlib.import_module("ray")
 
         # A channel's calls wait for something to say for as long as it takes, several at a time.
         options = {"num_cpus": threads or 1, "max_restarts": 0, "max_concurrency": 100}
@@ -155,7 +156,7 @@ def join_cluster(processors: int) -> bool:
         CompleterError: no cluster, or one with fewer `processors`: Ray would wait for them without an end.
     """
     try:
-        import ray  # pyright: ignore[reportMissingImports]
+        ray: Any = importlib.import_module("ray")
     except ImportError as error:
         raise InputError(
             "the backend 'ray' needs Ray", "in a clone: pip install -e '.[cluster]'; or use 'process'"
@@ -179,6 +180,6 @@ def join_cluster(processors: int) -> bool:
 
 
 def leave_cluster() -> None:
-    import ray  # pyright: ignore[reportMissingImports]
+    ray: Any = importlib.import_module("ray")
 
     ray.shutdown()

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from podium.errors import CompleterError, InputError
-from podium.generate.device.place import find_device, place_model
+from podium.generate.device.place import find_device, name_of, place_model
 from podium.generate.drawing import Sampler, TorchSampler
 from podium.generate.layered import layered
 from podium.generate.runner import Runner, TorchRunner
 
 if TYPE_CHECKING:
     from podium.models import StoredModel, Transformer
-
-TORCH_FORMATS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 class OpenedRunner(NamedTuple):
@@ -84,7 +82,7 @@ def open_runner(
     else:
         network, _ = place_model(source, place, None)
     weight = network.embedding.weight
-    own = TORCH_FORMATS.get(weight.dtype, str(weight.dtype))
+    own = name_of(weight.dtype)
     if kernel == "torch" and format not in (None, own):
         raise InputError(
             f"format is {format!r}, and the torch kernel computes with the model's own {own}",

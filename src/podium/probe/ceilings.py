@@ -78,7 +78,7 @@ def engine_int8_rate(size: int = 1024, *, tries: int = 30, within: float = math.
     """
     from podium.generate.native.linear import PackedLinear
 
-    layer = PackedLinear(torch.ones(size, size), None, "w8a8")
+    layer = PackedLinear(torch.ones(size, size), None, "int8")
     rows = torch.ones(size, size)
     return 2 * size**3 / best_seconds(lambda: layer(rows), tries, within=within)
 

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from podium.errors import InputError
+from podium.generate.formats import WEIGHT_FORMATS
 from podium.generate.native.build import native_library
-from podium.generate.native.linear import FORMATS, ISAS, Format, PackedLinear, available_isas, isa, set_isa
+from podium.generate.native.linear import ISAS, PackedLinear, available_isas, isa, set_isa
 
 pytestmark = pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
 
 # Relative error on Gaussian data that rounding alone explains (int4: q4_0's, about 9 %).
-TOLERANCE = {"f32": 2e-6, "f16": 3e-4, "bf16": 4e-3, "w8a8": 1.6e-2, "w8a16": 1.1e-2, "f8": 3.5e-2, "w4a16": 0.12}
+TOLERANCE = {"fp32": 2e-6, "fp16": 3e-4, "bf16": 4e-3, "int8": 1.6e-2, "w8a16": 1.1e-2, "fp8": 3.5e-2, "w4a16": 0.12}
 SHAPES = [(1, 1), (32, 64), (40, 37), (17, 300), (96, 512), (130, 777)]
 
 
@@ -38,8 +39,8 @@ def relative_error(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | float) -
 
 
 @pytest.mark.parametrize("name", isas())
-@pytest.mark.parametrize("format", FORMATS)
-def test_agrees_with_float64(format: Format, name: str) -> None:
+@pytest.mark.parametrize("format", WEIGHT_FORMATS)
+def test_agrees_with_float64(format: str, name: str) -> None:
     set_isa(name)
     for seed, (n, k) in enumerate(SHAPES):
         torch.manual_seed(seed)
@@ -56,8 +57,8 @@ def test_agrees_with_float64(format: Format, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", isas())
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_row_does_not_depend_on_how_many_there_are(format: Format, name: str) -> None:
+@pytest.mark.parametrize("format", WEIGHT_FORMATS)
+def test_a_row_does_not_depend_on_how_many_there_are(format: str, name: str) -> None:
     set_isa(name)
     torch.manual_seed(1)
     for n, k in [(104, 600), (33, 51)]:
@@ -72,8 +73,8 @@ def test_a_row_does_not_depend_on_how_many_there_are(format: Format, name: str) 
 
 
 @pytest.mark.parametrize("name", isas())
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_column_does_not_depend_on_how_the_work_is_cut(format: Format, name: str) -> None:
+@pytest.mark.parametrize("format", WEIGHT_FORMATS)
+def test_a_column_does_not_depend_on_how_the_work_is_cut(format: str, name: str) -> None:
     set_isa(name)
     torch.manual_seed(2)
     packed = PackedLinear(torch.randn(200, 130), None, format)
@@ -84,8 +85,8 @@ def test_a_column_does_not_depend_on_how_the_work_is_cut(format: Format, name: s
             assert torch.equal(packed(x, splits), whole), (m, splits)
 
 
-@pytest.mark.parametrize("format", ["f32", "f16", "w8a16", "f8", "w4a16"])
-def test_all_sets_with_fused_multiply_add_give_the_same_bits(format: Format) -> None:
+@pytest.mark.parametrize("format", ["fp32", "fp16", "w8a16", "fp8", "w4a16"])
+def test_all_sets_with_fused_multiply_add_give_the_same_bits(format: str) -> None:
     names = [name for name in isas() if name != "portable"]
     outputs = []
     for name in names:
@@ -117,7 +118,7 @@ def test_int8_is_the_same_integer_arithmetic_everywhere(m: int, n: int, k: int, 
     expected = sums * scales * row_scales[:, None]
     for name in isas():
         set_isa(name)
-        assert torch.equal(PackedLinear(weight, None, "w8a8")(x), expected + 0.0), name
+        assert torch.equal(PackedLinear(weight, None, "int8")(x), expected + 0.0), name
     set_isa(isas()[-1])
 
 
@@ -134,9 +135,9 @@ def test_eight_bit_codes_round_as_torch_does(name: str) -> None:
     """Weights that are on the format's grid already come back exactly, seen through an identity matrix."""
     set_isa(name)
     for format, dtype, largest in [
-        ("f16", torch.float16, None),
+        ("fp16", torch.float16, None),
         ("bf16", torch.bfloat16, None),
-        ("f8", torch.float8_e4m3fn, 448.0),
+        ("fp8", torch.float8_e4m3fn, 448.0),
     ]:
         torch.manual_seed(4)
         weight = torch.randn(48, 64) * torch.logspace(-9, 2, 64)
@@ -150,11 +151,9 @@ def test_eight_bit_codes_round_as_torch_does(name: str) -> None:
 @pytest.mark.parametrize("name", isas())
 @pytest.mark.parametrize(
     ("format", "group", "low", "high"),
-    [("w8a16", 96, -127, 127), ("w8a8", 96, -127, 127), ("w4a16", 32, -8, 7), ("w4a16", 64, -8, 7)],
+    [("w8a16", 96, -127, 127), ("int8", 96, -127, 127), ("w4a16", 32, -8, 7), ("w4a16", 64, -8, 7)],
 )
-def test_codes_rounded_elsewhere_are_taken_as_they_are(
-    format: Format, group: int, low: int, high: int, name: str
-) -> None:
+def test_codes_rounded_elsewhere_are_taken_as_they_are(format: str, group: int, low: int, high: int, name: str) -> None:
     set_isa(name)
     torch.manual_seed(5)
     n, k = 50, 96
@@ -168,8 +167,8 @@ def test_codes_rounded_elsewhere_are_taken_as_they_are(
 
 def test_packed_bytes_are_those_of_the_format() -> None:
     weight = torch.zeros(256, 512)
-    bits = {format: PackedLinear(weight, None, format).bytes * 8 / weight.numel() for format in FORMATS}
-    expected = {"f32": 32, "f16": 16, "bf16": 16, "w8a8": 8, "w8a16": 8, "f8": 8, "w4a16": 5}
+    bits = {format: PackedLinear(weight, None, format).bytes * 8 / weight.numel() for format in WEIGHT_FORMATS}
+    expected = {"fp32": 32, "fp16": 16, "bf16": 16, "int8": 8, "w8a16": 8, "fp8": 8, "w4a16": 5}
     assert bits == pytest.approx({format: expected[format] + 12 * 8 / 512 for format in expected}, abs=0.07)
 
 
@@ -182,8 +181,8 @@ def test_impossible_requests_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", isas())
-@pytest.mark.parametrize("format", FORMATS)
-def test_nothing_is_written_outside_the_asked_columns(format: Format, name: str) -> None:
+@pytest.mark.parametrize("format", WEIGHT_FORMATS)
+def test_nothing_is_written_outside_the_asked_columns(format: str, name: str) -> None:
     set_isa(name)
     packed = PackedLinear(torch.randn(90, 40), None, format)
     for m in (1, 3, 20, 40):

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from podium.errors import CompleterError, InputError
+from podium.generate.formats import WEIGHT_FORMATS
 from podium.generate.layered import layered
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import PackedLinear, available_isas, isa, set_isa
-from podium.generate.native.runner import BLOCK_SIZE, FORMATS, NativeRunner
+from podium.generate.native.runner import BLOCK_SIZE, NativeRunner
 from podium.generate.open_runner import open_runner
 from podium.generate.runner import Span, TorchRunner
 from podium.models import StoredModel, Transformer, TransformerConfig, save_model
@@ -174,8 +175,7 @@ def test_every_instruction_set(instruction_set: str, kv: str) -> None:
 
 def packed(weight: Tensor, format: str) -> Tensor:
     """What `weight` is once packed in `format`: the layer's outputs for unit inputs, which no format rounds."""
-    name = {"fp16": "f16", "int8": "w8a8", "fp8": "f8"}.get(format, format)
-    return PackedLinear(weight, None, name)(torch.eye(weight.shape[1])).t().contiguous()  # pyright: ignore
+    return PackedLinear(weight, None, format)(torch.eye(weight.shape[1])).t().contiguous()  # pyright: ignore
 
 
 def per_token(x: Tensor) -> Tensor:
@@ -449,7 +449,7 @@ def test_a_stored_model_is_packed_layer_by_layer_and_computes_the_same(kind: str
     assert torch.equal(whole(runner, tokens), whole(runner_of(model), tokens))
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WEIGHT_FORMATS)
 @pytest.mark.parametrize(("kind", "sizes"), [("qwen2", {}), ("qwen3", {"tie_word_embeddings": True})])
 def test_new_weights_are_taken_in_place(kind: str, sizes: dict[str, bool], format: str, tmp_path: Path) -> None:
     """Logits are those of a fresh runner of the new weights, bit for bit, and nothing more is held."""
@@ -477,7 +477,7 @@ def test_new_weights_of_another_shape_are_refused_and_change_nothing() -> None:
 
 def test_sizes_are_reported() -> None:
     model = tiny()
-    sizes = {format: NativeRunner(layered(model), format=format, threads=1) for format in FORMATS}  # pyright: ignore
+    sizes = {format: NativeRunner(layered(model), format=format, threads=1) for format in WEIGHT_FORMATS}  # pyright: ignore
     assert sizes["w4a16"].weight_bytes < sizes["int8"].weight_bytes < sizes["fp16"].weight_bytes
     assert sizes["fp32"].weight_bytes >= 4 * sum(parameter.numel() for parameter in model.parameters())
     assert runner_of(model).block_bytes == 3 * 2 * 2 * BLOCK_SIZE * 32 * 4
@@ -536,7 +536,7 @@ def test_the_pool_is_touched_only_where_it_is_used() -> None:
 
 
 def test_the_structures_are_those_of_the_header() -> None:
-    from podium.generate.native.runner import _Shape, _Step
+    from podium.generate.native.stack import StackShape, StackStep
 
-    assert ctypes.sizeof(_Shape) == 44
-    assert ctypes.sizeof(_Step) == 8 + 6 * ctypes.sizeof(ctypes.c_void_p)
+    assert ctypes.sizeof(StackShape) == 44
+    assert ctypes.sizeof(StackStep) == 8 + 6 * ctypes.sizeof(ctypes.c_void_p)

@@ -15,8 +15,8 @@ from podium.generate.device.fp8 import Fp8Linear, check_fp8
 from podium.generate.layered import LayeredModel
 from podium.models import Transformer
 
-FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp8": None}
-"""Weights' names; fp8: matrices of the layers, the rest in the device's own dtype."""
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp8": None}
+"""By weight format; fp8: matrices of the layers, the rest in the device's own dtype."""
 
 _MATRICES = ("attention.qkv", "attention.output", "feed_forward.gate_up", "feed_forward.down")
 _RESERVE = 1 << 30
@@ -83,9 +83,9 @@ def weight_bytes(model: Transformer, device: torch.device, format: str | None) -
 
 def _dtype(format: str | None, device: torch.device) -> torch.dtype | None:
     """None for fp8."""
-    if format is not None and format not in FORMATS:
-        raise InputError(f"unknown weight format {format!r} for {device.type}", nearest(format, FORMATS))
-    return FORMATS[format] if format else own_dtype(device)
+    if format is not None and format not in DTYPES:
+        raise InputError(f"unknown weight format {format!r} for {device.type}", nearest(format, DTYPES))
+    return DTYPES[format] if format else own_dtype(device)
 
 
 def place_model(model: LayeredModel, device: torch.device, format: str | None) -> tuple[Transformer, str]:
@@ -93,7 +93,7 @@ def place_model(model: LayeredModel, device: torch.device, format: str | None) -
     host's memory. One that is there already, in that format, is used as it is; otherwise it stays untouched.
 
     Args:
-        format: see FORMATS; None: that of a model in memory on its own device, else the device's.
+        format: see DTYPES; None: that of a model in memory on its own device, else the device's.
 
     Raises:
         InputError: an unknown format, or FP8 where it cannot be had; a stored model that holds NaN.
@@ -102,7 +102,7 @@ def place_model(model: LayeredModel, device: torch.device, format: str | None) -
     own = None if there is None else there.embedding.weight.dtype
     dtype = own if own is not None and format is None else _dtype(format, device)
     if there is not None and dtype is not None and dtype == own:
-        return there, _name(dtype)
+        return there, name_of(dtype)
     eight = dtype is None
     if dtype is None:
         check_fp8(device)
@@ -117,11 +117,12 @@ def place_model(model: LayeredModel, device: torch.device, format: str | None) -
             _put(placed.layers[number], block, device, dtype, _MATRICES if eight else ())
     with model.ends() as ends:
         _put_ends(placed, ends, device, dtype)
-    return placed, "fp8" if eight else _name(dtype)
+    return placed, "fp8" if eight else name_of(dtype)
 
 
-def _name(dtype: torch.dtype) -> str:
-    return next((name for name, known in FORMATS.items() if known == dtype), str(dtype).removeprefix("torch."))
+def name_of(dtype: torch.dtype) -> str:
+    """The weight format of a dtype, or the dtype's own name."""
+    return next((name for name, known in DTYPES.items() if known == dtype), str(dtype).removeprefix("torch."))
 
 
 def _put(

@@ -95,7 +95,7 @@ static void *zeroed(size_t bytes) {
 }
 
 static int unit_of(const Linear *l) {
-    if (l->format == LINEAR_W8A8) return kernels_of(l)->unit_int8;
+    if (l->format == LINEAR_INT8) return kernels_of(l)->unit_int8;
     if (l->format == LINEAR_BF16) return kernels_of(l)->unit_bf16;
     return 1;
 }
@@ -104,7 +104,7 @@ static int padded_outputs(const Linear *l) { return round_up(l->n, LINEAR_PANEL)
 
 int linear_new(Linear *l, LinearFormat format, int n, int k, int group) {
     memset(l, 0, sizeof *l);
-    if (n < 1 || k < 1 || n > (1 << 28) || k > (1 << 24) || (int)format < LINEAR_F32 || format > LINEAR_BF16) return -1;
+    if (n < 1 || k < 1 || n > (1 << 28) || k > (1 << 24) || (int)format < LINEAR_FP32 || format > LINEAR_BF16) return -1;
     if (format == LINEAR_W4A16 && group != 32 && group != 64) return -1;
     static const float element_bytes[] = {4, 2, 1, 1, 0.5f, 1, 2};
     l->format = format;
@@ -113,7 +113,7 @@ int linear_new(Linear *l, LinearFormat format, int n, int k, int group) {
     l->k = k;
     l->group = format == LINEAR_W4A16 ? group : k;
     l->k_padded = format == LINEAR_W4A16 ? round_up(k, group)
-                  : format == LINEAR_W8A8 ? round_up(k, 64)
+                  : format == LINEAR_INT8 ? round_up(k, 64)
                   : format == LINEAR_BF16 ? round_up(k, 32)
                                           : k;
     size_t outputs = padded_outputs(l), groups = format == LINEAR_W4A16 ? l->k_padded / group : 1;
@@ -212,14 +212,14 @@ static float largest_of(const float *x, int count) {
 
 static void fill_row(Linear *l, int output, const float *w) {
     switch (l->format) {
-    case LINEAR_F32: SCATTER(float, w[i]); break;
-    case LINEAR_F16: SCATTER(uint16_t, half_from(w[i])); break;
+    case LINEAR_FP32: SCATTER(float, w[i]); break;
+    case LINEAR_FP16: SCATTER(uint16_t, half_from(w[i])); break;
     case LINEAR_BF16: {
         union { float f; uint32_t u; } v;
         SCATTER(uint16_t, (v.f = bf16_rounded(w[i]), v.u >> 16));
         break;
     }
-    case LINEAR_W8A8:
+    case LINEAR_INT8:
     case LINEAR_W8A16: {
         float factor = int8_factor(largest_of(w, l->k), &l->scale[output]);
         int32_t sum = 0;
@@ -228,7 +228,7 @@ static void fill_row(Linear *l, int output, const float *w) {
         l->offset[output] = -128 * sum;
         break;
     }
-    case LINEAR_F8: {
+    case LINEAR_FP8: {
         float largest = largest_of(w, l->k), scale = largest < 1e-30f ? 1.0f : largest / E4M3_MAX;
         SCATTER(uint8_t, e4m3_from(w[i] / scale));
         l->scale[output] = scale * E4M3_AS_HALF;
@@ -265,7 +265,7 @@ void linear_fill_codes(Linear *l, int begin, int rows, const int8_t *codes, cons
             for (int i = 0; i < l->k; i++) put_nibble(l, output, i, row[i]);
             for (int group = 0; group < groups; group++) put_scale4(l, output, group, scales[group]);
         } else {
-            fill_int8(l, output, row, l->format == LINEAR_F8 ? scales[0] * E4M3_AS_HALF : scales[0]);
+            fill_int8(l, output, row, l->format == LINEAR_FP8 ? scales[0] * E4M3_AS_HALF : scales[0]);
         }
         l->bias[output] = bias ? bias[r] : 0.0f;
     }
@@ -280,16 +280,16 @@ int linear_pack(Linear *l, LinearFormat format, int n, int k, int group, const f
 /* ---- running ---- */
 
 size_t linear_stride(const Linear *l) {
-    size_t code = l->format == LINEAR_W8A8 ? kernels_of(l)->int8_bytes : unit_of(l) == 2 ? 2 : 4;
+    size_t code = l->format == LINEAR_INT8 ? kernels_of(l)->int8_bytes : unit_of(l) == 2 ? 2 : 4;
     return ROW_HEADER + ((size_t)l->k_padded * code + 63) / 64 * 64;
 }
 
 size_t linear_scratch(const Linear *l, int m) {
-    return l->format == LINEAR_W8A8 || l->format == LINEAR_BF16 ? m * linear_stride(l) : 0;
+    return l->format == LINEAR_INT8 || l->format == LINEAR_BF16 ? m * linear_stride(l) : 0;
 }
 
 void linear_quantise(const Linear *l, const float *x, size_t ldx, int begin, int end, void *scratch) {
-    if (l->format == LINEAR_W8A8 || l->format == LINEAR_BF16) kernels_of(l)->quantise(l, x, ldx, begin, end, scratch);
+    if (l->format == LINEAR_INT8 || l->format == LINEAR_BF16) kernels_of(l)->quantise(l, x, ldx, begin, end, scratch);
 }
 
 void linear_run(const Linear *l, const float *x, size_t ldx, const void *scratch, int m, float *y, size_t ldy,

@@ -4,7 +4,7 @@
  *  - Row-invariant: the bits of a row of y depend on that row of x and on the layer alone, not on m, on the other rows
  *    or on how the columns are split over calls. Float formats add the k products of an output one after the other
  *    (one fused multiply-add each); int8 sums are exact integers scaled once at the end.
- *  - LINEAR_W8A8 gives the same bits on every instruction set, the float formats the same bits on all x86 sets that
+ *  - LINEAR_INT8 gives the same bits on every instruction set, the float formats the same bits on all x86 sets that
  *    have FMA.
  *  - A Linear is packed for the instruction set that was current at linear_new and stays with it.
  *  - Calls on disjoint rows (quantise) or columns (run) may go on at the same time; nothing here starts threads, locks
@@ -18,13 +18,14 @@
 
 #define LINEAR_PANEL 32 /* output columns that one call computes together: n_begin is a multiple of it */
 
+/* The names and numbers of podium.generate.formats. */
 typedef enum {
-    LINEAR_F32 = 0,
-    LINEAR_F16 = 1,   /* fp16 weights, fp32 activations and sums */
-    LINEAR_W8A8 = 2,  /* int8 weights with a scale per output, int8 activations with a scale per row, int32 sums */
+    LINEAR_FP32 = 0,
+    LINEAR_FP16 = 1,   /* fp16 weights, fp32 activations and sums */
+    LINEAR_INT8 = 2,  /* int8 weights with a scale per output, int8 activations with a scale per row, int32 sums */
     LINEAR_W8A16 = 3, /* int8 weights with a scale per output, fp32 activations and sums */
     LINEAR_W4A16 = 4, /* int4 weights with a scale per output and group of `group` inputs, fp32 activations and sums */
-    LINEAR_F8 = 5,    /* e4m3 weights with a scale per output, fp32 activations and sums */
+    LINEAR_FP8 = 5,    /* e4m3 weights with a scale per output, fp32 activations and sums */
     LINEAR_BF16 = 6   /* bfloat16 weights and activations, fp32 sums; AMX tiles where there are any */
 } LinearFormat;
 
@@ -40,7 +41,7 @@ typedef struct {
     void *data;   /* panels of outputs, interleaved along k; the layout belongs to the instruction set */
     float *scale; /* [n padded], LINEAR_W4A16: by panel, group, output; ones where a format has none */
     float *bias;  /* [n padded], zeros where there is none */
-    int32_t *offset; /* LINEAR_W8A8 on VNNI: -128 times the sum of an output's weights */
+    int32_t *offset; /* LINEAR_INT8 on VNNI: -128 times the sum of an output's weights */
 } Linear;
 
 /* The best instruction set of this machine, or the one forced by linear_set_isa. */
@@ -54,7 +55,7 @@ int linear_new(Linear *l, LinearFormat format, int n, int k, int group);
 /* Outputs [begin, begin + rows) from weight[rows, k] (fp32, row-major) and bias[rows] or NULL, rounded to the format. */
 void linear_fill(Linear *l, int begin, int rows, const float *weight, const float *bias);
 /* The same from codes that were rounded elsewhere: weight = codes[rows, k] * scale[rows, k / group]
- * (int8; int4 codes in -8..7; e4m3 bytes). For LINEAR_W8A8, W8A16, W4A16, F8. */
+ * (int8; int4 codes in -8..7; e4m3 bytes). For LINEAR_INT8, W8A16, W4A16, FP8. */
 void linear_fill_codes(Linear *l, int begin, int rows, const int8_t *codes, const float *scale, const float *bias);
 /* linear_new and linear_fill of all rows. */
 int linear_pack(Linear *l, LinearFormat format, int n, int k, int group, const float *weight, const float *bias);

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from podium.errors import InputError
+from podium.generate.formats import WEIGHT_FORMATS
 from podium.generate.native.build import native_library
 
-Format = Literal["f32", "f16", "w8a8", "w8a16", "w4a16", "f8", "bf16"]
-FORMATS: tuple[Format, ...] = ("f32", "f16", "w8a8", "w8a16", "w4a16", "f8", "bf16")  # the order of LinearFormat
 ISAS = ("portable", "avx2", "avx512", "amx")  # the order of LinearIsa
-PANEL = 32
 
 
 class CLinear(ctypes.Structure):
@@ -88,15 +85,14 @@ def aligned(size: int) -> tuple[Tensor, int]:
 class PackedLinear:
     """weight [N, K], bias [N] or None, rounded to `format` and packed; called on x [M, K] gives y [M, N], all fp32."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, format: Format, group: int = 32) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, format: str, group: int = 32) -> None:
         self.layer = CLinear()  # freed in __del__ even if packing fails: all zero
         self.kernels = kernels()
         weight = weight.detach().to(torch.float32).contiguous()
         bias = None if bias is None else bias.detach().to(torch.float32).contiguous()
         n, k = weight.shape
-        if self.kernels.linear_pack(
-            self.layer, FORMATS.index(format), n, k, group, weight.data_ptr(), None if bias is None else bias.data_ptr()
-        ):
+        number, shift = WEIGHT_FORMATS[format].number, None if bias is None else bias.data_ptr()
+        if self.kernels.linear_pack(self.layer, number, n, k, group, weight.data_ptr(), shift):
             raise InputError(f"cannot pack a [{n}, {k}] weight as {format} with groups of {group}", "groups: 32 or 64")
 
     def load_codes(self, codes: Tensor, scale: Tensor) -> None:

@@ -195,7 +195,7 @@ static void run(const Linear *l, const float *x, size_t ldx, const void *scratch
                 int n_begin, int n_end) {
     int from = n_begin / WIDTH, to = parts(n_end, WIDTH);
     if (l->format == LINEAR_BF16) run_bf16(l, scratch, m, y, ldy, from, to);
-    else if (l->format == LINEAR_W8A8 && m >= FEWEST_ROWS) run_int8(l, scratch, m, y, ldy, from, to);
+    else if (l->format == LINEAR_INT8 && m >= FEWEST_ROWS) run_int8(l, scratch, m, y, ldy, from, to);
     else linear_avx512.run(l, x, ldx, scratch, m, y, ldy, n_begin, n_end);
 }
 

@@ -35,7 +35,7 @@ static const float ONES[32] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 static int element_bytes(LinearFormat format) {
-    return format == LINEAR_F32 ? 4 : format == LINEAR_F16 || format == LINEAR_BF16 ? 2 : 1;
+    return format == LINEAR_FP32 ? 4 : format == LINEAR_FP16 || format == LINEAR_BF16 ? 2 : 1;
 }
 
 INLINE ISA __m256i column_mask(int columns) {
@@ -53,8 +53,8 @@ INLINE ISA void store_columns(float *y, int columns, __m256 value) {
 
 INLINE ISA __m256 widened(const int format, const char *w) {
     switch (format) {
-    case LINEAR_F32: return _mm256_load_ps((const float *)w);
-    case LINEAR_F16: return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)w));
+    case LINEAR_FP32: return _mm256_load_ps((const float *)w);
+    case LINEAR_FP16: return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)w));
     case LINEAR_BF16:
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_load_si128((const __m128i *)w)), 16));
     case LINEAR_W8A16: return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)w)));
@@ -145,12 +145,12 @@ typedef void (*TileFunction)(const Tile *);
 #define PAIRED_OF(FORMAT)                                                                                              \
     [LINEAR_##FORMAT] = {NULL, tile_##FORMAT##_1_4, tile_##FORMAT##_2_4}
 
-TILES(F32) TILES(F16) TILES(W8A16) TILES(W4A16) TILES(F8) TILES(BF16)
+TILES(FP32) TILES(FP16) TILES(W8A16) TILES(W4A16) TILES(FP8) TILES(BF16)
 
-static const TileFunction SINGLE[][ROWS + 1] = {SINGLE_OF(F32),   SINGLE_OF(F16), SINGLE_OF(W8A16),
-                                                SINGLE_OF(W4A16), SINGLE_OF(F8),  SINGLE_OF(BF16)};
-static const TileFunction PAIRED[][PAIRED_ROWS + 1] = {PAIRED_OF(F32),   PAIRED_OF(F16), PAIRED_OF(W8A16),
-                                                       PAIRED_OF(W4A16), PAIRED_OF(F8),  PAIRED_OF(BF16)};
+static const TileFunction SINGLE[][ROWS + 1] = {SINGLE_OF(FP32),   SINGLE_OF(FP16), SINGLE_OF(W8A16),
+                                                SINGLE_OF(W4A16), SINGLE_OF(FP8),  SINGLE_OF(BF16)};
+static const TileFunction PAIRED[][PAIRED_ROWS + 1] = {PAIRED_OF(FP32),   PAIRED_OF(FP16), PAIRED_OF(W8A16),
+                                                       PAIRED_OF(W4A16), PAIRED_OF(FP8),  PAIRED_OF(BF16)};
 
 /* Inputs [begin, end) of a panel as fp32. */
 INLINE ISA void widen_as(const int format, const Linear *l, const char *panel, const float *group_scale, int begin,
@@ -179,11 +179,11 @@ INLINE ISA void widen_as(const int format, const Linear *l, const char *panel, c
 
 static ISA void widen(const Linear *l, const char *panel, const float *group_scale, int begin, int end, float *to) {
     switch (l->format) {
-    case LINEAR_F16: widen_as(LINEAR_F16, l, panel, group_scale, begin, end, to); break;
+    case LINEAR_FP16: widen_as(LINEAR_FP16, l, panel, group_scale, begin, end, to); break;
     case LINEAR_BF16: widen_as(LINEAR_BF16, l, panel, group_scale, begin, end, to); break;
     case LINEAR_W8A16: widen_as(LINEAR_W8A16, l, panel, group_scale, begin, end, to); break;
     case LINEAR_W4A16: widen_as(LINEAR_W4A16, l, panel, group_scale, begin, end, to); break;
-    default: widen_as(LINEAR_F8, l, panel, group_scale, begin, end, to);
+    default: widen_as(LINEAR_FP8, l, panel, group_scale, begin, end, to);
     }
 }
 
@@ -230,7 +230,7 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
                     const char *weights = (const char *)l->data + panel * panel_bytes;
                     const char *ahead = panel + 1 < right ? weights + panel_bytes + begin * input_bytes
                                                           : (const char *)l->data + left * panel_bytes + end * input_bytes;
-                    if (l->format == LINEAR_F32) {
+                    if (l->format == LINEAR_FP32) {
                         t.weights = weights + begin * input_bytes;
                     } else {
                         widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
@@ -244,7 +244,7 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
                         t.x = x + r * ldx + begin;
                         t.y = y + r * ldy + panel * WIDTH;
                         t.ahead = ahead + i * t.ahead_bytes * t.k;
-                        SINGLE[LINEAR_F32][count](&t);
+                        SINGLE[LINEAR_FP32][count](&t);
                         r += count;
                     }
                 }
@@ -367,7 +367,7 @@ static ISA void quantise(const Linear *l, const float *x, size_t ldx, int begin,
 static void run(const Linear *l, const float *x, size_t ldx, const void *scratch, int m, float *y, size_t ldy,
                 int n_begin, int n_end) {
     int from = n_begin / WIDTH, to = parts(n_end, WIDTH);
-    if (l->format == LINEAR_W8A8) run_int8(l, scratch, m, y, ldy, from, to);
+    if (l->format == LINEAR_INT8) run_int8(l, scratch, m, y, ldy, from, to);
     else if (l->format == LINEAR_BF16)
         run_float(l, (const float *)((const char *)scratch + ROW_HEADER), linear_stride(l) / sizeof(float), m, y, ldy,
                   from, to);

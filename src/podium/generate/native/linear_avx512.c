@@ -32,13 +32,13 @@ static const float ONES[4 * 16] = {
     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 static int element_bytes(LinearFormat format) {
-    return format == LINEAR_F32 ? 4 : format == LINEAR_F16 || format == LINEAR_BF16 ? 2 : 1;
+    return format == LINEAR_FP32 ? 4 : format == LINEAR_FP16 || format == LINEAR_BF16 ? 2 : 1;
 }
 
 INLINE ISA __m512 widened(const int format, const char *w) {
     switch (format) {
-    case LINEAR_F32: return _mm512_load_ps((const float *)w);
-    case LINEAR_F16: return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)w));
+    case LINEAR_FP32: return _mm512_load_ps((const float *)w);
+    case LINEAR_FP16: return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)w));
     case LINEAR_BF16:
         return _mm512_castsi512_ps(
             _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i *)w)), 16));
@@ -150,18 +150,18 @@ typedef void (*TileFunction)(const Tile *);
         tile_##FORMAT##_14_2
 
 /* More rows than a format has tiles for: its panel is widened once into a block and computed as fp32. */
-SMALL(F32) LARGE(F32) SMALL(F16) LARGE(F16) SMALL(W8A16) LARGE(W8A16) SMALL(W4A16) MIDDLE(W4A16)
-SMALL(F8) LARGE(F8) SMALL(BF16)
+SMALL(FP32) LARGE(FP32) SMALL(FP16) LARGE(FP16) SMALL(W8A16) LARGE(W8A16) SMALL(W4A16) MIDDLE(W4A16)
+SMALL(FP8) LARGE(FP8) SMALL(BF16)
 
 static const TileFunction SINGLE[][ROWS + 1] = {
-    [LINEAR_F32] = {SMALL_OF(F32), LARGE_OF(F32)}, [LINEAR_F16] = {SMALL_OF(F16), LARGE_OF(F16)},
+    [LINEAR_FP32] = {SMALL_OF(FP32), LARGE_OF(FP32)}, [LINEAR_FP16] = {SMALL_OF(FP16), LARGE_OF(FP16)},
     [LINEAR_W8A16] = {SMALL_OF(W8A16), LARGE_OF(W8A16)}, [LINEAR_W4A16] = {SMALL_OF(W4A16), MIDDLE_OF(W4A16)},
-    [LINEAR_F8] = {SMALL_OF(F8), LARGE_OF(F8)}, [LINEAR_BF16] = {SMALL_OF(BF16)}};
+    [LINEAR_FP8] = {SMALL_OF(FP8), LARGE_OF(FP8)}, [LINEAR_BF16] = {SMALL_OF(BF16)}};
 
 #define PAIRED_OF(FORMAT) {NULL, tile_##FORMAT##_1_4, tile_##FORMAT##_2_4, tile_##FORMAT##_3_4}
 static const TileFunction PAIRED[][PAIRED_ROWS + 1] = {
-    [LINEAR_F32] = PAIRED_OF(F32), [LINEAR_F16] = PAIRED_OF(F16), [LINEAR_W8A16] = PAIRED_OF(W8A16),
-    [LINEAR_W4A16] = PAIRED_OF(W4A16), [LINEAR_F8] = PAIRED_OF(F8), [LINEAR_BF16] = PAIRED_OF(BF16)};
+    [LINEAR_FP32] = PAIRED_OF(FP32), [LINEAR_FP16] = PAIRED_OF(FP16), [LINEAR_W8A16] = PAIRED_OF(W8A16),
+    [LINEAR_W4A16] = PAIRED_OF(W4A16), [LINEAR_FP8] = PAIRED_OF(FP8), [LINEAR_BF16] = PAIRED_OF(BF16)};
 
 /* Inputs [begin, end) of a panel as fp32. */
 INLINE ISA void widen_as(const int format, const Linear *l, const char *panel, const float *group_scale, int begin,
@@ -195,11 +195,11 @@ INLINE ISA void widen_as(const int format, const Linear *l, const char *panel, c
 
 static ISA void widen(const Linear *l, const char *panel, const float *group_scale, int begin, int end, float *to) {
     switch (l->format) {
-    case LINEAR_F16: widen_as(LINEAR_F16, l, panel, group_scale, begin, end, to); break;
+    case LINEAR_FP16: widen_as(LINEAR_FP16, l, panel, group_scale, begin, end, to); break;
     case LINEAR_BF16: widen_as(LINEAR_BF16, l, panel, group_scale, begin, end, to); break;
     case LINEAR_W8A16: widen_as(LINEAR_W8A16, l, panel, group_scale, begin, end, to); break;
     case LINEAR_W4A16: widen_as(LINEAR_W4A16, l, panel, group_scale, begin, end, to); break;
-    default: widen_as(LINEAR_F8, l, panel, group_scale, begin, end, to);
+    default: widen_as(LINEAR_FP8, l, panel, group_scale, begin, end, to);
     }
 }
 
@@ -251,7 +251,7 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
                     const char *weights = (const char *)l->data + panel * panel_bytes;
                     const char *ahead = panel + 1 < right ? weights + panel_bytes + begin * input_bytes
                                                           : (const char *)l->data + left * panel_bytes + end * input_bytes;
-                    if (l->format == LINEAR_F32) {
+                    if (l->format == LINEAR_FP32) {
                         t.weights = weights + begin * input_bytes;
                     } else {
                         widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
@@ -265,7 +265,7 @@ static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, fl
                         t.x = x + r * ldx + begin;
                         t.y = y + r * ldy + panel * WIDTH;
                         t.ahead = ahead + i * t.ahead_bytes * t.k;
-                        SINGLE[LINEAR_F32][count](&t);
+                        SINGLE[LINEAR_FP32][count](&t);
                         r += count;
                     }
                 }
@@ -391,7 +391,7 @@ static ISA void quantise(const Linear *l, const float *x, size_t ldx, int begin,
 static void run(const Linear *l, const float *x, size_t ldx, const void *scratch, int m, float *y, size_t ldy,
                 int n_begin, int n_end) {
     int from = n_begin / WIDTH, to = parts(n_end, WIDTH);
-    if (l->format == LINEAR_W8A8) run_int8(l, scratch, m, y, ldy, from, to);
+    if (l->format == LINEAR_INT8) run_int8(l, scratch, m, y, ldy, from, to);
     else if (l->format == LINEAR_BF16)
         run_float(l, (const float *)((const char *)scratch + ROW_HEADER), linear_stride(l) / sizeof(float), m, y, ldy,
                   from, to);

@@ -3,7 +3,7 @@
  * Panels hold `width` outputs interleaved along k, so that one linear stream of bytes feeds a whole register tile. An
  * element of output j, input k lies at
  *     ((j / width * (k_padded / unit) + k / unit) * width + j % width) * unit + k % unit
- * with unit 1 but for W8A8 (2 on AVX2, 4 on VNNI and AMX) and BF16 on AMX (2). W4A16 holds dwords of 8 inputs, the
+ * with unit 1 but for INT8 (2 on AVX2, 4 on VNNI and AMX) and BF16 on AMX (2). W4A16 holds dwords of 8 inputs, the
  * first in the lowest nibble.
  */
 #ifndef PODIUM_LINEAR_KERNELS_H

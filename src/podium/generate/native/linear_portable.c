@@ -17,7 +17,7 @@ static float widened_half(uint16_t h) {
 static void widen(const Linear *l, int panel, int begin, int end, float *restrict to) {
     size_t at = ((size_t)panel * l->k_padded + begin) * WIDTH, count = (size_t)(end - begin) * WIDTH;
     switch (l->format) {
-    case LINEAR_F16: {
+    case LINEAR_FP16: {
         const uint16_t *w = (const uint16_t *)l->data + at;
         for (size_t i = 0; i < count; i++) to[i] = widened_half(w[i]);
         break;
@@ -33,7 +33,7 @@ static void widen(const Linear *l, int panel, int begin, int end, float *restric
         for (size_t i = 0; i < count; i++) to[i] = w[i];
         break;
     }
-    case LINEAR_F8: {
+    case LINEAR_FP8: {
         const uint8_t *w = (const uint8_t *)l->data + at;
         for (size_t i = 0; i < count; i++) to[i] = widened_half((uint16_t)((w[i] & 0x80u) << 8 | (w[i] & 0x7fu) << 7));
         break;
@@ -133,7 +133,7 @@ static void quantise(const Linear *l, const float *x, size_t ldx, int begin, int
 static void run(const Linear *l, const float *x, size_t ldx, const void *scratch, int m, float *y, size_t ldy,
                 int n_begin, int n_end) {
     for (int panel = n_begin / WIDTH; panel < parts(n_end, WIDTH); panel++) {
-        if (l->format == LINEAR_W8A8) run_int8(l, scratch, m, y, ldy, panel);
+        if (l->format == LINEAR_INT8) run_int8(l, scratch, m, y, ldy, panel);
         else if (l->format == LINEAR_BF16)
             run_float(l, (const float *)((const char *)scratch + ROW_HEADER), linear_stride(l) / sizeof(float), m, y,
                       ldy, panel);

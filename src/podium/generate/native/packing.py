@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from podium.errors import CompleterError
+from podium.generate.formats import WEIGHT_FORMATS
 from podium.generate.native.stack import Stack
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from podium.models import TransformerConfig
     from podium.models.transformer import Block, Transformer
 
-FORMATS: dict[str, int] = {"fp32": 0, "fp16": 1, "int8": 2, "w8a16": 3, "w4a16": 4, "fp8": 5, "bf16": 6}  # LinearFormat
 _GROUP = 32  # inputs per scale in w4a16
 _GATE_ROWS = 16
 _ROWS_AT_ONCE = 1024  # of a matrix while it is packed
@@ -39,7 +39,7 @@ class Packing:
     def __init__(self, stack: Stack, config: TransformerConfig, format: str) -> None:
         self.bytes = 0
         self._stack, self._library = stack.pointer, stack.library
-        self._config, self._format = config, FORMATS[format]
+        self._config, self._format = config, WEIGHT_FORMATS[format].number
         self._embedding_type = np.float32 if format == "fp32" else np.float16
         self._kept: dict[tuple[int, int], np.ndarray] = {}  # norms and the embedding, which the stack points to
 

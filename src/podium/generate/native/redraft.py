@@ -44,11 +44,11 @@ class NativeHead:
             # One product gives what the state adds to the features and to the next state.
             of_state = torch.cat([head.join_state.weight, head.state.weight])
             self._kept = [
-                PackedLinear(head.join_hidden.weight, head.join_hidden.bias, "w8a8"),
-                PackedLinear(head.input.weight, head.input.bias, "w8a8"),
-                PackedLinear(of_state, None, "w8a8"),
-                PackedLinear(head.head.weight, None, "w8a8"),
-                *(PackedLinear(block.weight, block.bias, "w8a8") for block in blocks),
+                PackedLinear(head.join_hidden.weight, head.join_hidden.bias, "int8"),
+                PackedLinear(head.input.weight, head.input.bias, "int8"),
+                PackedLinear(of_state, None, "int8"),
+                PackedLinear(head.head.weight, None, "int8"),
+                *(PackedLinear(block.weight, block.bias, "int8") for block in blocks),
             ]
             self._embeddings = np.ascontiguousarray(head.embeddings.float().numpy())
         self._ids = np.array(config.vocabulary, np.int32)

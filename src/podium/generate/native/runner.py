@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from podium.errors import CompleterError, InputError, nearest
+from podium.generate.formats import WEIGHT_FORMATS
 from podium.generate.native.build import native_library
-from podium.generate.native.packing import FORMATS, Packing
+from podium.generate.native.packing import Packing
 from podium.generate.native.stack import Stack, StackStep
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class NativeRunner:
         threads: int,
         kv: Literal["fp32", "fp16"] = "fp16",
     ) -> None:
-        if format not in FORMATS:
-            raise InputError(f"unknown weight format {format!r}", nearest(format, FORMATS))
+        if format not in WEIGHT_FORMATS:
+            raise InputError(f"unknown weight format {format!r}", nearest(format, WEIGHT_FORMATS))
         if kv not in ("fp32", "fp16"):
             raise InputError(f"unknown kv format {kv!r}", "known: fp16, fp32")
         if threads < 1:
