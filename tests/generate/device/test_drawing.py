@@ -120,6 +120,21 @@ def test_what_the_runner_is_handed(tokenizer):
                 assert [len(top) for top in found[2]] == [len(top) for top in expected[2]]
 
 
+def test_settings_are_those_of_the_rows_after_a_draw_with_penalties(tokenizer):
+    """Rows with penalties are drawn elsewhere; the captured draw must not keep the settings of the rows before."""
+    runner = GraphRunner(random_model(tokenizer))
+    runner.allocate(4)
+    sampler = GraphSampler(runner)
+    logits = torch.randn(3, tokenizer.vocab_size, generator=torch.Generator().manual_seed(2)) * 4
+    for seed, penalised in ((1, False), (20, True)):
+        rows = [Sampling(temperature=3.0, seed=seed + i) for i in range(3)]
+        sampler.set_rows(rows)
+        if penalised:
+            sampler.sample(logits, [1, 1, 1], [0, 0, 0], logits - 1)
+        found = sampler.sample(logits, [1, 1, 1], [1, 1, 1])
+        assert found[0] == choose(logits, Settings(rows, CPU), [1, 1, 1])[0]
+
+
 def test_a_draw_stays_on_the_device():
     for kinds in (Kinds(True, False, False), Kinds(False, True, False), Kinds(True, True, True)):
         with FakeTensorMode(), WithoutDriver(), torch.inference_mode():
