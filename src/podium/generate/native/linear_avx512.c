@@ -1,39 +1,15 @@
 /* Linear layers with AVX-512 and VNNI: register tiles of up to 14 rows by 32 columns. */
 #if defined(__x86_64__)
-#include "linear_kernels.h"
-
 #include <immintrin.h>
+#include <stdint.h>
 
 #define ISA __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")))
 
-enum { WIDTH = 32, ROWS = 14, PAIRED_ROWS = 3, PREFETCH = 2048 };
+enum { WIDTH = 32, ROWS = 14, PAIRED_ROWS = 3, PREFETCH = 2048, INT8_UNIT = 4 };
 
-/* One register tile: rows of x times one panel, or times two neighbours at once (fewer rows: more sums in flight). */
-typedef struct {
-    const char *weights;
-    size_t panel_bytes; /* to the neighbour */
-    const float *group_scale;
-    size_t group_scale_panel; /* floats to the neighbour's */
-    int group;
-    const float *x;
-    size_t ldx;
-    int k;
-    float *y;
-    size_t ldy;
-    const float *scale, *bias;
-    uint64_t columns; /* a bit for each that is to be written */
-    const char *ahead;  /* weights wanted soon: fetched while this tile computes, */
-    size_t ahead_bytes; /* so many per input */
-    int first, last;  /* y begins as zero, is finished with scale and bias */
-} Tile;
+typedef uint64_t Columns; /* a bit for each */
 
-static const float ONES[4 * 16] = {
-    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-
-static int element_bytes(LinearFormat format) {
-    return format == LINEAR_FP32 ? 4 : format == LINEAR_FP16 || format == LINEAR_BF16 ? 2 : 1;
-}
+#include "linear_tiles.h"
 
 INLINE ISA __m512 widened(const int format, const char *w) {
     switch (format) {
@@ -129,8 +105,6 @@ INLINE ISA void tile(const int rows, const int vectors, const int format, const 
     }
 }
 
-typedef void (*TileFunction)(const Tile *);
-
 #define TILE(FORMAT, M, V)                                                                                             \
     static ISA void tile_##FORMAT##_##M##_##V(const Tile *t) { tile(M, V, LINEAR_##FORMAT, t); }
 #define SMALL(FORMAT)                                                                                                  \
@@ -193,103 +167,12 @@ INLINE ISA void widen_as(const int format, const Linear *l, const char *panel, c
     }
 }
 
-static ISA void widen(const Linear *l, const char *panel, const float *group_scale, int begin, int end, float *to) {
-    switch (l->format) {
-    case LINEAR_FP16: widen_as(LINEAR_FP16, l, panel, group_scale, begin, end, to); break;
-    case LINEAR_BF16: widen_as(LINEAR_BF16, l, panel, group_scale, begin, end, to); break;
-    case LINEAR_W8A16: widen_as(LINEAR_W8A16, l, panel, group_scale, begin, end, to); break;
-    case LINEAR_W4A16: widen_as(LINEAR_W4A16, l, panel, group_scale, begin, end, to); break;
-    default: widen_as(LINEAR_FP8, l, panel, group_scale, begin, end, to);
-    }
-}
-
-static uint64_t column_mask(const Linear *l, int first, int count) {
-    int columns = least(l->n - first, count);
+static Columns columns_of(const Linear *l, int panel, int panels) {
+    int columns = least(l->n - panel * WIDTH, panels * WIDTH);
     return columns >= 64 ? ~0ull : (1ull << columns) - 1;
 }
 
-static ISA void run_float(const Linear *l, const float *x, size_t ldx, int m, float *y, size_t ldy, int from, int to) {
-    const size_t panel_bytes = l->format == LINEAR_W4A16
-                                   ? (size_t)l->k_padded / 8 * 128
-                                   : (size_t)l->k_padded * WIDTH * element_bytes(l->format);
-    const size_t group_scale_panel = (size_t)l->k_padded / l->group * WIDTH;
-    const int by_group = l->format == LINEAR_W4A16;
-    Tile t = {.panel_bytes = panel_bytes, .group_scale_panel = group_scale_panel, .group = l->group, .ldx = ldx,
-              .ldy = ldy, .first = 1, .last = 1, .scale = ONES};
-    if (m <= ROWS && SINGLE[l->format][m]) {
-        t.x = x;
-        t.k = l->k;
-        for (int panel = from; panel < to;) {
-            int pair = m <= PAIRED_ROWS && panel + 1 < to;
-            t.weights = (const char *)l->data + panel * panel_bytes;
-            t.ahead = t.weights + PREFETCH;
-            t.ahead_bytes = (size_t)WIDTH * element_bytes(l->format);
-            t.group_scale = l->scale + panel * group_scale_panel;
-            if (!by_group) t.scale = l->scale + panel * WIDTH;
-            t.bias = l->bias + panel * WIDTH;
-            t.y = y + panel * WIDTH;
-            t.columns = column_mask(l, panel * WIDTH, pair ? 64 : 32);
-            (pair ? PAIRED[l->format][m] : SINGLE[l->format][m])(&t);
-            panel += 1 + pair;
-        }
-        return;
-    }
-    float block[BLOCK_K * WIDTH] __attribute__((aligned(64)));
-    const int group = BLOCK_N / WIDTH;
-    const size_t input_bytes = panel_bytes / l->k_padded;
-    for (int row = 0; row < m; row += BLOCK_M) {
-        int rows = least(BLOCK_M, m - row), tiles = parts(rows, ROWS);
-        t.ahead_bytes = input_bytes / tiles;
-        for (int left = from; left < to; left += group) {
-            int right = least(to, left + group);
-            for (int begin = 0; begin < l->k; begin += BLOCK_K) {
-                int end = least(l->k, begin + BLOCK_K);
-                t.k = end - begin;
-                t.first = begin == 0;
-                t.last = end == l->k;
-                for (int panel = left; panel < right; panel++) {
-                    const char *weights = (const char *)l->data + panel * panel_bytes;
-                    const char *ahead = panel + 1 < right ? weights + panel_bytes + begin * input_bytes
-                                                          : (const char *)l->data + left * panel_bytes + end * input_bytes;
-                    if (l->format == LINEAR_FP32) {
-                        t.weights = weights + begin * input_bytes;
-                    } else {
-                        widen(l, weights, l->scale + panel * group_scale_panel, begin, end, block);
-                        t.weights = (const char *)block;
-                    }
-                    if (!by_group) t.scale = l->scale + panel * WIDTH;
-                    t.bias = l->bias + panel * WIDTH;
-                    t.columns = column_mask(l, panel * WIDTH, 32);
-                    for (int i = 0, r = row; i < tiles; i++) { /* even tiles: a lone row would cost a whole pass */
-                        int count = (rows + tiles - 1 - i) / tiles;
-                        t.x = x + r * ldx + begin;
-                        t.y = y + r * ldy + panel * WIDTH;
-                        t.ahead = ahead + i * t.ahead_bytes * t.k;
-                        SINGLE[LINEAR_FP32][count](&t);
-                        r += count;
-                    }
-                }
-            }
-        }
-    }
-}
-
 /* ---- int8: unsigned codes (plus 128) times signed weights; `offset` takes the 128 off again ---- */
-
-typedef struct {
-    const char *weights;
-    size_t panel_bytes;
-    const int32_t *offset;
-    const float *scale, *bias;
-    const char *scratch;
-    size_t stride;
-    int k;
-    float *y;
-    size_t ldy;
-    uint64_t columns;
-    const char *ahead;  /* weights wanted soon, */
-    size_t ahead_bytes; /* so many per four inputs */
-} Int8Tile;
 
 INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) {
     __v16si acc[ROWS][4]; /* with __m512i, whose lanes are 64 bits, gcc keeps a copy in memory */
@@ -328,7 +211,6 @@ INLINE ISA void int8_tile(const int rows, const int vectors, const Int8Tile *t) 
     }
 }
 
-typedef void (*Int8TileFunction)(const Int8Tile *);
 #define INT8(M, V)                                                                                                     \
     static ISA void int8_##M##_##V(const Int8Tile *t) { int8_tile(M, V, t); }
 INT8(1, 2) INT8(2, 2) INT8(3, 2) INT8(4, 2) INT8(5, 2) INT8(6, 2) INT8(7, 2) INT8(8, 2) INT8(9, 2) INT8(10, 2)
@@ -336,32 +218,6 @@ INT8(11, 2) INT8(12, 2) INT8(13, 2) INT8(14, 2) INT8(1, 4) INT8(2, 4) INT8(3, 4)
 static const Int8TileFunction INT8_SINGLE[ROWS + 1] = {NULL, int8_1_2, int8_2_2, int8_3_2, int8_4_2,
     int8_5_2, int8_6_2, int8_7_2, int8_8_2, int8_9_2, int8_10_2, int8_11_2, int8_12_2, int8_13_2, int8_14_2};
 static const Int8TileFunction INT8_PAIRED[PAIRED_ROWS + 1] = {NULL, int8_1_4, int8_2_4, int8_3_4};
-
-static ISA void run_int8(const Linear *l, const char *scratch, int m, float *y, size_t ldy, int from, int to) {
-    const size_t panel_bytes = (size_t)l->k_padded * WIDTH, stride = linear_stride(l);
-    Int8Tile t = {.panel_bytes = panel_bytes, .stride = stride, .k = l->k, .ldy = ldy};
-    for (int row = 0; row < m; row += BLOCK_M) {
-        int rows = least(BLOCK_M, m - row), tiles = parts(rows, ROWS);
-        for (int panel = from; panel < to;) {
-            int pair = rows <= PAIRED_ROWS && panel + 1 < to;
-            t.weights = (const char *)l->data + panel * panel_bytes;
-            t.offset = l->offset + panel * WIDTH;
-            t.scale = l->scale + panel * WIDTH;
-            t.bias = l->bias + panel * WIDTH;
-            t.columns = column_mask(l, panel * WIDTH, pair ? 64 : 32);
-            for (int i = 0, r = row; i < tiles; i++) {
-                int count = (rows + tiles - 1 - i) / tiles;
-                t.scratch = scratch + r * stride;
-                t.y = y + r * ldy + panel * WIDTH;
-                t.ahead_bytes = 128 / tiles;
-                t.ahead = t.weights + (tiles == 1 ? PREFETCH : panel_bytes + i * (panel_bytes / tiles));
-                (pair ? INT8_PAIRED : INT8_SINGLE)[count](&t);
-                r += count;
-            }
-            panel += 1 + pair;
-        }
-    }
-}
 
 static ISA void quantise(const Linear *l, const float *x, size_t ldx, int begin, int end, void *scratch) {
     const size_t stride = linear_stride(l);
@@ -388,15 +244,7 @@ static ISA void quantise(const Linear *l, const float *x, size_t ldx, int begin,
     }
 }
 
-static void run(const Linear *l, const float *x, size_t ldx, const void *scratch, int m, float *y, size_t ldy,
-                int n_begin, int n_end) {
-    int from = n_begin / WIDTH, to = parts(n_end, WIDTH);
-    if (l->format == LINEAR_INT8) run_int8(l, scratch, m, y, ldy, from, to);
-    else if (l->format == LINEAR_BF16)
-        run_float(l, (const float *)((const char *)scratch + ROW_HEADER), linear_stride(l) / sizeof(float), m, y, ldy,
-                  from, to);
-    else run_float(l, x, ldx, m, y, ldy, from, to);
-}
+#include "linear_run.h"
 
 const LinearKernels linear_avx512 = {
     .width = WIDTH, .unit_int8 = 4, .unit_bf16 = 1, .int8_bytes = 1, .quantise = quantise, .run = run};
