@@ -135,13 +135,14 @@ class Delivery:
     def deliver(self, everybody: bool = False) -> None:
         """Wake the readers of endings, and all the others where that was not done of late."""
         now = time.monotonic()
+        everybody = everybody or now - self._last >= DELIVERY_SECONDS
+        if not everybody and not self._ended:
+            return
         due, self._ended = self._ended, set()
-        if everybody or now - self._last >= DELIVERY_SECONDS:
+        if everybody:
             self._last = now
             due |= self._new
             self._new = set()
-        if not due:
-            return
         waiters: list[Waiter] = []
         for reader in due:
             reader.ready = True
