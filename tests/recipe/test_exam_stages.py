@@ -52,7 +52,7 @@ def test_a_prompts_file_is_read_beside_the_recipe_and_hashed_by_what_it_says(rec
     file = tmp_path / "asks" / "mine.txt"
     file.write_text("Frage: {problem} \\boxed{}\n")
     read = recipe("prompt: asks/mine.txt")
-    assert read.stages["sat"].params.overrides() == {"template": "Frage: {problem} \\boxed{}"}
+    assert read.stages["sat"].params.overrides()["template"] == "Frage: {problem} \\boxed{}"
     before = identities(read)["sat"]
     (tmp_path / "again.yaml").write_text(read.as_yaml())
     assert identities(read_recipe(tmp_path / "again.yaml"))["sat"] == before
@@ -62,6 +62,7 @@ def test_a_prompts_file_is_read_beside_the_recipe_and_hashed_by_what_it_says(rec
     assert recipe("", "sat.prompt=boxed", "sat.system=Be brief.").stages["sat"].params.overrides() == {
         "prompt": "boxed",
         "system": "Be brief.",
+        "repetition_stop": True,
     }
 
 

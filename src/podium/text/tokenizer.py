@@ -250,10 +250,14 @@ class Tokenizer:
     def _drops_first_space(self) -> bool:
         if self._mark is None:
             return False
-        marked = next(
-            (entry for entry in self._core.get_vocab() if entry.startswith(self._mark) and len(entry) > 1), None
+        # An entry with one blank and something behind it; of two blanks one would be left.
+        marked = (
+            number
+            for entry, number in self._core.get_vocab().items()
+            if entry.startswith(self._mark) and entry.lstrip(self._mark) == entry[1:] != ""
         )
-        return marked is not None and not self._core.decode([self._core.token_to_id(marked) or 0]).startswith(" ")
+        first = next(marked, None)
+        return first is not None and not self._core.decode([first]).startswith(" ")
 
     def special_id(self, content: str) -> int | None:
         """The id of an added token such as <tool_call>, if there is one."""
