@@ -33,7 +33,7 @@ def run(arguments: Sequence[str], environment: dict[str, str], timeout: float) -
         if fork.exitcode is None:
             fork.kill()
             raise TimeoutError(f"podium {' '.join(arguments)}: no end in {timeout:g} s")
-        return fork.exitcode, Path(folder, "out").read_text(), Path(folder, "error").read_text()
+        return fork.exitcode, *(Path(folder, name).read_text(errors="replace") for name in ("out", "error"))
 
 
 def _command(arguments: list[str], environment: dict[str, str], cwd: str, folder: str) -> None:

@@ -97,24 +97,23 @@ def folder(tmp_path_factory):
 
 
 def generate(folder, *options):
-    return [sys.executable, "-m", "podium", "generate", str(folder), "What is 12 + 31?", *options]
+    return ["generate", str(folder), "What is 12 + 31?", *options]
 
 
-def test_without_a_terminal_attempts_come_one_after_the_other(folder):
+def test_without_a_terminal_attempts_come_one_after_the_other(folder, podium):
     command = generate(folder, "-n", "3", "--max-tokens", "20", "--seed", "4")
-    first, second = (
-        subprocess.run(command, capture_output=True, text=True, timeout=120, errors="replace") for _ in range(2)
-    )
-    assert first.returncode == 0, first.stderr
-    heads = [line for line in first.stdout.splitlines() if line.startswith("attempt ")]
+    first, second = (podium(*command) for _ in range(2))
+    assert first.code == 0, first.error
+    heads = [line for line in first.out.splitlines() if line.startswith("attempt ")]
     assert [head.split(":")[0] for head in heads] == ["attempt 1", "attempt 2", "attempt 3"]
-    assert "\x1b" not in first.stdout
-    assert first.stdout == second.stdout
+    assert "\x1b" not in first.out
+    assert first.out == second.out
 
 
 def test_on_a_terminal_ctrl_c_shows_what_exists(folder):
     master, slave = pty.openpty()
-    command = generate(folder, "-n", "2", "--max-tokens", "250000", "--temperature", "0")
+    command = [sys.executable, "-m", "podium"]
+    command += generate(folder, "-n", "2", "--max-tokens", "250000", "--temperature", "0")
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"})
     os.close(slave)
     output = b""
@@ -139,7 +138,7 @@ def test_on_a_terminal_ctrl_c_shows_what_exists(folder):
 
 
 @pytest.mark.parametrize("arguments", [["-n", "0"], ["--temperature", "-1"], ["--max-tokens", "0"]])
-def test_settings_that_mean_nothing_end_with_exit_code_2(folder, arguments):
-    done = subprocess.run(generate(folder, *arguments), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert "error:" in done.stderr
+def test_settings_that_mean_nothing_end_with_exit_code_2(folder, podium, arguments):
+    done = podium(*generate(folder, *arguments))
+    assert done.code == 2
+    assert "error:" in done.error
