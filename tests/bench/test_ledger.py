@@ -131,7 +131,7 @@ def test_a_killed_run_counts_as_failed(tmp_path: Path) -> None:
             lines = launch.log.read_text().splitlines(keepends=True)
             launch.log.write_text("".join(lines[:-1]))
         else:
-            ledger.end(launch, status="success", minutes=1.0 + number)
+            ledger.end(launch)
     score = score_folder(folder).score
     assert (score.runs, score.converged) == (5, 4)
     assert score.score == pytest.approx((3 + 4 + 5) / 3, abs=1e-3)
@@ -160,9 +160,9 @@ def test_launching_is_refused_where_it_would_be_dishonest(tmp_path: Path) -> Non
     assert second.seed != 5
     with pytest.raises(InputError, match="all 2 declared runs"):
         ledger.launch(declaration, tmp_path / "r")
-    ledger.end(first, status="aborted", minutes=None)
+    ledger.end(first)
     with pytest.raises(InputError, match="has ended before"):
-        ledger.end(first, status="success", minutes=1.0)
+        ledger.end(first)
     with pytest.raises(InputError, match="0 runs"):
         ledger.declare(**NAMES, runs=0)
 

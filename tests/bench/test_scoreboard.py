@@ -17,7 +17,6 @@ from podium.bench.board import build_board
 from podium.bench.board_text import print_board
 from podium.bench.published import Entry, load_round, own_entries, round_names, round_sources
 from podium.bench.scoreboard import (
-    TASKS,
     Definition,
     best_against_best,
     first_places,
@@ -25,6 +24,7 @@ from podium.bench.scoreboard import (
     ranked,
     same_system,
     scaling,
+    tasks_of,
     unranked,
     winners,
 )
@@ -137,7 +137,7 @@ def test_the_definition_decides() -> None:
 
 
 def test_divisions_never_mix_and_unlike_models_are_not_ranked() -> None:
-    for task in TASKS:
+    for task in tasks_of(NEW):
         for category in ("single", "cluster"):
             for division in ("closed", "open"):
                 rows = ranked(NEW, task, category, division, BY)  # type: ignore[arg-type]
@@ -235,7 +235,7 @@ def test_misuse_of_the_board(options: list[str], words: str) -> None:
 def test_no_name_is_broken_within_a_word(width: int, tmp_path: Path) -> None:
     """Whatever the width: no line is longer, and every word of every name that is shown stands somewhere as a whole."""
     folder = write_entry(tmp_path / "small")
-    board = build_board(NEW, OLD, own=own_entries(folder), definition=BY, tasks=TASKS, divisions=("closed", "open"))
+    board = build_board(NEW, OLD, own=own_entries(folder), definition=BY, divisions=("closed", "open"))
     console = Console(width=width, record=True, file=io.StringIO())
     print_board(board, console, 3)
     lines = console.export_text().splitlines()

@@ -18,7 +18,7 @@ from podium.bench.ledger import Declaration, LaunchedRun, declarations, ledger_o
 from podium.bench.mllog import read_log
 from podium.bench.rcp import judge_convergence, reference_points
 from podium.bench.rules import Ruleset, ruleset_versions
-from podium.bench.runs import NO_RESULT, Run, result_files, ruleset_for, run_of, runs_of
+from podium.bench.runs import NO_RESULT, Run, result_files, rules_for, run_of, runs_of
 from podium.bench.system_desc import empty_fields, missing_fields, read_description
 from podium.bench.verdict import Outcome, Verdict, place
 from podium.errors import PodiumError
@@ -55,13 +55,13 @@ class CheckedFolder:
 
 
 def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
-    """Judge the logs of one entry; without `ruleset` by podium.bench.runs.ruleset_for.
+    """Judge the logs of one entry; without `ruleset` by podium.bench.runs.rules_for.
 
     Raises:
         InputError, StorageError: the folder or a log cannot be read at all.
     """
     logs = [read_log(path) for path in result_files(folder)]
-    rules, why = (ruleset, "") if ruleset else ruleset_for(logs)
+    rules, why = rules_for(logs, ruleset)
     runs = runs_of(logs, rules)
     first = runs[0]
     checked = CheckedFolder(folder, first.benchmark, first.division, rules.version, runs)
@@ -89,7 +89,7 @@ def check_file(path: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
         InputError, StorageError: the file cannot be read at all.
     """
     log = read_log(path)
-    rules, why = (ruleset, "") if ruleset else ruleset_for([log])
+    rules, why = rules_for([log], ruleset)
     run = run_of(log, rules)
     verdicts = [_ruleset_verdict([run], rules, why), *_result_verdicts([run]), *log_verdicts([run], rules)]
     return CheckedFolder(path, run.benchmark, run.division, rules.version, [run], verdicts)

@@ -307,7 +307,15 @@ class Ruleset(_Data):
         for layer in layers:
             for key in dict.fromkeys(rule.key for rule in layer):
                 chosen[key] = [rule for rule in layer if rule.key == key]
-        return [rule for rules_of_key in chosen.values() for rule in rules_of_key]
+        named = Condition(one_of=tuple(self.benchmarks))
+        return [
+            # A set that lists no names means those that it has.
+            rule.model_copy(update={"value": named})
+            if rule.key == "submission_benchmark" and rule.value == Condition()
+            else rule
+            for rules_of_key in chosen.values()
+            for rule in rules_of_key
+        ]
 
     def counting(self, benchmark: str, size: str) -> Counting:
         """How many runs make an entry: the round's number for the full size, the tier's for the smaller ones."""

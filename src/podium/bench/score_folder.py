@@ -12,7 +12,7 @@ from typing import Any
 from podium.bench.ledger import declarations, ledger_of, read_ledger
 from podium.bench.mllog import read_log
 from podium.bench.rules import Ruleset, load_ruleset
-from podium.bench.runs import NO_RESULT, Run, named_ruleset, result_files, ruleset_for, runs_of
+from podium.bench.runs import NO_RESULT, Run, named_ruleset, result_files, rules_for, runs_of
 from podium.bench.score import CONFIDENCE, Score, score_runs
 from podium.errors import InputError
 
@@ -78,7 +78,7 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
     logs = [read_log(path) for path in result_files(folder)]
     named = named_ruleset(logs)
     # A rule set that is named and not shipped is refused: by another one the score would be wrong.
-    rules = ruleset or (ruleset_for(logs)[0] if named is None else load_ruleset(str(named)))
+    rules, _ = rules_for(logs, ruleset or (None if named is None else load_ruleset(str(named))))
     runs = runs_of(logs, rules)
     silent = [run for run in runs if not run.benchmark]
     if silent:
