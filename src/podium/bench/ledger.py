@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from podium.bench.mllog import parse_log, run_end
+from podium.bench.mllog import Log, parse_log, run_end
 from podium.errors import InputError, StorageError
 from podium.records import storage_errors
 
@@ -314,6 +314,39 @@ def declarations(entries: list[Entry]) -> list[Declaration]:
             run = by_launch[body["launch"]]
             run.status, run.minutes, run.sha256 = body["status"], body["minutes"], body["sha256"]
     return list(found.values())
+
+
+def without_success(folder: Path) -> set[Path]:
+    """The logs of `folder` whose runs were launched and have no success on record: they count as failed.
+
+    Whatever such a log says: its run was killed, or stopped before its end could be written down. A broken ledger is a
+    fault of its own and tells nothing about runs.
+    """
+    path = ledger_of(folder)
+    entries, faults = read_ledger(path) if path else ([], [])
+    if path is None or faults:
+        return set()
+    root = path.parent
+    launched = [one for declared in declarations(entries) for one in declared.launched]
+    logs = {(root / one.log).resolve() for one in launched if one.status != "success"}
+    return {log for log in logs if log.parent == folder.resolve()}
+
+
+def disagreement(launched: LaunchedRun, log: Log) -> str:
+    """Where the end on record is not the one that the log tells of, in a few words; empty where the two agree.
+
+    A run whose end is not on record claims nothing.
+    """
+    status, minutes = run_end(log)
+    said = "success" if status == "success" and minutes is not None else "aborted"
+    if launched.status is None:
+        return ""
+    if launched.status != said:
+        return f"the ledger says {launched.status}, the log {said}"
+    # Ledgers of earlier versions measured the minutes by another clock than the log.
+    if said == "success" and abs((launched.minutes or 0.0) - (minutes or 0.0)) > 1 / 60:
+        return f"the ledger says {launched.minutes:.3f} minutes, the log {minutes:.3f}"
+    return ""
 
 
 def ledger_of(results: Path) -> Path | None:

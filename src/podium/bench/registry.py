@@ -176,21 +176,25 @@ def _instance(chosen: Any, where: str) -> Task:
         InputError: what is missing or cannot be used, by name.
     """
     from podium.bench.task import SIZES, Preset, Task
+    from podium.bench.twins import TWINS
 
     cure = "podium.bench.task.Task says what a task has; docs/extending.md shows one"
     if not (isinstance(chosen, type) and issubclass(chosen, Task)):
         raise InputError(f"{where}: a task is a subclass of podium.bench.task.Task", cure)
     if missing := sorted(getattr(chosen, "__abstractmethods__", ())):
         raise InputError(f"{where}: has no {', '.join(missing)}", cure)
-    for name in ("key", "area", "presets"):
-        if not getattr(chosen, name, None):
-            raise InputError(f"{where}: has no {name}", cure)
-    if not isinstance(chosen.key, str) or not NAME.fullmatch(chosen.key):
-        raise InputError(f"{where}: key {chosen.key!r} is no name", "use small letters, digits, and _ . -")
-    for size, preset in chosen.presets.items():
-        if size not in SIZES or not isinstance(preset, Preset):
-            raise InputError(f"{where}: presets[{size!r}] is no size with its Preset", f"sizes: {', '.join(SIZES)}")
     try:
-        return chosen()
+        task = chosen()
     except TypeError as error:
         raise InputError(f"{where}: cannot be made without arguments ({error})", cure) from error
+    for name in ("key", "area", "presets"):
+        if not getattr(task, name, None):
+            raise InputError(f"{where}: has no {name}", cure)
+    if not isinstance(task.key, str) or not NAME.fullmatch(task.key):
+        raise InputError(f"{where}: key {task.key!r} is no name", "use small letters, digits, and _ . -")
+    for size, preset in task.presets.items():
+        if size not in SIZES or not isinstance(preset, Preset):
+            raise InputError(f"{where}: presets[{size!r}] is no size with its Preset", f"sizes: {', '.join(SIZES)}")
+    if task.control not in TWINS:
+        raise InputError(f"{where}: control {task.control!r} is no negative control", nearest(str(task.control), TWINS))
+    return task
