@@ -109,6 +109,7 @@ def _unofficial_rules(task: Task) -> BenchmarkRules:
         open_target=target,
         epoch_unit="samples" if largest.epoch == "samples" else "epochs",
         reference_convergence=False,
+        unofficial=True,
         events=tuple(events),
     )
 
@@ -143,11 +144,15 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 
 def _load(key: str, point: EntryPoint) -> None:
+    before = dict(_registered)
     try:
         loaded: Any = point.load()
-    except InputError:
-        raise
     except Exception as error:
+        # A module may register its task and fail afterwards: then there is no such task, now and at the next try.
+        _registered.clear()
+        _registered.update(before)
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"task {key!r} of {_package(point)} cannot be imported: {type(error).__name__}: {error}",
             f"mend {point.value}, or uninstall {_package(point)}",
