@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from runs_on_paper import SHARED, stretch, write_entry, write_run
+from runs_on_paper import stretch, write_entry, write_run
 from typer.testing import CliRunner
 
 from podium.bench.board import build_board
@@ -155,28 +154,6 @@ def test_the_rounds_are_complete_and_say_where_they_come_from() -> None:
         assert sum(entry.division == "closed" for entry in entries) == closed
         assert {entry.source for entry in entries} <= set(sources["sources"])
         assert all((entry.minutes is None) == (entry.source == "absent") for entry in entries)
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the tables of the rounds are not here")
-@pytest.mark.parametrize("name", ["v1.0", "v1.1"])
-def test_the_rounds_are_the_tables_they_were_made_of(name: str) -> None:
-    with open(SHARED / f"mlperf_training_{name}.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = [
-        (e.division, e.system, e.task, e.minutes, e.nodes, e.host_processors, e.accelerators) for e in load_round(name)
-    ]
-    assert found == [
-        (
-            row["division"],
-            row["system"],
-            row["task"],
-            float(row["minutes"]) if row["minutes"] else None,
-            int(row["nodes"]),
-            int(row["host_processors"]),
-            int(row["accelerators"]),
-        )
-        for row in rows
-    ]
 
 
 def test_own_runs_are_marked_and_small_ones_rank_nowhere(tmp_path: Path) -> None:
