@@ -92,6 +92,18 @@ def read_log(path: Path | str) -> Log:
     return log
 
 
+def run_end(log: Log) -> tuple[str, float | None]:
+    """The status that run_stop gives (empty without one), and the minutes from run_start to run_stop.
+
+    The minutes are None where one of the two lines is missing, or where the clock ran backwards between them.
+    """
+    start, stop = log.first("run_start"), log.first("run_stop")
+    status = str(stop.metadata.get("status", "")) if stop else ""
+    if start is None or stop is None or stop.time_ms < start.time_ms:
+        return status, None
+    return status, (stop.time_ms - start.time_ms) / 60000
+
+
 def _unpack(data: bytes) -> tuple[bytes, str]:
     """What a gzip file holds, as far as it can be read, and why no further."""
     text = b""
