@@ -60,6 +60,10 @@ def an_unknown_family(root):
     return put(root / "m" / "config.json", {"model_type": "gemma3_text"}).parent
 
 
+def a_config_without_a_family(root):
+    return put(root / "m" / "config.json", {key: LLAMA[key] for key in LLAMA if key != "model_type"}).parent
+
+
 def a_broken_shape(root):
     return put(root / "m" / "config.json", {**LLAMA, "num_key_value_heads": 3}).parent
 
@@ -73,6 +77,8 @@ CASES = [
     (a_folder_above, "snapshots/abc", "name that folder"),
     (a_folder_without_config, "no config.json (it holds tokenizer.json)", "config.json, *.safetensors"),
     (an_unknown_family, "unknown model_type 'gemma3_text'", "http://HOST:PORT/v1#NAME"),
+    (an_unknown_family, "config.json: unknown model_type", "known families: llama, mistral, qwen2, qwen3"),
+    (a_config_without_a_family, "model_type is missing", "known: llama, mistral, qwen2, qwen3"),
     (a_broken_shape, "not a multiple", "head counts"),
     (lambda root: root / "none", "no such model folder", "check the path"),
 ]

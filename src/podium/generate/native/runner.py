@@ -190,7 +190,7 @@ class NativeRunner:
             config.num_key_value_heads,
             config.head_dim,
             config.vocab_size,
-            config.qk_norm,
+            config.block(0).qk_norm,
             kv == "fp16",
             half,
             config.rms_norm_eps,
