@@ -15,6 +15,7 @@ KINDS = {
     "llama": {"attention_bias": True, "tie_word_embeddings": True},
     "qwen2": {"num_key_value_heads": 1, "tie_word_embeddings": True},
     "qwen3": {"num_key_value_heads": 4, "head_dim": 32},
+    "mistral": {"sliding_window": 40},
 }
 PROMPTS = 67  # of each kind
 LENGTH = 24

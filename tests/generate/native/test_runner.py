@@ -97,6 +97,12 @@ SHAPES = {
     "head_dim 8": {"head_dim": 8},
     "head_dim 40": {"kind": "qwen3", "head_dim": 40},
     "head_dim 256": {"head_dim": 256, "num_hidden_layers": 1},
+    "mistral": {"kind": "mistral", "sliding_window": 40},
+    "a window of a block": {"kind": "mistral", "sliding_window": 32},
+    "a window of one": {"kind": "mistral", "sliding_window": 1, "num_attention_heads": 6},
+    "a window longer than the text": {"kind": "mistral", "sliding_window": 400},
+    "windows in some layers": {"kind": "qwen3", "sliding_window": 33, "full_attention_layers": (1,)},
+    "windows, one key head": {"kind": "qwen2", "sliding_window": 7, "num_key_value_heads": 1},
     "odd sizes": {"hidden_size": 50, "intermediate_size": 77, "vocab_size": 223},
     "linear": {"rope": RopeConfig(kind="linear", factor=4.0)},
     "llama3": {
@@ -159,7 +165,7 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("kv", ["fp32", "fp16"])
 def test_every_instruction_set(instruction_set: str, kv: str) -> None:
-    model = tiny("qwen3", num_attention_heads=6, head_dim=40)
+    model = tiny("qwen3", num_attention_heads=6, head_dim=40, sliding_window=50, full_attention_layers=(0,))
     tokens = words(130)
     runner = runner_of(model, kv=kv)
     logits = whole(runner, tokens)
@@ -250,9 +256,15 @@ ways = pytest.mark.parametrize(
 )
 
 
+# The families beside which rows must not matter, either: windows that begin in another block for every row.
+FAMILIES = {"full": {}, "windowed": {"kind": "mistral", "sliding_window": 37}}
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
 @ways
-def test_chunks_and_single_tokens_are_the_whole(format: str, kv: str) -> None:
-    runner = runner_of(tiny("qwen3"), format, kv=kv)
+@families
+def test_chunks_and_single_tokens_are_the_whole(format: str, kv: str, family: str) -> None:
+    runner = runner_of(tiny(**{"kind": "qwen3", **FAMILIES[family]}), format, kv=kv)
     tokens = words(200)
     logits = whole(runner, tokens)
     for seed, cuts in enumerate(([0, 3, 67, 96, 190, 200], [0, 150, *range(151, 201)]), start=1):
@@ -262,8 +274,9 @@ def test_chunks_and_single_tokens_are_the_whole(format: str, kv: str) -> None:
 
 
 @ways
-def test_a_row_is_the_same_in_every_crowd(format: str, kv: str) -> None:
-    runner = runner_of(tiny(num_attention_heads=6), format, kv=kv)
+@families
+def test_a_row_is_the_same_in_every_crowd(format: str, kv: str, family: str) -> None:
+    runner = runner_of(tiny(**FAMILIES[family], num_attention_heads=6), format, kv=kv)
     draw = random.Random(1)
     lengths = [draw.randrange(2, 64) for _ in range(40)]
     sequences = [words(length, seed) for seed, length in enumerate(lengths)]
@@ -278,8 +291,9 @@ def test_a_row_is_the_same_in_every_crowd(format: str, kv: str) -> None:
 
 
 @ways
-def test_mixed_spans_are_what_they_are_alone(format: str, kv: str) -> None:
-    runner = runner_of(tiny(), format, kv=kv)
+@families
+def test_mixed_spans_are_what_they_are_alone(format: str, kv: str, family: str) -> None:
+    runner = runner_of(tiny(**FAMILIES[family]), format, kv=kv)
     tokens = words(170)
     logits = whole(runner, tokens)
     old, new, drafted = list(range(10, 16)), list(range(20, 26)), list(range(30, 36))
@@ -310,9 +324,10 @@ def test_two_spans_of_one_sequence_in_one_step() -> None:
 
 
 @ways
+@families
 @pytest.mark.parametrize("threads", [1, 3])
-def test_siblings_sharing_blocks_are_what_they_are_alone(format: str, kv: str, threads: int) -> None:
-    model = tiny(num_attention_heads=6)
+def test_siblings_sharing_blocks_are_what_they_are_alone(format: str, kv: str, threads: int, family: str) -> None:
+    model = tiny(**FAMILIES[family], num_attention_heads=6)
     runner, other = runner_of(model, format, threads, kv), runner_of(model, format, 1, kv)
     system = words(64, 1)
     free = iter(random.Random(0).sample(range(POOL), POOL))

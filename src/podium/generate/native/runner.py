@@ -443,6 +443,7 @@ class NativeRunner:
             (_DOWN, feed_forward.down, None),
         ):
             self._matrix(part, number, linear.weight, linear.bias, order)
+        self._library.stack_set_window(self._stack, number, config.window(number))
         self._norm(_ATTENTION_NORM, number, block.attention_norm.weight)
         self._norm(_MLP_NORM, number, block.feed_forward_norm.weight)
         if attention.q_norm is not None and attention.k_norm is not None:
@@ -503,6 +504,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("stack_free", (pointer,), None),
         ("stack_linear", (pointer, whole, whole), ctypes.POINTER(CLinear)),
         ("stack_set_norm", (pointer, whole, whole, pointer), None),
+        ("stack_set_window", (pointer, whole, whole), None),
         ("stack_set_embedding", (pointer, pointer), None),
         ("stack_set_taps", (pointer, whole, pointer), None),
         ("stack_set_angles", (pointer, pointer, pointer, whole), None),

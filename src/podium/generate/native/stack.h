@@ -1,4 +1,4 @@
-/* The whole decoder (Llama, Qwen2, Qwen3) over a paged cache, one call per step, on threads of its own.
+/* The whole decoder (Llama, Mistral, Qwen2, Qwen3) over a paged cache, one call per step, on threads of its own.
  *
  * Contract
  *  - A step computes spans: consecutive tokens of sequences. All keys and values of a step are written before any is
@@ -51,6 +51,8 @@ void stack_free(Stack *);
 Linear *stack_linear(Stack *, StackPart part, int layer);
 /* What is below stays the caller's memory and must outlive the stack. Norms are fp32. */
 void stack_set_norm(Stack *, StackNorm norm, int layer, const float *weight);
+/* How many positions a token sees in a layer, its own among them; 0, as at first: all up to its own. */
+void stack_set_window(Stack *, int layer, int window);
 void stack_set_embedding(Stack *, const void *table); /* [vocabulary, hidden], fp16 or fp32 */
 /* Layers below the last whose outputs stand behind the last state, in this order. */
 void stack_set_taps(Stack *, int count, const int *layers);
