@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.errors import TrainingError
+from podium.models.families.family import Mixture
 from podium.train.attention import ByDocument, Dense
 from podium.train.objective import NextToken
 from podium.train.packing import Document, PackedSource, first_fit, make_batch
@@ -54,6 +55,7 @@ def loss_and_gradients(model, batches):
         {"kind": "qwen3", "num_key_value_heads": 4, "tie_word_embeddings": True},
         {"kind": "mistral", "sliding_window": 10},
         {"kind": "qwen3", "sliding_window": 50, "full_attention_layers": (0,)},
+        {"kind": "qwen3_moe", "mixture": Mixture(4, 2, 24, dense_layers=(0,))},
     ],
 )
 def test_packed_rows_give_the_loss_and_gradients_of_single_documents(row_length, longest, sizes):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from podium.models import fused
 from podium.models.config import TransformerConfig
+from podium.models.experts import MixtureOfExperts
 from podium.models.families.family import BlockPlan
 from podium.models.ops import rotate, split_rotate
 from podium.models.rope import Rope
@@ -108,7 +109,11 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.attention = Attention(config, plan)
         self.feed_forward_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.feed_forward = FeedForward(config.hidden_size, config.intermediate_size, plan.mlp_bias)
+        self.feed_forward = (
+            FeedForward(config.hidden_size, config.intermediate_size, plan.mlp_bias)
+            if plan.mixture is None
+            else MixtureOfExperts(config.hidden_size, plan.mixture, FeedForward)
+        )
 
     def forward(self, x: Tensor, layer: int, turns: Tensor, attend: Attend) -> Tensor:
         branch = self.attention(self.attention_norm(x), layer, turns, attend)
@@ -225,17 +230,22 @@ class Transformer(nn.Module):
 
         Counts what multiplies: all projections and the head (also when tied), not the embedding lookup, plus the two
         products of attention over `context_length` keys (PaLM, arXiv:2204.02311, appendix B: 6N + 12 L H Q T with the
-        backward pass). `causal` counts the half of attention that a causal mask leaves.
+        backward pass). `causal` counts the half of attention that a causal mask leaves. Of experts those count that a
+        token visits, and of keys those within a layer's window.
         """
         config = self.config
-        matrices = sum(
-            module.weight.numel()
-            for name, module in self.named_modules()
-            if isinstance(module, nn.Linear) and name != "unembedding"
-        )
-        matrices += config.vocab_size * config.hidden_size
-        attention = 2 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * context_length
-        forward = 2 * matrices + 2 * attention * (0.5 if causal else 1.0)
+        matrices = config.vocab_size * config.hidden_size
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear) and name != "unembedding":
+                mixture = config.mixture if ".experts." in name else None
+                matrices += module.weight.numel() * (mixture.active / mixture.experts if mixture else 1)
+        seen = 0.0
+        for window in (config.window(layer) for layer in range(config.num_hidden_layers)):
+            width = min(window, context_length) if window else context_length
+            # A causal mask takes a triangle from the square of all pairs, or from the band of a window its first corner.
+            seen += width - width**2 / (2 * context_length) if causal else width
+        attention = 2 * config.num_attention_heads * config.head_dim * seen
+        forward = 2 * matrices + 2 * attention
         return forward * (3 if backward else 1)
 
 

@@ -136,6 +136,8 @@ def missing(model: Transformer | StoredModel) -> str | None:
     size = model.config.head_dim
     if model.config.rope.kind == "dynamic":
         return "rope_type 'dynamic' turns a position by other angles in longer texts"
+    if model.config.mixture is not None:
+        return "it has no mixtures of experts"
     if not isinstance(model, StoredModel) and model.embedding.weight.device.type != "cpu":
         return f"the model is on {model.embedding.weight.device}"
     if size % 8 or not 8 <= size <= _MAX_HEAD_DIM:

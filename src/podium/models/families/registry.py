@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from podium.errors import InputError, nearest
-from podium.models.families import llama, mistral, qwen2, qwen3
+from podium.models.families import llama, mistral, qwen2, qwen3, qwen3_moe
 from podium.models.families.family import Family
 
 FAMILIES: dict[str, Family] = {
-    module.FAMILY.model_type: module.FAMILY for module in (llama, mistral, qwen2, qwen3)
+    module.FAMILY.model_type: module.FAMILY for module in (llama, mistral, qwen2, qwen3, qwen3_moe)
 }
 
 
