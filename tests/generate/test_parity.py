@@ -97,7 +97,7 @@ async def test_in_chunks(oracle, make_engine):
 
 
 async def test_in_chunks_in_the_torch_runner(oracle, make_engine):
-    some = Oracle(oracle.tokenizer, oracle.model, oracle.oracle, oracle.prompts[:20], oracle.answers[:20])
+    some = Oracle(oracle.tokenizer, oracle.model, oracle.oracle, oracle.prompts[:9], oracle.answers[:9])
     engine = make_engine(oracle.model, max_rows=8, step_tokens=40, kernel="torch")
     assert engine.description.startswith("torch")
     await check_all(engine, some)

@@ -126,10 +126,7 @@ def test_attention_over_a_window(isa, window) -> None:
 
     def run(attend, x: Tensor, turned: bool) -> tuple[Tensor, ...]:
         x.requires_grad_()
-        if turned:
-            out = attend.unturned(0, x, turns, 2, window)
-        else:
-            out = attend(0, *split_rotate(x, turns, 2), window)
+        out = attend.unturned(0, x, turns, 2, window) if turned else attend(0, *split_rotate(x, turns, 2), window)
         return (out.detach() * real.to(out.dtype), *torch.autograd.grad(out, x, grad.to(out.dtype)))
 
     reference = run(Dense(layout, length), qkv.double(), False)

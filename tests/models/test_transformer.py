@@ -311,8 +311,11 @@ def test_config_survives_its_hugging_face_form(kind, own):
         ({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, ["sliding", "llama"]),
         ({"model_type": "mistral", "sliding_window": 0}, ["sliding_window is 0"]),
         ({"model_type": "mistral", "sliding_window": "big"}, ["sliding_window is 'big'"]),
-        ({"model_type": "mistral", "layer_types": ["full_attention"] * 3}, ["layer_types", "leave layer_types out"]),
-        ({"model_type": "qwen3", "use_sliding_window": True, "layer_types": ["full_attention"]}, ["one type for each"]),
+        ({"model_type": "mistral", "layer_types": ["full_attention"] * 3}, ["4096", "leave layer_types out"]),
+        (
+            {"model_type": "qwen3", "use_sliding_window": True, "layer_types": ["full_attention"]},
+            ["one type for each of 3"],
+        ),
         (
             {"model_type": "qwen2", "use_sliding_window": True, "layer_types": ["full_attention"] * 2 + ["chunked"]},
             ["'chunked'"],

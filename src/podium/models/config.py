@@ -1,7 +1,8 @@
 """The shape of a decoder of any family in podium.models.families, from and to a Hugging Face config.json.
 
-What the families share is read here, what sets one apart in its own file. Pure arithmetic and dictionaries: imports no torch, reads no files. Both ways of writing RoPE are understood:
-`rope_parameters` (transformers 5) and `rope_theta` with `rope_scaling` (before, and vLLM); both are written.
+What the families share is read here, what sets one apart in its own file. Pure arithmetic and dictionaries: imports no
+torch, reads no files. Both ways of writing RoPE are understood: `rope_parameters` (transformers 5) and `rope_theta`
+with `rope_scaling` (before, and vLLM); both are written.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class MixtureOfExperts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
         weights, chosen = self.route(flat)
-        tokens, places = chosen.shape
+        places = chosen.shape[1]
         # All visits, sorted by expert: every expert is run once, on the tokens that visit it.
         order = chosen.flatten().argsort(stable=True)
         counts = torch.bincount(chosen.flatten(), minlength=self.mixture.experts).tolist()

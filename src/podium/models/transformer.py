@@ -242,7 +242,7 @@ class Transformer(nn.Module):
         seen = 0.0
         for window in (config.window(layer) for layer in range(config.num_hidden_layers)):
             width = min(window, context_length) if window else context_length
-            # A causal mask takes a triangle from the square of all pairs, or from the band of a window its first corner.
+            # A causal mask leaves half of the square of all pairs, or takes its first corner from the band of a window.
             seen += width - width**2 / (2 * context_length) if causal else width
         attention = 2 * config.num_attention_heads * config.head_dim * seen
         forward = 2 * matrices + 2 * attention

@@ -46,9 +46,10 @@ class Fields:
         return bool(self.get(name))
 
     def layers(self, name: str) -> tuple[int, ...]:
-        """Numbers of layers, in order; none where it is unset. Raises InputError where it is no list of such numbers."""
+        """Numbers of layers, in order; none where it is unset. Raises InputError for anything but a list of such."""
         value = self.get(name) or []
-        if not isinstance(value, list | tuple) or not all(isinstance(x, int) and not isinstance(x, bool) for x in value):
+        whole = isinstance(value, list | tuple) and all(isinstance(one, int) for one in value)
+        if not whole or any(isinstance(one, bool) for one in value):
             raise self.error(f"{name} is {value!r}", "it must be a list of whole numbers, or missing")
         return tuple(sorted(set(value)))
 
@@ -62,7 +63,7 @@ class Fields:
         if types is None:
             return None
         if not isinstance(types, list | tuple) or len(types) != layers:
-            raise self.error(f"layer_types is {types!r}", f"it must be a list with one type for each of {layers} layers")
+            raise self.error(f"layer_types is {types!r}", f"it must be a list, one type for each of {layers} layers")
         for name in types:
             if name not in ("full_attention", "sliding_attention"):
                 raise self.error(

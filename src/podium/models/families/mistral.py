@@ -24,8 +24,8 @@ class Mistral(Family):
         meant = "sliding_attention" if found else "full_attention"
         if types and set(types) != {meant}:
             raise fields.error(
-                f"layer_types differs from sliding_window {fields.get('sliding_window')}, which every layer of mistral has",
-                "leave layer_types out",
+                f"layer_types differs from sliding_window {fields.get('sliding_window')}",
+                "every layer of mistral has the same window: leave layer_types out",
             )
         return found
 

@@ -1,4 +1,4 @@
-"""Qwen2 and Qwen2.5: biases on queries, keys and values always, on nothing else; sliding windows in the upper layers."""
+"""Qwen2 and Qwen2.5: biases on queries, keys and values and on nothing else; windows in the upper layers, if any."""
 
 from __future__ import annotations
 

@@ -25,4 +25,3 @@ def find_family(model_type: object) -> Family:
     close = nearest(str(model_type), FAMILIES)
     hint = f"{close} " if close.startswith("did you mean") else ""
     raise InputError(f"config.json: unknown model_type {model_type!r}", f"{hint}known families: {known}")
-
