@@ -203,6 +203,7 @@ class TransformerConfig:
             bos_token_id=values.get("bos_token_id"),
             eos_token_id=token_ids(values.get("eos_token_id")),
             pad_token_id=values.get("pad_token_id"),
+            **family.windows(fields, layers),
             **family.read(fields, layers),
         )
 

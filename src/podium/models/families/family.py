@@ -76,16 +76,31 @@ class Family:
     sizes: tuple[int, int, int, int, int, int] | tuple[()] = ()
 
     def read(self, fields: Fields, layers: int) -> dict[str, Any]:
-        """The fields of TransformerConfig that only some families have, from a config.json of `layers` layers.
+        """The other fields of TransformerConfig that only some families have, from a config.json of `layers` layers.
 
         Raises:
             InputError: a field of the wrong type, or a feature that the family does not have here.
         """
-        refuse_windows(fields, self.model_type)
         return {"attention_bias": fields.flag("attention_bias"), "mlp_bias": fields.flag("mlp_bias")}
 
+    def windows(self, fields: Fields, layers: int) -> dict[str, Any]:
+        """`sliding_window` and `full_attention_layers` of TransformerConfig, where a config.json has windows. The
+        planner asks for them, too.
+
+        Raises:
+            InputError: as `read` does.
+        """
+        types = fields.get("layer_types")
+        listed = isinstance(types, list | tuple) and any(name != "full_attention" for name in types)
+        if fields.flag("use_sliding_window") or listed:
+            raise fields.error(
+                f"sliding-window attention is not supported in {self.model_type}",
+                "set use_sliding_window to false if the context stays below the window",
+            )
+        return {}
+
     def write(self, config: TransformerConfig) -> dict[str, Any]:
-        """The fields of a config.json that `read` reads."""
+        """The fields of a config.json that `read` and `windows` read."""
         return {"attention_bias": config.attention_bias, "mlp_bias": config.mlp_bias}
 
     def block(self, config: TransformerConfig, layer: int) -> BlockPlan:
@@ -129,17 +144,6 @@ def feed_forward(part: str, name: str, hidden: int, inner: int) -> list[Joined]:
     ]
 
 
-def refuse_windows(fields: Fields, model_type: str) -> None:
-    """Raises InputError where a config.json asks for sliding windows of a family that has none."""
-    types = fields.get("layer_types")
-    windows = isinstance(types, list | tuple) and any(name != "full_attention" for name in types)
-    if fields.flag("use_sliding_window") or windows:
-        raise fields.error(
-            f"sliding-window attention is not supported in {model_type}",
-            "set use_sliding_window to false if the context stays below the window",
-        )
-
-
 def optional_windows(fields: Fields, layers: int) -> dict[str, Any]:
     """`sliding_window` and `full_attention_layers` of the families that switch windows on by use_sliding_window and
     leave them out of the first max_window_layers layers, or say it in layer_types (Qwen2, Qwen3)."""
@@ -156,10 +160,10 @@ def optional_windows(fields: Fields, layers: int) -> dict[str, Any]:
         full = tuple(range(min(max(first, 0), layers)))
     else:
         full = tuple(layer for layer, name in enumerate(types) if name == "full_attention")
-    return windows(fields, layers, full)
+    return window_of(fields, layers, full)
 
 
-def windows(fields: Fields, layers: int, full: tuple[int, ...] = ()) -> dict[str, Any]:
+def window_of(fields: Fields, layers: int, full: tuple[int, ...] = ()) -> dict[str, Any]:
     """`sliding_window` and `full_attention_layers`, where all but the layers in `full` have the window that the field
     sliding_window says (none where it is null)."""
     if fields.get("sliding_window") is None or len(full) == layers:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from podium.models.families.family import BlockPlan, Family, windows
+from podium.models.families.family import BlockPlan, Family, window_of
 
 if TYPE_CHECKING:
     from podium.models.config import TransformerConfig
@@ -18,7 +18,10 @@ class Mistral(Family):
     """See the file's docstring."""
 
     def read(self, fields: Fields, layers: int) -> dict[str, Any]:
-        found = windows(fields, layers)
+        return {}
+
+    def windows(self, fields: Fields, layers: int) -> dict[str, Any]:
+        found = window_of(fields, layers)
         # transformers ignores the list in this family and vLLM follows it: only one that changes nothing has a meaning.
         types = fields.layer_types(layers)
         meant = "sliding_attention" if found else "full_attention"

@@ -15,6 +15,9 @@ class Qwen2(Family):
     """See the file's docstring."""
 
     def read(self, fields: Fields, layers: int) -> dict[str, Any]:
+        return {}
+
+    def windows(self, fields: Fields, layers: int) -> dict[str, Any]:
         return optional_windows(fields, layers)
 
     def write(self, config: TransformerConfig) -> dict[str, Any]:

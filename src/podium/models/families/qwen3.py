@@ -15,7 +15,10 @@ class Qwen3(Family):
     """See the file's docstring."""
 
     def read(self, fields: Fields, layers: int) -> dict[str, Any]:
-        return {"attention_bias": fields.flag("attention_bias"), **optional_windows(fields, layers)}
+        return {"attention_bias": fields.flag("attention_bias")}
+
+    def windows(self, fields: Fields, layers: int) -> dict[str, Any]:
+        return optional_windows(fields, layers)
 
     def write(self, config: TransformerConfig) -> dict[str, Any]:
         return {"attention_bias": config.attention_bias, **write_optional_windows(config)}

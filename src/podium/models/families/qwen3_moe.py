@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from podium.models.families.family import BlockPlan, Joined, Mixture, feed_forward, windows
+from podium.models.families.family import BlockPlan, Joined, Mixture, feed_forward, window_of
 from podium.models.families.qwen3 import Qwen3
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ class Qwen3Moe(Qwen3):
     """See the file's docstring."""
 
     def read(self, fields: Fields, layers: int) -> dict[str, Any]:
+        return {"attention_bias": fields.flag("attention_bias"), "mixture": self.mixture(fields, layers)}
+
+    def windows(self, fields: Fields, layers: int) -> dict[str, Any]:
         # Unlike Qwen3, all layers have the window or none, and no list says otherwise.
-        window = windows(fields, layers) if fields.flag("use_sliding_window") else {}
-        types, meant = fields.layer_types(layers), "sliding_attention" if window else "full_attention"
+        found = window_of(fields, layers) if fields.flag("use_sliding_window") else {}
+        types, meant = fields.layer_types(layers), "sliding_attention" if found else "full_attention"
         if types and set(types) != {meant}:
             raise fields.error("layer_types differs from use_sliding_window", "leave layer_types out")
-        return {"attention_bias": fields.flag("attention_bias"), **window, "mixture": self.mixture(fields, layers)}
+        return found
 
     def mixture(self, fields: Fields, layers: int) -> Mixture | None:
         """The experts; None where every layer has one ordinary feed-forward."""
