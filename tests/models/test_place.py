@@ -126,7 +126,8 @@ def test_commands_refuse_an_unknown_family_before_anything_heavy_is_loaded(tmp_p
     folder = an_unknown_family(tmp_path)
     code = (
         "import sys\nfrom podium.cli import app\n"
-        "for command, *rest in (['serve'], ['generate', 'x'], ['solve', 'x'], ['merge', '--weights', '1', '--out', 'x']):\n"
+        "merge = ['merge', '--weights', '1', '--out', 'x']\n"
+        "for command, *rest in (['serve'], ['generate', 'x'], ['solve', 'x'], merge):\n"
         "    try: app([command, sys.argv[1], *rest])\n"
         "    except SystemExit as end: print(command, end.code)\n"
         "print('heavy:', [name for name in ('torch', 'transformers', 'tokenizers') if name in sys.modules])"
