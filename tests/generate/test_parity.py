@@ -19,6 +19,8 @@ KINDS = {
     "mistral": {"sliding_window": 40},
     "qwen3_moe": {"mixture": Mixture(6, 2, 40, normalised=True, dense_layers=(1,)), "num_hidden_layers": 3},
 }
+CAPTURED = [kind for kind in KINDS if not {"sliding_window", "mixture"} & KINDS[kind].keys()]
+"""Those whose steps a GPU replays as graphs."""
 PROMPTS = 67  # of each kind
 LENGTH = 24
 APPENDED = "\n```output\n793546072\n```\n"
