@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from podium.errors import StorageError, TrainingError
+from podium.models.families.family import Mixture
 from podium.runlog import RunLog
 from podium.train import (
     NextToken,
@@ -73,10 +74,18 @@ def curve(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+FAMILIES = {
+    "llama": {},
+    "mistral": {"kind": "mistral", "sliding_window": 6},
+    "qwen3_moe": {"kind": "qwen3_moe", "mixture": Mixture(4, 2, 24)},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_it_learns(tmp_path, name):
+def test_it_learns(tmp_path, name, family):
     settings = config(steps=60, optimizer=OptimizerConfig(name=name, lr=1e-2))
-    model, result = run(tmp_path, settings)
+    model, result = run(tmp_path, settings, model=tiny_model(**FAMILIES[family]))
     losses = [line["loss"] for line in curve(tmp_path)]
     assert losses[0] > 3
     assert result.loss == losses[-1] < 0.3
@@ -119,24 +128,27 @@ class Interrupting:
 
 
 @pytest.mark.parametrize(
-    ("at", "number", "name", "accumulation"),
+    ("at", "number", "name", "accumulation", "family"),
     [
-        (1, signal.SIGINT, "adamw", 1),
-        (5, signal.SIGTERM, "muon", 1),
-        (11, signal.SIGINT, "sgd", 1),
-        (9, signal.SIGINT, "adamw", 2),
+        (1, signal.SIGINT, "adamw", 1, "llama"),
+        (5, signal.SIGTERM, "muon", 1, "llama"),
+        (11, signal.SIGINT, "sgd", 1, "llama"),
+        (9, signal.SIGINT, "adamw", 2, "llama"),
+        (5, signal.SIGINT, "muon", 1, "qwen3_moe"),
+        (5, signal.SIGINT, "adamw", 2, "mistral"),
     ],
 )
-def test_interrupted_and_resumed_ends_like_undisturbed(tmp_path, at, number, name, accumulation):
+def test_interrupted_and_resumed_ends_like_undisturbed(tmp_path, at, number, name, accumulation, family):
     settings = config(optimizer=OptimizerConfig(name=name, lr=1e-2), accumulation=accumulation, average=3)
-    undisturbed, _ = run(tmp_path / "a", settings)
+    sizes = FAMILIES[family]
+    undisturbed, _ = run(tmp_path / "a", settings, model=tiny_model(**sizes))
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "b", settings, batches=Interrupting(source(), at, number))
+        run(tmp_path / "b", settings, model=tiny_model(**sizes), batches=Interrupting(source(), at, number))
     assert signal.getsignal(number) is before
     assert events(tmp_path / "b")[-1]["metadata"]["status"] == "aborted"
     # The weights handed in do not matter when a checkpoint is there.
-    resumed, result = run(tmp_path / "b", settings, model=tiny_model(seed=9))
+    resumed, result = run(tmp_path / "b", settings, model=tiny_model(seed=9, **sizes))
     assert result.resumed_at == -(-at // accumulation)
     assert same_weights(undisturbed, resumed)
     assert events(tmp_path / "b")[-1]["metadata"]["status"] == "success"

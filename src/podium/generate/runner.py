@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from podium.generate.protocol import Sampling
     from podium.generate.sampling import Chosen
     from podium.models import StoredModel
+    from podium.models.config import TransformerConfig
 
 BLOCK_SIZE = 32
 FORMATS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -109,7 +110,7 @@ class _Group(NamedTuple):
     length: int
     where: Tensor  # [rows * length] places of their tokens in the step
     tables: Tensor  # [rows * blocks]
-    mask: Tensor  # [rows, 1, heads per key head * length, keys], added to the scores
+    masks: dict[int, Tensor]  # by window [rows, 1, heads per key head * length, keys], added to the scores
 
 
 class TorchRunner:
@@ -136,6 +137,7 @@ class TorchRunner:
             config.head_dim,
         )
         self.group = config.num_attention_heads // self.kv_heads
+        self.windows = {config.window(layer) for layer in range(self.layers)}
         self.block_bytes = 2 * self.layers * self.kv_heads * block_size * self.head_dim * self.dtype.itemsize
         self.weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
         self._pool = torch.empty(0)
@@ -172,7 +174,7 @@ class TorchRunner:
         pool = self._pool
         heads = self.group * self.kv_heads
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
             slotted = pool[layer].view(2, self.kv_heads, -1, self.head_dim)
             slotted[0].index_copy_(1, where, k[0].transpose(0, 1))
             slotted[1].index_copy_(1, where, v[0].transpose(0, 1))
@@ -187,7 +189,7 @@ class TorchRunner:
                     queries.reshape(rows, self.kv_heads, self.group * length, self.head_dim),
                     keys,
                     values,
-                    attn_mask=group.mask,
+                    attn_mask=group.masks[window],
                 )
                 found = found.view(rows, self.kv_heads, self.group, length, self.head_dim).permute(0, 3, 1, 2, 4)
                 mixed.index_copy_(0, group.where, found.reshape(-1, heads, self.head_dim))
@@ -249,14 +251,28 @@ class TorchRunner:
             used = span.blocks[:blocks]
             table[: len(used)] = used
         places = self._on_device(np.stack(positions))
-        unseen = torch.arange(blocks * self.block_size, device=self.device) > places[:, :, None]
-        mask = torch.zeros(unseen.shape, dtype=self.dtype, device=self.device).masked_fill_(unseen, float("-inf"))
-        mask = mask[:, None, None].expand(-1, -1, self.group, -1, -1).flatten(2, 3)
+        keys, own = torch.arange(blocks * self.block_size, device=self.device), places[:, :, None]
+        masks = {}
+        for window in self.windows:
+            unseen = (keys > own) | (keys <= own - window) if window else keys > own
+            mask = torch.zeros(unseen.shape, dtype=self.dtype, device=self.device).masked_fill_(unseen, float("-inf"))
+            masks[window] = mask[:, None, None].expand(-1, -1, self.group, -1, -1).flatten(2, 3)
         where = (ends[:, None] - length + np.arange(length)).ravel()
-        return _Group(rows, length, self._on_device(where), self._on_device(tables.ravel()), mask)
+        return _Group(rows, length, self._on_device(where), self._on_device(tables.ravel()), masks)
 
     def _on_device(self, numbers: np.ndarray) -> Tensor:
         return torch.from_numpy(numbers.astype(np.int64, copy=False)).to(self.device, non_blocking=True)
+
+
+def not_captured(config: TransformerConfig) -> str | None:
+    """What in a model keeps its steps from being captured as graphs on a GPU, or None."""
+    if config.rope.kind == "dynamic":
+        return "rope_type 'dynamic'"  # a position is turned by other angles in longer texts
+    if config.sliding_window is not None:
+        return "sliding-window attention"  # the kernels over paged blocks see all positions up to a row's own
+    if config.mixture is not None:
+        return "a mixture of experts"  # which matrices are multiplied depends on values
+    return None
 
 
 def load_runner(
@@ -283,18 +299,19 @@ def load_runner(
         from podium.generate.device.place import find_device
 
         place = find_device(device)
-    # Captured steps and the C kernels turn a position by one angle, whatever the length of its text.
-    per_text = model.config.rope.kind == "dynamic"
-    if kernel == "graphs" and per_text:
-        raise InputError("kernel 'graphs' with rope_type 'dynamic'", "use kernel 'auto' or 'torch'")
-    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda" and not per_text):
+    uncaptured = not_captured(model.config)
+    if kernel == "graphs" and uncaptured:
+        raise InputError(f"kernel 'graphs' with {uncaptured}", "use kernel 'auto' or 'torch'")
+    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda" and not uncaptured):
         from podium.generate.device.runner import load_graph_runner
 
         return load_graph_runner(model, place, format)
     if place.type != "cpu" and kernel == "native":
         raise InputError(f"kernel 'native' on {place}", "it computes on the CPU: use kernel 'graphs' or 'auto'")
     why = ""
-    if kernel != "torch":
+    if kernel != "torch" and place.type != "cpu":
+        why = f", since steps with {uncaptured} are not captured"
+    elif kernel != "torch":
         from podium.generate.native.runner import NativeRunner, missing
 
         reason = missing(model)

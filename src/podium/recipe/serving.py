@@ -43,12 +43,14 @@ def serve_command(
     ):
         if value < least:
             raise InputError(f"--{option} is {value}", f"at least {least}")
+    from podium.models.place import find_model
+
+    folder = find_model(model)  # before anything heavy is imported
+
     from podium.generate.defaults import read_defaults
     from podium.generate.server import Served, bind, create_app, serve
     from podium.generate.server.access import access_for
-    from podium.models.place import find_model
 
-    folder = find_model(model)
     access = access_for(host, keys=[api_key] if api_key else [], origins=allow_origin, hosts=allow_host)
     defaults = read_defaults(model, generation_config)
     bound = bind(host, port)  # before the model is loaded: a taken port is told at once

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from podium.errors import CompleterError, InputError
-from podium.models.place import find_model, is_server
+from podium.models.place import find_model, is_server, read_shape
 from podium.records import Problem, write_rows
 
 if TYPE_CHECKING:
@@ -332,6 +332,9 @@ def problems_command(
 
 def merge_command(models: list[Path], weights: str, out: Path) -> None:
     """Linear merge of model folders."""
+    for model in models:
+        read_shape(model)  # before anything heavy is imported
+
     from podium.compress import merge_linear
 
     try:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp8": None}
 """Weights' names; fp8: matrices of the layers, the rest in the device's own dtype."""
 
-_MATRICES = ("attention.qkv", "attention.output", "feed_forward.gate_up", "feed_forward.down")
 _RESERVE = 1 << 30
 """Bytes that graphs, workspaces and the activations of a prompt's chunk may take."""
 
@@ -118,15 +117,25 @@ def place_model(model: Transformer | StoredModel, device: torch.device, format: 
         target = placed.layers[number]
         if isinstance(model, StoredModel):
             with model.layer(number) as block:
-                _put(target, block, device, dtype, _MATRICES if eight else ())
+                _put(target, block, device, dtype, _matrices(block) if eight else ())
         else:
-            _put(target, cast("Block", model.layers[number]), device, dtype, _MATRICES if eight else ())
+            block = cast("Block", model.layers[number])
+            _put(target, block, device, dtype, _matrices(block) if eight else ())
     if isinstance(model, StoredModel):
         with model.ends() as ends:
             _put_ends(placed, ends, device, dtype)
     else:
         _put_ends(placed, model, device, dtype)
     return placed, "fp8" if eight else _name(dtype)
+
+
+def _matrices(block: nn.Module) -> tuple[str, ...]:
+    """Paths of the matrices that FP8 rounds: all but a router's, whose rounding would send tokens to other experts."""
+    return tuple(
+        path
+        for path, module in block.named_modules()
+        if isinstance(module, nn.Linear) and not path.endswith("feed_forward.router")
+    )
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -24,12 +24,13 @@ from podium.generate.native.build import native_library
 from podium.generate.native.linear import CLinear
 from podium.generate.sampling import Settings, choose, repeated
 from podium.models import StoredModel
+from podium.models.experts import MixtureOfExperts
 
 if TYPE_CHECKING:
     from podium.generate.protocol import Sampling
     from podium.generate.runner import Span
     from podium.generate.sampling import Chosen, Top
-    from podium.models.transformer import Block, Transformer
+    from podium.models.transformer import Block, FeedForward, Transformer
 
 FORMATS: dict[str, int] = {"fp32": 0, "fp16": 1, "int8": 2, "w8a16": 3, "w4a16": 4, "fp8": 5, "bf16": 6}  # LinearFormat
 BLOCK_SIZE = 32  # BLOCK
@@ -37,7 +38,7 @@ _GROUP = 32  # inputs per scale in w4a16
 _GATE_ROWS = 16
 _MAX_HEAD_DIM = 256
 _ROWS_AT_ONCE = 1024  # of a matrix while it is packed
-_QKV, _OUTPUT, _GATE_UP, _DOWN, _HEAD = range(5)  # StackPart
+_QKV, _OUTPUT, _GATE_UP, _DOWN, _HEAD, _ROUTER = range(6)  # StackPart
 _ATTENTION_NORM, _MLP_NORM, _QUERY_NORM, _KEY_NORM, _LAST_NORM = range(5)  # StackNorm
 
 
@@ -54,6 +55,10 @@ class _Shape(ctypes.Structure):
         ("half_cache", ctypes.c_int),
         ("half_embedding", ctypes.c_int),
         ("eps", ctypes.c_float),
+        ("experts", ctypes.c_int),
+        ("active", ctypes.c_int),
+        ("expert_inner", ctypes.c_int),
+        ("normalised", ctypes.c_int),
     )
 
 
@@ -182,6 +187,10 @@ class NativeRunner:
         self._library = _declare(library)
         self._config, self._format = config, FORMATS[format]
         half = format != "fp32"
+        mixture = config.mixture
+        experts = (
+            (mixture.experts, mixture.active, mixture.intermediate_size, mixture.normalised) if mixture else (0,) * 4
+        )
         shape = _Shape(
             config.num_hidden_layers,
             config.hidden_size,
@@ -190,10 +199,11 @@ class NativeRunner:
             config.num_key_value_heads,
             config.head_dim,
             config.vocab_size,
-            config.qk_norm,
+            config.block(0).qk_norm,
             kv == "fp16",
             half,
             config.rms_norm_eps,
+            *experts,
         )
         stack = self._library.stack_new(ctypes.byref(shape))
         if not stack:
@@ -431,7 +441,7 @@ class NativeRunner:
     def _pack_layer(self, number: int, block: Block) -> None:
         config = self._config
         heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        attention, feed_forward = block.attention, block.feed_forward
+        attention = block.attention
         turned = (heads + kv_heads) * size
         rows = torch.arange(turned + kv_heads * size)
         # The model keeps the two halves of a head that rotate against each other interleaved.
@@ -439,10 +449,10 @@ class NativeRunner:
         for part, linear, order in (
             (_QKV, attention.qkv, rows),
             (_OUTPUT, attention.output, None),
-            (_GATE_UP, feed_forward.gate_up, _gate_up_rows(config.intermediate_size)),
-            (_DOWN, feed_forward.down, None),
         ):
             self._matrix(part, number, linear.weight, linear.bias, order)
+        self._pack_feed_forward(number, block.feed_forward)
+        self._library.stack_set_window(self._stack, number, config.window(number))
         self._norm(_ATTENTION_NORM, number, block.attention_norm.weight)
         self._norm(_MLP_NORM, number, block.feed_forward_norm.weight)
         if attention.q_norm is not None and attention.k_norm is not None:
@@ -450,11 +460,36 @@ class NativeRunner:
             self._norm(_QUERY_NORM, number, attention.q_norm.weight, halves)
             self._norm(_KEY_NORM, number, attention.k_norm.weight, halves)
 
-    def _matrix(self, part: int, layer: int, weight: Tensor, bias: Tensor | None, rows: Tensor | None) -> None:
+    def _pack_feed_forward(self, layer: int, part: FeedForward | MixtureOfExperts) -> None:
+        if isinstance(part, MixtureOfExperts):
+            # Never rounded: a router's rounding would send tokens to other experts.
+            self._matrix(_ROUTER, layer, part.router.weight, None, None, format=FORMATS["fp32"])
+        experts = enumerate(part.experts) if isinstance(part, MixtureOfExperts) else [(None, part)]
+        for number, one in experts:
+            one = cast("FeedForward", one)
+            order = _gate_up_rows(one.down.in_features)
+            self._matrix(_GATE_UP, layer, one.gate_up.weight, one.gate_up.bias, order, expert=number)
+            self._matrix(_DOWN, layer, one.down.weight, one.down.bias, None, expert=number)
+
+    def _matrix(
+        self,
+        part: int,
+        layer: int,
+        weight: Tensor,
+        bias: Tensor | None,
+        rows: Tensor | None,
+        *,
+        expert: int | None = None,
+        format: int | None = None,
+    ) -> None:
         """Pack weight[rows] and bias[rows]; row -1 stands for zeros."""
-        target = self._library.stack_linear(self._stack, part, layer)
         outputs = len(weight) if rows is None else len(rows)
-        if self._library.linear_new(target, self._format, outputs, weight.shape[1], _GROUP):
+        if expert is None:
+            target = self._library.stack_linear(self._stack, part, layer)
+        else:
+            target = self._library.stack_expert(self._stack, part, layer, expert)
+        chosen = self._format if format is None else format
+        if not target or self._library.linear_new(target, chosen, outputs, weight.shape[1], _GROUP):
             raise CompleterError(
                 f"cannot pack a matrix of {outputs} x {weight.shape[1]}", "free memory, or use the torch engine"
             )
@@ -502,7 +537,9 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("stack_new", (pointer,), pointer),
         ("stack_free", (pointer,), None),
         ("stack_linear", (pointer, whole, whole), ctypes.POINTER(CLinear)),
+        ("stack_expert", (pointer, whole, whole, whole), ctypes.POINTER(CLinear)),
         ("stack_set_norm", (pointer, whole, whole, pointer), None),
+        ("stack_set_window", (pointer, whole, whole), None),
         ("stack_set_embedding", (pointer, pointer), None),
         ("stack_set_taps", (pointer, whole, pointer), None),
         ("stack_set_angles", (pointer, pointer, pointer, whole), None),

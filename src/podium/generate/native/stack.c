@@ -2,6 +2,7 @@
    piece by piece. */
 #define _GNU_SOURCE
 #include "draw.h"
+#include "route.h"
 #include "stack.h"
 
 #include <math.h>
@@ -46,9 +47,9 @@ struct lanes {
     void (*remember)(const float *key, const float *value, int size, int padded, int place, int half, void *keys,
                      void *values);
     void (*attend_single)(const float *q, int rows, int size, int padded, const void *keys, const void *values,
-                          int seen, float *scores, float *largest, float *totals, float *mixed);
-    void (*attend_half)(const float *q, int rows, int size, int padded, const void *keys, const void *values, int seen,
-                        float *scores, float *largest, float *totals, float *mixed);
+                          int first, int seen, float *scores, float *largest, float *totals, float *mixed);
+    void (*attend_half)(const float *q, int rows, int size, int padded, const void *keys, const void *values, int first,
+                        int seen, float *scores, float *largest, float *totals, float *mixed);
     void (*finish)(const float *totals, const float *mixed, int size, float *out);
 };
 
@@ -218,18 +219,22 @@ void stack_gate(const float *gate, const float *up, int n, float *out) {
 /* ---- the stack ---- */
 
 struct layer {
-    int tap; /* place of its output in a state; 0: none */
+    int tap;    /* place of its output in a state; 0: none */
+    int window; /* positions that a token sees, its own among them; 0: all up to its own */
     Linear qkv, output, gate_up, down;
+    Linear router;  /* where it is packed, experts stand for gate_up and down */
+    Linear *expert; /* [2 experts] gate_up and down of each; NULL where there are none */
     const float *attention_norm, *mlp_norm, *query_norm, *key_norm;
 };
 
 /* Phases that a step goes through at most. */
-static int step_phases(const StackShape *shape) { return shape->layers * 13 + 9; }
+static int step_phases(const StackShape *shape) { return shape->layers * 18 + 9; }
 
 /* One phase of a step: tickets for its pieces of work, and how many are done. A cache line pair each. */
 struct phase {
     _Alignas(128) _Atomic int next;
     _Atomic int done;
+    int pieces; /* of phases whose pieces the phase before them counts, see route() */
 };
 
 /* Rows whose queries attend: in the order of the tables, so that rows with common leading blocks stand together. */
@@ -288,6 +293,13 @@ struct Stack {
     float *x, *normed, *qkv, *mixed, *inner, *few; /* few: x of the wanted rows */
     char *scratch;                                 /* per block of rows */
     size_t scratch_bytes;                          /* of one block */
+
+    /* the experts of a layer: what is said of visits is sorted by expert */
+    float *scores, *weight;                 /* [rows, experts], [rows, active] */
+    int32_t *chosen, *place, *visitor, *end; /* [rows, active] twice, [visits], [experts] */
+    RouteVisit *visits;
+    float *visiting, *visit_inner; /* [visits, hidden] what goes in and what comes out, [visits, expert_inner] */
+    char *visit_scratch;
     double seconds[3];
     double mark;
 };
@@ -304,6 +316,8 @@ static double now(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+
+static size_t visits_of(const StackShape *s, size_t rows) { return s->experts ? rows * (size_t)s->active : 0; }
 
 static int inner_rows(const StackShape *s) { return parts(s->inner, GATE_ROWS) * GATE_ROWS; }
 
@@ -333,8 +347,15 @@ Linear *stack_linear(Stack *s, StackPart part, int layer) {
         case STACK_OUTPUT: return &s->layer[layer].output;
         case STACK_GATE_UP: return &s->layer[layer].gate_up;
         case STACK_DOWN: return &s->layer[layer].down;
+        case STACK_ROUTER: return &s->layer[layer].router;
         default: return &s->head;
     }
+}
+
+Linear *stack_expert(Stack *s, StackPart part, int layer, int expert) {
+    struct layer *l = &s->layer[layer];
+    if (!l->expert) l->expert = calloc(2 * (size_t)s->shape.experts, sizeof *l->expert);
+    return l->expert ? &l->expert[2 * expert + (part == STACK_DOWN)] : NULL;
 }
 
 void stack_set_norm(Stack *s, StackNorm norm, int layer, const float *weight) {
@@ -346,6 +367,8 @@ void stack_set_norm(Stack *s, StackNorm norm, int layer, const float *weight) {
         default: s->last_norm = weight;
     }
 }
+
+void stack_set_window(Stack *s, int layer, int window) { s->layer[layer].window = window; }
 
 void stack_set_embedding(Stack *s, const void *table) { s->embedding = table; }
 
@@ -411,6 +434,7 @@ static size_t scratch_for(Stack *s, int m) {
         struct layer *l = &s->layer[layer];
         bytes = most(bytes, most(linear_scratch(&l->qkv, m), linear_scratch(&l->output, m)));
         bytes = most(bytes, most(linear_scratch(&l->gate_up, m), linear_scratch(&l->down, m)));
+        if (l->expert) bytes = most(bytes, most(linear_scratch(&l->expert[0], m), linear_scratch(&l->expert[1], m)));
     }
     return aligned(bytes);
 }
@@ -476,9 +500,15 @@ static int reserve(Stack *s, size_t spans, size_t rows) {
         size_t floats = aligned(room * hidden * sizeof(float)) * 3 + aligned(room * wide * sizeof(float)) +
                         aligned(room * heads * size * sizeof(float)) +
                         aligned(room * (size_t)inner_rows(c) * sizeof(float));
+        size_t visits = visits_of(c, room), experts = (size_t)c->experts, scratch = scratch_for(s, 1);
+        size_t lists = visits ? (size_t)route_visits((int)room, c->active, c->experts, ROW_BLOCK) : 0;
+        size_t routed = aligned(room * experts * sizeof(float)) + 4 * aligned(visits * sizeof(float)) +
+                        aligned(experts * sizeof(int32_t)) + aligned(lists * sizeof(RouteVisit)) +
+                        aligned(visits * hidden * sizeof(float)) +
+                        aligned(visits * (size_t)c->expert_inner * sizeof(float)) + visits * scratch;
         free(s->row_memory);
         s->row_room = 0;
-        if (posix_memalign((void **)&s->row_memory, 64, 9 * ints + floats + blocks * s->scratch_bytes)) {
+        if (posix_memalign((void **)&s->row_memory, 64, 9 * ints + floats + blocks * s->scratch_bytes + routed)) {
             s->row_memory = NULL;
             return STACK_NO_MEMORY;
         }
@@ -497,7 +527,17 @@ static int reserve(Stack *s, size_t spans, size_t rows) {
         s->qkv = (float *)take(&p, room * wide * sizeof(float));
         s->mixed = (float *)take(&p, room * heads * size * sizeof(float));
         s->inner = (float *)take(&p, room * (size_t)inner_rows(c) * sizeof(float));
-        s->scratch = p;
+        s->scratch = take(&p, blocks * s->scratch_bytes);
+        s->scores = (float *)take(&p, room * experts * sizeof(float));
+        s->weight = (float *)take(&p, visits * sizeof(float));
+        s->chosen = (int32_t *)take(&p, visits * sizeof(int32_t));
+        s->place = (int32_t *)take(&p, visits * sizeof(int32_t));
+        s->visitor = (int32_t *)take(&p, visits * sizeof(int32_t));
+        s->end = (int32_t *)take(&p, experts * sizeof(int32_t));
+        s->visits = (RouteVisit *)take(&p, lists * sizeof(RouteVisit));
+        s->visiting = (float *)take(&p, visits * hidden * sizeof(float));
+        s->visit_inner = (float *)take(&p, visits * (size_t)c->expert_inner * sizeof(float));
+        s->visit_scratch = p;
         s->row_room = room;
     }
     return STACK_DONE;
@@ -652,22 +692,156 @@ static void multiply_onto(struct worker *w, const Linear *linear, struct input i
     spent(w, TIME_LINEAR);
 }
 
+/* Columns [from, to) of one row of gate_up, which begin at `both`, into what they open of `out` [inner]. */
+static void gate_panels(const Stack *s, const float *both, int from, int to, float *out, int inner) {
+    for (int column = from; column < to; column += LINEAR_PANEL, both += LINEAR_PANEL) {
+        int first = column / 2, count = least(GATE_ROWS, inner - first);
+        if (count > 0) s->lanes->gate(both, both + GATE_ROWS, count, out + first);
+    }
+}
+
 static void multiply_gated(struct worker *w, const Linear *linear, struct input in, int rows, float *y, size_t stride) {
     struct product p = multiply(w, linear, in, rows, CHUNK_PANELS);
     while (next_piece(&p)) {
         compute(&p, w->part, (size_t)p.width);
-        for (int i = 0; i < p.count; i++) {
-            const float *both = w->part + (size_t)i * p.width;
-            float *out = y + (size_t)(p.row + i) * stride;
-            for (int column = p.from; column < p.to; column += LINEAR_PANEL, both += LINEAR_PANEL) {
-                int first = column / 2, count = least(GATE_ROWS, (int)stride - first);
-                if (count > 0) w->stack->lanes->gate(both, both + GATE_ROWS, count, out + first);
-            }
-        }
+        for (int i = 0; i < p.count; i++)
+            gate_panels(w->stack, w->part + (size_t)i * p.width, p.from, p.to, y + (size_t)(p.row + i) * stride,
+                        (int)stride);
         finish(&p.turn);
     }
     settle(&p.turn);
     spent(w, TIME_LINEAR);
+}
+
+/* ---- experts ---- */
+
+/* Let the pieces of a later phase, `ahead` of the one that is next, be counted: threads that come late must find the
+   count of their own layer, whatever the experts of later ones. By the calling thread, within a phase. */
+static void count_pieces(struct worker *w, int ahead, int pieces) { w->stack->phase[w->phase + ahead].pieces = pieces; }
+
+static struct turn begin_counted(struct worker *w) { return begin(w, w->stack->phase[w->phase].pieces); }
+
+static void normalise_rows(struct worker *w, const float *norm, const float *x, int rows, float *out) {
+    Stack *s = w->stack;
+    size_t hidden = (size_t)s->shape.hidden;
+    int pieces = row_pieces(s, rows), piece;
+    struct turn turn = begin(w, pieces);
+    while ((piece = grab(&turn)) >= 0) {
+        for (int i = row_begin(piece, pieces, rows); i < row_begin(piece + 1, pieces, rows); i++)
+            s->lanes->rms_norm(x + (size_t)i * hidden, norm, s->shape.eps, s->shape.hidden, out + (size_t)i * hidden);
+        finish(&turn);
+    }
+    settle(&turn);
+}
+
+/* How many panels of an expert's matrix are one piece of work. */
+static int expert_panels(const Stack *s, const Linear *linear) {
+    return least(parts(parts(linear->n, LINEAR_PANEL), 4 * s->threads), CHUNK_PANELS);
+}
+
+static int expert_chunks(const Stack *s, const Linear *linear) {
+    return parts(parts(linear->n, LINEAR_PANEL), expert_panels(s, linear));
+}
+
+/* The visits of a layer's rows: who visits whom with which weight, and the normalised rows laid out by expert. */
+static void route(struct worker *w, const struct layer *l, int rows) {
+    Stack *s = w->stack;
+    const StackShape *c = &s->shape;
+    size_t hidden = (size_t)c->hidden, stride = linear_scratch(&l->expert[0], 1);
+    int pieces = row_pieces(s, rows), piece;
+    multiply_into(w, &l->router, (struct input){s->normed, hidden, NULL, 0}, rows, s->scores);
+    struct turn turn = begin(w, pieces);
+    while ((piece = grab(&turn)) >= 0) {
+        for (int i = row_begin(piece, pieces, rows); i < row_begin(piece + 1, pieces, rows); i++)
+            route_row(s->scores + (size_t)i * (size_t)c->experts, c->experts, c->active, c->normalised,
+                      s->chosen + (size_t)i * (size_t)c->active, s->weight + (size_t)i * (size_t)c->active);
+        finish(&turn);
+    }
+    settle(&turn);
+    turn = begin(w, 1);
+    while (grab(&turn) >= 0) {
+        int visits = route_sort(s->chosen, rows, c->active, c->experts, ROW_BLOCK, s->visitor, s->place, s->visits, s->end);
+        count_pieces(w, 0, visits);
+        count_pieces(w, 1, visits * expert_chunks(s, &l->expert[0]));
+        count_pieces(w, 2, visits);
+        count_pieces(w, 3, visits * expert_chunks(s, &l->expert[1]));
+        finish(&turn);
+    }
+    settle(&turn);
+    turn = begin_counted(w);
+    while ((piece = grab(&turn)) >= 0) {
+        RouteVisit v = s->visits[piece];
+        for (int i = v.first; i < v.first + v.count; i++)
+            memcpy(s->visiting + (size_t)i * hidden, s->normed + (size_t)s->visitor[i] * hidden, hidden * sizeof(float));
+        linear_quantise(&l->expert[2 * v.expert], s->visiting + (size_t)v.first * hidden, hidden, 0, v.count,
+                        s->visit_scratch + (size_t)v.first * stride);
+        finish(&turn);
+    }
+    settle(&turn);
+    spent(w, TIME_REST);
+}
+
+/* Every row of x [rows, hidden] gets the weighted outputs of the experts it visits added, in ascending order. */
+static void visit_experts(struct worker *w, const struct layer *l, float *x, int rows) {
+    Stack *s = w->stack;
+    const StackShape *c = &s->shape;
+    const Linear *gate_up = &l->expert[0], *down = &l->expert[1]; /* all experts have their sizes */
+    size_t hidden = (size_t)c->hidden, inner = (size_t)c->expert_inner;
+    size_t stride = linear_scratch(gate_up, 1), inner_stride = linear_scratch(down, 1);
+    int piece, chunks = expert_chunks(s, gate_up), width = expert_panels(s, gate_up) * LINEAR_PANEL;
+    normalise_rows(w, l->mlp_norm, x, rows, s->normed);
+    route(w, l, rows);
+
+    struct turn turn = begin_counted(w);
+    while ((piece = grab(&turn)) >= 0) {
+        RouteVisit v = s->visits[piece / chunks];
+        int from = piece % chunks * width, to = least(from + width, gate_up->n);
+        linear_run(&l->expert[2 * v.expert], s->visiting + (size_t)v.first * hidden, hidden,
+                   s->visit_scratch + (size_t)v.first * stride, v.count, w->part - from, (size_t)width, from, to);
+        for (int i = 0; i < v.count; i++)
+            gate_panels(s, w->part + (size_t)i * (size_t)width, from, to, s->visit_inner + (size_t)(v.first + i) * inner,
+                        c->expert_inner);
+        finish(&turn);
+    }
+    settle(&turn);
+    turn = begin_counted(w);
+    while ((piece = grab(&turn)) >= 0) {
+        RouteVisit v = s->visits[piece];
+        linear_quantise(&l->expert[2 * v.expert + 1], s->visit_inner + (size_t)v.first * inner, inner, 0, v.count,
+                        s->visit_scratch + (size_t)v.first * inner_stride);
+        finish(&turn);
+    }
+    settle(&turn);
+    chunks = expert_chunks(s, down), width = expert_panels(s, down) * LINEAR_PANEL;
+    turn = begin_counted(w);
+    while ((piece = grab(&turn)) >= 0) {
+        RouteVisit v = s->visits[piece / chunks];
+        int from = piece % chunks * width, to = least(from + width, down->n);
+        linear_run(&l->expert[2 * v.expert + 1], s->visit_inner + (size_t)v.first * inner, inner,
+                   s->visit_scratch + (size_t)v.first * inner_stride, v.count, s->visiting + (size_t)v.first * hidden,
+                   hidden, from, to);
+        finish(&turn);
+    }
+    settle(&turn);
+    spent(w, TIME_LINEAR);
+    int pieces = row_pieces(s, rows);
+    turn = begin(w, pieces);
+    while ((piece = grab(&turn)) >= 0) {
+        for (int i = row_begin(piece, pieces, rows); i < row_begin(piece + 1, pieces, rows); i++) {
+            const int32_t *place = s->place + (size_t)i * (size_t)c->active;
+            const float *weight = s->weight + (size_t)i * (size_t)c->active;
+            float *sum = s->visiting + (size_t)place[0] * hidden;
+            for (int d = 0; d < c->hidden; d++) sum[d] *= weight[0];
+            for (int j = 1; j < c->active; j++) {
+                const float *out = s->visiting + (size_t)place[j] * hidden;
+                for (int d = 0; d < c->hidden; d++) sum[d] += weight[j] * out[d];
+            }
+            s->lanes->add(x + (size_t)i * hidden, sum, c->hidden);
+        }
+        finish(&turn);
+    }
+    settle(&turn);
+    spent(w, TIME_REST);
 }
 
 /* ---- attention ---- */
@@ -710,6 +884,21 @@ static int block_at(const struct tile *t, int i, int block) {
     return t->worker->stack->tables[t->plan->span[row]][block];
 }
 
+/* The first position that row i of the tile sees. */
+static int first_seen(const struct tile *t, int i) {
+    int window = t->worker->stack->layer[t->layer].window, limit = t->plan->limit[t->order[i]];
+    return window && limit > window ? limit - window : 0;
+}
+
+/* How many positions of a block lie before what row i sees, and where what it sees ends. */
+static int hidden_in(const struct tile *t, int i, int block) {
+    int before = first_seen(t, i) - block * BLOCK;
+    return before < 0 ? 0 : least(before, BLOCK);
+}
+static int seen_in(const struct tile *t, int i, int block) {
+    return least(t->plan->limit[t->order[i]] - block * BLOCK, BLOCK);
+}
+
 static void fetch(const char *from, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
 }
@@ -719,8 +908,12 @@ static void fetch(const char *from, size_t bytes) {
 static void walk(const struct tile *t, int from, int to, int block) {
     struct worker *w = t->worker;
     const Stack *s = w->stack;
-    const struct plan *plan = t->plan;
     for (;; block++) {
+        if (s->layer[t->layer].window) { /* blocks that lie before everybody's window are passed over */
+            int first = first_seen(t, from);
+            for (int i = from + 1; i < to; i++) first = least(first, first_seen(t, i));
+            if (block < first / BLOCK) block = first / BLOCK;
+        }
         int id = block_at(t, from, block), same = from + 1;
         while (same < to && block_at(t, same, block) == id) same++;
         if (same < to) { /* they part here */
@@ -739,11 +932,15 @@ static void walk(const struct tile *t, int from, int to, int block) {
             fetch(values_of(s, t->layer, next) + (size_t)t->head * s->value_bytes, s->value_bytes);
         }
         for (int i = from; i < to;) {
-            int seen = least(plan->limit[t->order[i]] - block * BLOCK, BLOCK), end = i + 1;
-            while (end < to && least(plan->limit[t->order[end]] - block * BLOCK, BLOCK) == seen) end++;
+            int hidden = hidden_in(t, i, block), seen = seen_in(t, i, block), end = i + 1;
+            while (end < to && hidden_in(t, end, block) == hidden && seen_in(t, end, block) == seen) end++;
+            if (hidden == BLOCK) { /* their windows begin later */
+                i = end;
+                continue;
+            }
             size_t first = (size_t)i * (size_t)t->group;
             (s->shape.half_cache ? s->lanes->attend_half : s->lanes->attend_single)(
-                w->queries + first * s->padded, (end - i) * t->group, s->shape.head_dim, s->padded, keys, values, seen,
+                w->queries + first * s->padded, (end - i) * t->group, s->shape.head_dim, s->padded, keys, values, hidden, seen,
                 w->scores, w->largest + first, w->totals + first * s->lanes->lanes, w->mixed + first * s->padded);
             i = end;
         }
@@ -866,23 +1063,20 @@ static void program(struct worker *w) {
         in = prepare(w, &l->output, NULL, s->mixed, c->heads * size, rows, NULL);
         spent(w, TIME_REST);
         multiply_onto(w, &l->output, in, rows, x);
-        in = prepare(w, &l->gate_up, l->mlp_norm, x, hidden, rows, s->normed);
-        spent(w, TIME_REST);
-        multiply_gated(w, &l->gate_up, in, rows, s->inner, (size_t)c->inner);
-        in = prepare(w, &l->down, NULL, s->inner, c->inner, rows, NULL);
-        spent(w, TIME_REST);
-        multiply_onto(w, &l->down, in, rows, x);
+        if (l->expert) {
+            visit_experts(w, l, x, rows);
+        } else {
+            in = prepare(w, &l->gate_up, l->mlp_norm, x, hidden, rows, s->normed);
+            spent(w, TIME_REST);
+            multiply_gated(w, &l->gate_up, in, rows, s->inner, (size_t)c->inner);
+            in = prepare(w, &l->down, NULL, s->inner, c->inner, rows, NULL);
+            spent(w, TIME_REST);
+            multiply_onto(w, &l->down, in, rows, x);
+        }
         if (l->tap) lay_state(w, l->tap, x, s->wanted_row, s->wanted);
     }
 
-    pieces = row_pieces(s, rows);
-    turn = begin(w, pieces);
-    while ((piece = grab(&turn)) >= 0) {
-        for (int i = row_begin(piece, pieces, rows); i < row_begin(piece + 1, pieces, rows); i++)
-            s->lanes->rms_norm(x + (size_t)i * hidden, s->last_norm, c->eps, hidden, s->normed + (size_t)i * hidden);
-        finish(&turn);
-    }
-    settle(&turn);
+    normalise_rows(w, s->last_norm, x, rows, s->normed);
     lay_state(w, 0, s->normed, NULL, rows);
     struct input in = prepare(w, &s->head, NULL, s->normed, hidden, rows, NULL);
     spent(w, TIME_REST);
@@ -1121,6 +1315,9 @@ void stack_free(Stack *s) {
         linear_free(&s->layer[i].output);
         linear_free(&s->layer[i].gate_up);
         linear_free(&s->layer[i].down);
+        linear_free(&s->layer[i].router);
+        for (int j = 0; s->layer[i].expert && j < 2 * s->shape.experts; j++) linear_free(&s->layer[i].expert[j]);
+        free(s->layer[i].expert);
     }
     linear_free(&s->head);
     free(s->layer);
