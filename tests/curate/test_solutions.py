@@ -14,8 +14,9 @@ from podium.errors import CompleterError, InputError
 from podium.generate.protocol import Sampling
 from podium.generate.scripted import ScriptedCompleter
 from podium.problems import load_problems
-from podium.records import Problem, Solution, Verdict, read_rows
+from podium.records import Problem, Solution, Verdict
 from podium.sandbox import Sandbox
+from podium.storage import read_rows
 
 
 def products(size: int) -> list[Problem]:

@@ -11,9 +11,10 @@ import pytest
 from podium.errors import InputError
 from podium.models import load_model
 from podium.recipe.command import run_recipe_command
-from podium.records import Attempt, ExamResult, Maker, Part, Problem, Solution, Verdict, read_rows, write_rows
+from podium.records import Attempt, ExamResult, Maker, Part, Problem, Solution, Verdict
 from podium.solve.genselect import read_pick
 from podium.solve.selecting import CHOICES, Choice
+from podium.storage import read_rows, write_rows
 
 CHAIN = """\
 name: choosing

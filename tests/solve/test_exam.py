@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from podium.errors import CompleterError, InputError, SandboxUnavailable, StorageError
 from podium.generate.scripted import ScriptedCompleter
-from podium.records import Attempt, ExamResult, Problem, Verdict, read_rows
+from podium.records import Attempt, ExamResult, Problem, Verdict
 from podium.runlog import RunLog
 from podium.sandbox import Sandbox
 from podium.solve import ExamConfig, ExamSummary, Ledger, Pool, sit_exam
 from podium.solve.sitting import attempt_seed
+from podium.storage import read_rows
 
 
 def sums(n: int) -> list[Problem]:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from podium.errors import InputError
 from podium.generate import ScriptedCompleter
-from podium.records import Attempt, ExamResult, Maker, Problem, Usage, Verdict, VoteClass, read_rows
+from podium.records import Attempt, ExamResult, Maker, Problem, Usage, Verdict, VoteClass
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.revote import revote, revote_all, split_score
+from podium.storage import read_rows
 
 PROBLEM = Problem(id="p", text="?", answer="1")
 

@@ -13,11 +13,12 @@ from podium.generate.openai import OpenAICompleter
 from podium.generate.protocol import CompletionUsage, Piece
 from podium.generate.respondent import FAILURES, REST, Respondent
 from podium.models import Transformer, TransformerConfig
-from podium.records import Attempt, ExamResult, Maker, Part, Problem, read_rows
+from podium.records import Attempt, ExamResult, Maker, Part, Problem
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.replay import play, recorded_attempts
 from podium.solve.trace import read_traces
 from podium.solve.verifier import Verifier, yes_against_no
+from podium.storage import read_rows
 from podium.text import train_tokenizer
 
 PROBLEM = Problem(id="p", text="What is 12 + 34?", answer="46")

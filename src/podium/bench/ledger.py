@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from podium.errors import InputError, StorageError
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 FILE = "ledger.jsonl"
 GENESIS = "0" * 64

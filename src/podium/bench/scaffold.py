@@ -21,7 +21,7 @@ from podium import __version__
 from podium.bench.rules import Ruleset, load_ruleset
 from podium.bench.system_desc import describe_this_machine, empty_fields
 from podium.errors import InputError, nearest
-from podium.records import write_text
+from podium.storage import write_text
 
 IMPLEMENTATION = "podium"
 NAME = re.compile(r"[\w.+-]+( [\w.+-]+)*")

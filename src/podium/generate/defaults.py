@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from podium.errors import InputError
 from podium.models.place import is_server, model_folder
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 Number: TypeAlias = int | float
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from podium.errors import InputError
 from podium.models.config import TransformerConfig
-from podium.records import read_json
+from podium.storage import read_json
 
 SERVER = "or give the address of any server that runs it: http://HOST:PORT/v1#NAME"
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from podium.probe.measure import probe
 from podium.probe.record import record_path
-from podium.records import write_json
+from podium.storage import write_json
 
 
 def probe_command(folder: Path, out: Path | None, as_json: bool) -> None:

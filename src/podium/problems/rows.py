@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from podium.errors import InputError
-from podium.records import Attempt, Maker, Message, Part, Problem, Solution, iterate_objects, parse_row
+from podium.records import Attempt, Maker, Message, Part, Problem, Solution
+from podium.storage import iterate_objects, parse_row
 
 TEXT_FIELDS = ("problem", "question", "text", "instruction", "prompt")
 ANSWER_FIELDS = ("expected_answer", "answer", "final_answer", "gold")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from podium.board.comparison import FACTS
 from podium.errors import InputError
-from podium.records import ExamResult, read_rows, write_text
+from podium.records import ExamResult
 from podium.solve.wording import say_change, say_share
+from podium.storage import read_rows, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console

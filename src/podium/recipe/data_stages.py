@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from podium.errors import InputError
 from podium.recipe.inputs import SOLUTIONS, file_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
-from podium.records import Problem, write_json, write_rows
+from podium.records import Problem
+from podium.storage import write_json, write_rows
 
 SOLUTIONS_PER_SECOND = {"cot": 1500.0, "tir": 250.0}  # of the programmatic teacher, for the dry run's estimate
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError, nearest
-from podium.records import write_json, write_text
+from podium.storage import write_json, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -308,7 +308,7 @@ def select_command(
     from podium.lock import locked_folder
     from podium.recipe.single import model_name, open_table
     from podium.recipe.watching import Watch
-    from podium.records import ExamResult, read_json, read_rows
+    from podium.records import ExamResult
     from podium.solve.genselect import NAMED
     from podium.solve.selecting import (
         BUSY,
@@ -318,6 +318,7 @@ def select_command(
         choose_all,
         select_identity,
     )
+    from podium.storage import read_json, read_rows
 
     if named not in NAMED:
         raise InputError(f"--named {named}", nearest(named, NAMED))

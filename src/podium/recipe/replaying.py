@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError
 from podium.recipe.exams import parse_seconds
-from podium.records import write_text
+from podium.storage import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console

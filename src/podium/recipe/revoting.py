@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError
-from podium.records import ExamResult, read_json, read_rows, write_json, write_rows, write_text
+from podium.records import ExamResult
 from podium.solve.vote import check_weight
 from podium.solve.wording import say_change, say_share
+from podium.storage import read_json, read_rows, write_json, write_rows, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,8 @@ from pydantic import Field
 from podium.errors import InputError
 from podium.recipe.inputs import MODEL, RESULTS, SOLUTIONS, answers_of, file_of, model_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
-from podium.records import ExamResult, Solution, iterate_rows, read_rows, write_rows
+from podium.records import ExamResult, Solution
+from podium.storage import iterate_rows, read_rows, write_rows
 
 ROWS_AT_ONCE = 32  # choices in flight
 

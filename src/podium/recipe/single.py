@@ -19,7 +19,8 @@ import yaml
 
 from podium.errors import CompleterError, InputError
 from podium.models.place import find_model, is_server
-from podium.records import Problem, write_rows
+from podium.records import Problem
+from podium.storage import write_rows
 
 if TYPE_CHECKING:
     from podium.generate.protocol import Completer
@@ -346,9 +347,10 @@ async def own_answers(
     model: str, problems: Sequence[Problem], path: Path, *, profile: str, code: bool, seed: int, rows: int = 16
 ) -> None:
     """Let a model answer problems into a journal of Attempts; those that are in it already are not asked again."""
-    from podium.records import Attempt, Journal, read_rows
+    from podium.records import Attempt
     from podium.solve import attempt as attempt_problem
     from podium.solve import get_profile
+    from podium.storage import Journal, read_rows
 
     done = {row.problem_id for row in read_rows(path, Attempt)} if path.exists() else set()
     waiting = [(place, problem) for place, problem in enumerate(problems) if problem.id not in done]

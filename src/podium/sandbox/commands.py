@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError, SandboxUnavailable, nearest
-from podium.records import storage_errors
 from podium.sandbox.host import Sandbox
 from podium.sandbox.limits import Limits, profiles
 from podium.sandbox.sync import SyncSandbox
 from podium.sandbox.tiers import TIERS
+from podium.storage import storage_errors
 
 _WARM = ("numpy", "sympy")
 _FILE_BYTES = 4 << 20
