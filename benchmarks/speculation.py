@@ -26,8 +26,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from podium.answering import Sampling
 from podium.compress import load_draft
-from podium.generate import Engine, Sampling
+from podium.generate import Engine
 from podium.generate.guess import DraftRequest, guesser
 from podium.generate.speculate import Adaptive, Fixed, Proposer
 from podium.models import Transformer, load_model

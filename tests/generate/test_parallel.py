@@ -17,8 +17,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.answering import Sampling
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate import Sampling
 from podium.generate.parallel import ParallelCompleter, choose_replica
 from podium.generate.replica import EngineSpec
 from podium.models import save_model

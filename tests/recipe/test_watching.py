@@ -6,9 +6,9 @@ import time
 import pytest
 from rich.console import Console
 
+from podium.answering.protocol import Sampling
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError
-from podium.generate.protocol import Sampling
-from podium.generate.scripted import ScriptedCompleter
 from podium.recipe import watching
 from podium.recipe.watching import Meter, Metered, Watch
 from podium.records import Event, ExamResult, Problem, Verdict

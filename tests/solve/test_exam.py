@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError, InputError, SandboxUnavailable, StorageError
-from podium.generate.scripted import ScriptedCompleter
 from podium.records import Attempt, ExamResult, Problem, Verdict
 from podium.runlog import RunLog
 from podium.sandbox import Sandbox
@@ -218,7 +218,7 @@ async def test_a_broken_off_exam_goes_on_where_it_was(tmp_path):
 CHILD = """
 import asyncio, sys
 from tests_exam import adder, sums
-from podium.generate.scripted import ScriptedCompleter
+from podium.answering.scripted import ScriptedCompleter
 from podium.solve import ExamConfig, sit_exam
 
 def slow(prompt, sampling):

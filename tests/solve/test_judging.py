@@ -2,8 +2,8 @@
 
 import pytest
 
+from podium.answering import ScriptedCompleter
 from podium.errors import CompleterError, InputError
-from podium.generate import ScriptedCompleter
 from podium.grading.judge import Judge
 from podium.records import ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, sit_exam

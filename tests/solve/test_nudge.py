@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from podium.generate.scripted import ScriptedCompleter
+from podium.answering.scripted import ScriptedCompleter
 from podium.records import ExamResult, Problem
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.profile import get_profile

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.generate.protocol import CompletionUsage, Piece
+from podium.answering.protocol import CompletionUsage, Piece
 from podium.records import ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, parse_policy, sit_exam
 from podium.solve.happening import Happening

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.answering import ScriptedCompleter
 from podium.errors import InputError
-from podium.generate import ScriptedCompleter
 from podium.records import Attempt, ExamResult, Maker, Problem, Usage, Verdict, VoteClass
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.revote import revote, revote_all, split_score

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from podium.answering.protocol import CompletionUsage, Piece
 from podium.errors import CompleterError
-from podium.generate.protocol import CompletionUsage, Piece
 from podium.records import ExamResult, Problem
 from podium.solve import ExamConfig, Ledger, parse_policy, shipped, sit_exam
 from podium.solve.clock import pool

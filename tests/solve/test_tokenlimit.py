@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError
-from podium.generate.scripted import ScriptedCompleter
 from podium.records import Attempt, ExamResult, Problem
 from podium.solve import ExamConfig, get_profile, sit_exam
 from podium.solve.tokenlimit import limit_from, measure_speed

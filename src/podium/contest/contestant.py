@@ -24,7 +24,7 @@ from podium.solve.stopwatch import Stopwatch, exam_time
 from podium.solve.vote import ASKED, check_weight
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Completer
+    from podium.answering.protocol import Completer
     from podium.sandbox import Sandbox
 
 

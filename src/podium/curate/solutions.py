@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from podium.answering.protocol import Completer, Sampling
 from podium.curate.prompts import make_prompt
 from podium.curate.sessions import CodeSandbox, ReusedSessions
 from podium.curate.teacher import DECLINED, programmatic_teacher
 from podium.curate.toolloop import CLOSE_TAG, Written, write_solution
 from podium.errors import CompleterError
-from podium.generate.protocol import Completer, Sampling
 from podium.grading import extract, grade
 from podium.records import Maker, Problem, Row, Solution, Style, Usage, Verdict
 from podium.storage import Journal, read_rows, write_json, write_rows

@@ -16,11 +16,6 @@ from podium.storage import read_json
 SERVER = "or give the address of any server that runs it: http://HOST:PORT/v1#NAME"
 
 
-def is_server(model: Path | str) -> bool:
-    """Whether a model is named by the address of its server and not by its folder."""
-    return str(model).startswith(("http://", "https://"))
-
-
 def model_folder(path: Path | str) -> Path:
     """`path`, or `model` in it where it is the folder of a training stage; nothing else is checked."""
     folder = Path(path)

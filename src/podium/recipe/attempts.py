@@ -56,7 +56,7 @@ def generate_command(
     Raises:
         InputError: no such model, device or format, an empty prompt, or settings that mean nothing.
     """
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
     from podium.recipe.single import model_sampling, open_table
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt

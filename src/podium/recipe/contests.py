@@ -16,8 +16,8 @@ def check_command(url: str, *, context: int, json_: bool) -> int:
     """Say what is wrong with a server; 0: an exam can be sat against it."""
     from rich.console import Console
 
-    from podium.generate.checkup import check_server
-    from podium.generate.reach import api_key
+    from podium.answering.checkup import check_server
+    from podium.answering.reach import api_key
 
     console = Console(highlight=False)
     checkup = asyncio.run(check_server(url, context=context, api_key=api_key()))

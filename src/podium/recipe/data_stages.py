@@ -97,10 +97,10 @@ def _estimate_teach(params: TeachParams, inputs: Mapping[str, Estimate]) -> Esti
 @stage("teach", version=1, inputs=("problems",), estimate=_estimate_teach)
 def teach(context: StageContext, params: TeachParams, inputs: dict[str, Path]) -> StageReport:
     """Solutions of the training problems; only what is graded correct is kept, what is dropped is counted."""
+    from podium.answering import Sampling
+    from podium.answering.openai import OpenAICompleter
+    from podium.answering.reach import api_key, reach
     from podium.curate import make_solutions
-    from podium.generate import Sampling
-    from podium.generate.openai import OpenAICompleter
-    from podium.generate.reach import api_key, reach
     from podium.problems import read_problems
 
     file = file_of(inputs["problems"], "train.jsonl")

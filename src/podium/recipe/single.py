@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from podium.answering.reach import is_server
 from podium.errors import CompleterError, InputError
-from podium.models.place import find_model, is_server
+from podium.models.place import find_model
 from podium.records import Problem
 from podium.storage import write_rows
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Completer
+    from podium.answering.protocol import Completer
     from podium.records import Attempt
 
 MEMORY_BYTES = 4 << 30  # for keys and values
@@ -48,8 +49,8 @@ def open_model(
         CompleterError: the weights do not fit into the GPU's memory; no server is there, or none with this API.
     """
     if is_server(model):
-        from podium.generate.openai import OpenAICompleter
-        from podium.generate.reach import api_key, reach
+        from podium.answering.openai import OpenAICompleter
+        from podium.answering.reach import api_key, reach
 
         url, _, name = model.partition("#")
         if replicas > 1:
@@ -88,7 +89,7 @@ def model_name(model: str) -> str:
         CompleterError: no server is there, or none with this API and model.
     """
     if is_server(model):
-        from podium.generate.reach import api_key, reach
+        from podium.answering.reach import api_key, reach
 
         url, _, name = model.partition("#")
         return reach(url, name or None, key=api_key()).model

@@ -17,7 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece, Prompt, Sampling
+from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Prompt, Sampling
 from podium.recipe.view import PLAIN_LINE_SECONDS, say_seconds
 from podium.records import Event, ExamResult, Problem
 from podium.solve.exam import Opened

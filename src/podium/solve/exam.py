@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from podium.answering.protocol import Completer
 from podium.errors import InputError, PodiumError, PromptTooLong
-from podium.generate.protocol import Completer
 from podium.grading.rules import Finder
 from podium.lock import locked_folder
 from podium.records import ExamResult, Problem, find_repeated

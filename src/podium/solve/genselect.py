@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from podium.answering.protocol import Completer, Sampling, complete
 from podium.curate.sessions import CodeSandbox
 from podium.curate.toolloop import CLOSE_TAG, write_solution
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate.protocol import Completer, Sampling, complete
 from podium.grading import classes as equivalence_classes
 from podium.grading import extract, rules_of
 from podium.grading.extract import boxes

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from podium.answering.protocol import Sampling
 from podium.errors import InputError, nearest
-from podium.generate.protocol import Sampling
 from podium.records import Message, Problem
 from podium.sandbox import Limits
 from podium.solve.prompt import PROMPT_STYLES, check_template, fill, version_of

@@ -20,9 +20,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from podium.answering.protocol import Completer, Sampling
 from podium.curate.sessions import CodeSandbox
 from podium.errors import InputError
-from podium.generate.protocol import Completer, Sampling
 from podium.lock import locked_folder
 from podium.records import Attempt, ExamResult, Row, Verdict
 from podium.solve.exam import BUSY

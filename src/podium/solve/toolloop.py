@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
 from podium.errors import PromptTooLong
-from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
 from podium.grading import extract, find_answer
 from podium.grading.rules import rules_of
 from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopReason, Usage

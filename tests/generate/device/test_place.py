@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from podium.answering import Sampling
 from podium.errors import CompleterError, InputError
-from podium.generate import Engine, Sampling
+from podium.generate import Engine
 from podium.generate.device import attention, place
 from podium.generate.device.attention import first_right, gathered, kernels
 from podium.generate.device.place import find_device, place_model, weight_bytes

@@ -26,7 +26,7 @@ from podium.generate.sampling import Settings, choose, repeated
 from podium.models import StoredModel
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
     from podium.generate.runner import Span
     from podium.generate.sampling import Chosen, Top
     from podium.models.transformer import Block, Transformer

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import TypeAlias
 
+from podium.answering.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
+from podium.answering.stopping import StopWatch
 from podium.errors import CompleterError
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
-from podium.generate.stopping import StopWatch
 
 Script: TypeAlias = Callable[[Prompt, Sampling], Generator[str, str, None]]
 """Yields text. Where the text so far ends with one of `sampling.stop`, `yield` returns what was passed to `extend`,

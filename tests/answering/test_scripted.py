@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
+from podium.answering import Completer, Completion, Sampling, ScriptedCompleter, complete
 from podium.errors import CompleterError
-from podium.generate import Completer, Completion, Sampling, ScriptedCompleter, complete
 
 CLOSE = "</tool_call>"
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from podium.answering.logprobs import Told, read_logprobs
+from podium.answering.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
+from podium.answering.reach import KEY_CURE, ROOT_CURE, api_root, error_message, unreachable
+from podium.answering.stopping import StopWatch
 from podium.errors import CompleterError, InputError, PromptTooLong, nearest
-from podium.generate.logprobs import Told, read_logprobs
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
-from podium.generate.reach import KEY_CURE, ROOT_CURE, api_root, error_message, unreachable
-from podium.generate.stopping import StopWatch
 from podium.records import Message
 
 if TYPE_CHECKING:

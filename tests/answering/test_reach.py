@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from podium.answering.reach import api_root, reach
 from podium.errors import CompleterError, InputError
-from podium.generate.reach import api_root, reach
 
 MODELS = {"object": "list", "data": [{"id": "small-model", "max_model_len": 512}]}
 

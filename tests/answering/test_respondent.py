@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.generate.respondent import quoted
+from podium.answering.respondent import quoted
 
 TAG = re.compile(r"<\s*/?\s*(?:problem|solution)\s*>")
 

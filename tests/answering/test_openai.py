@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import pytest
 
+from podium.answering import Completer, Sampling, complete
+from podium.answering.openai import OpenAICompleter
 from podium.errors import CompleterError, InputError
-from podium.generate import Completer, Sampling, complete
-from podium.generate.openai import OpenAICompleter
 from podium.records import Message
 
 CHAT = [Message(role="user", content="What is 6 * 7?")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from podium.generate.protocol import Finish, Sampling
+from podium.answering.protocol import Finish, Sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict
 
+from podium.answering.reach import KEY_CURE, api_root, error_message, model_names, no_models, unreachable
 from podium.errors import InputError, nearest
-from podium.generate.reach import KEY_CURE, api_root, error_message, model_names, no_models, unreachable
 
 LIMIT = 9.5  # seconds for everything
 FIRST_TOKEN = 3.0  # seconds after which a first token is slow

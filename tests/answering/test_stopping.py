@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.generate import Sampling
-from podium.generate.stopping import StopWatch
+from podium.answering import Sampling
+from podium.answering.stopping import StopWatch
 
 LETTERS = st.text("ab<", min_size=1, max_size=4)
 

@@ -11,8 +11,8 @@ import re
 import time
 from collections.abc import Callable
 
+from podium.answering.protocol import Completer, Completion, Piece, Prompt, Sampling
 from podium.errors import CompleterError, PromptTooLong
-from podium.generate.protocol import Completer, Completion, Piece, Prompt, Sampling
 
 FAILURES = 3  # in a row, after which it is taken for dead …
 REST = 60.0  # … for so many seconds

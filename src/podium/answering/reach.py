@@ -11,13 +11,13 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
 
 from podium.errors import CompleterError, InputError, nearest
-from podium.models.place import is_server
 
 ROOT_CURE = "the address of an OpenAI API usually ends with /v1: write it like http://localhost:8000/v1"
 KEY_CURE = "check the API key: the one in PODIUM_API_KEY is sent"
@@ -32,6 +32,11 @@ class Reached(NamedTuple):
 
     url: str
     model: str
+
+
+def is_server(model: Path | str) -> bool:
+    """Whether a model is named by the address of its server and not by its folder."""
+    return str(model).startswith(("http://", "https://"))
 
 
 def api_root(url: str) -> str:
