@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from podium.cli import app
 from podium.errors import InputError
-from podium.recipe.exams import parse_seconds
 from podium.solve import parse_policy
+from podium.solve.clock import parse_seconds
 
 
 def podium(*words: str):
@@ -184,7 +184,7 @@ def test_another_exam_is_told_before_a_model_is_loaded(model, sums, tmp_path, mo
     def load(*_, **__):
         raise AssertionError("a model is loaded")
 
-    monkeypatch.setattr("podium.recipe.single.open_model", load)
+    monkeypatch.setattr("podium.opening.open_model", load)
     for words, said in (
         (("-n", "3"), "attempts was 2, is 3 now"),
         (("--max-tokens", "13"), "max_tokens was 12, is 13 now"),
@@ -211,7 +211,7 @@ def test_a_finished_exam_is_shown_again_without_loading_its_model(model, sums, t
     def load(*_, **__):
         raise AssertionError("a model is loaded")
 
-    monkeypatch.setattr("podium.recipe.single.open_model", load)
+    monkeypatch.setattr("podium.opening.open_model", load)
     (tmp_path / "e" / "report.html").unlink()
     again = sit(model, sums, tmp_path / "e")
     assert again.exit_code == 0, again.output

@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from podium.errors import CompleterError, InputError
+from podium.opening import model_sampling, open_model
 from podium.recipe.attempts import generate_command
-from podium.recipe.single import model_sampling, open_model, profile_overrides
+from podium.recipe.single import profile_overrides
 from podium.solve import get_profile
 
 

@@ -57,7 +57,7 @@ def generate_command(
         InputError: no such model, device or format, an empty prompt, or settings that mean nothing.
     """
     from podium.answering.protocol import Sampling
-    from podium.recipe.single import model_sampling, open_table
+    from podium.opening import model_sampling, open_table
 
     text = sys.stdin.read().strip() if prompt == "-" else prompt
     if not text:

@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 
 from podium.errors import InputError
-from podium.recipe.exams import parse_seconds
+from podium.solve.clock import parse_seconds
 
 
 def check_command(url: str, *, context: int, json_: bool) -> int:

@@ -22,29 +22,8 @@ if TYPE_CHECKING:
     from podium.records import ExamResult, Problem
     from podium.solve import ExamConfig
     from podium.solve.selecting import SelectionScore
-    from podium.solve.verifier import Verifier
 
 _CHOICES_AT_ONCE = 32
-
-VERIFIER_ROWS = 16  # attempts read side by side
-
-
-def parse_seconds(text: str | None) -> float | None:
-    """Seconds of `5h`, `90m`, `1h30m`, `45s` or `300`.
-
-    Raises:
-        InputError: none of these, or not positive.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
-    if found is None or not any(found.groups()):
-        raise InputError(f"{text!r} is no time", "write 5h, 90m, 1h30m or a number of seconds")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    total = 3600 * hours + 60 * minutes + seconds
-    if total <= 0:
-        raise InputError(f"{text!r} is no time at all", "write 5h, 90m, 1h30m or a number of seconds")
-    return total
 
 
 def exam_command(
@@ -84,9 +63,11 @@ def exam_command(
     from rich.console import Console
 
     from podium.lock import locked_folder
+    from podium.opening import model_name, model_sampling
     from podium.problems import load_problems
-    from podium.recipe.single import Asking, model_name, model_sampling, profile_overrides
+    from podium.recipe.single import Asking, profile_overrides
     from podium.solve import ExamConfig, parse_policy
+    from podium.solve.clock import parse_seconds
     from podium.solve.exam import BUSY, check_exam, check_folder, exam_identity
 
     asking = asking or Asking()
@@ -140,8 +121,7 @@ def _sit(
     from podium.board import write_report
     from podium.board.exam import read_exam
     from podium.board.summary import print_exams
-    from podium.recipe.grade import open_judge
-    from podium.recipe.single import open_table
+    from podium.opening import open_judge, open_table, open_verifier
     from podium.recipe.watching import Metered, Watch
     from podium.runlog import RunLog, system_description
     from podium.solve import sit_exam
@@ -236,20 +216,6 @@ def set_aside(folder: Path, marks: Sequence[str], what: str, console: Console) -
     console.print(f"moved the earlier {what} to {place}", markup=False, soft_wrap=True)
 
 
-async def open_verifier(model: str, thinking: int, stack: AsyncExitStack) -> Verifier:
-    """A verifier over a model folder or URL#NAME, let go of with the stack.
-
-    Raises:
-        InputError: no such folder, a server without a model name, fewer than 0 tokens to think.
-    """
-    from podium.recipe.single import open_model
-    from podium.solve.verifier import Verifier
-
-    completer = open_model(model, VERIFIER_ROWS, spare=True)
-    stack.push_async_callback(completer.close)
-    return Verifier(completer, thinking=thinking)
-
-
 def _print_curves(console: Console, curves: Any) -> None:
     from rich.table import Table
 
@@ -306,7 +272,7 @@ def select_command(
 
     from podium.board import write_report
     from podium.lock import locked_folder
-    from podium.recipe.single import model_name, open_table
+    from podium.opening import model_name, open_table
     from podium.recipe.watching import Watch
     from podium.records import ExamResult
     from podium.solve.genselect import NAMED

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError
-from podium.grading.judge import Judge
 from podium.grading.pairs import Agreement, grade_pairs, read_pairs
 from podium.grading.rules import Rules, make_rules
-
-_JUDGE_ROWS = 16
+from podium.opening import open_judge
 
 
 def grade_command(path: Path, *, rules: list[str], judge: str | None, as_json: bool) -> None:
@@ -38,19 +36,6 @@ def grade_command(path: Path, *, rules: list[str], judge: str | None, as_json: b
         _show(agreement)
     if trouble:
         print(trouble, file=sys.stderr)
-
-
-async def open_judge(model: str, stack: AsyncExitStack) -> Judge:
-    """A judge over a model folder or URL#NAME, let go of with the stack.
-
-    Raises:
-        InputError: no such folder, or a server without a model name.
-    """
-    from podium.recipe.single import open_model
-
-    completer = open_model(model, _JUDGE_ROWS, spare=True)
-    stack.push_async_callback(completer.close)
-    return Judge(completer)
 
 
 def parse_rules(given: list[str]) -> Rules:

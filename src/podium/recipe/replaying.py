@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError
-from podium.recipe.exams import parse_seconds
+from podium.solve.clock import parse_seconds
 from podium.storage import write_text
 
 if TYPE_CHECKING:

@@ -62,8 +62,7 @@ def _revote(
     out: Path | None,
     json_: bool,
 ) -> None:
-    from podium.recipe.exams import open_verifier
-    from podium.recipe.grade import open_judge
+    from podium.opening import open_judge, open_verifier
     from podium.solve.revote import revote_all
 
     if out is not None and (out / "results.jsonl").exists():

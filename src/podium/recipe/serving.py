@@ -55,7 +55,7 @@ def serve_command(
 
     from podium.generate.engine import Engine
     from podium.generate.parallel import ParallelCompleter
-    from podium.recipe.single import open_model
+    from podium.opening import open_model
     from podium.text import Tokenizer
 
     engine = open_model(str(model), rows, replicas, device=device, format=format)
