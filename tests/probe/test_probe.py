@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from podium.ceilings import best_seconds, matmul_rate
-from podium.cli import app
+from podium.commands.cli import app
 from podium.errors import InputError
 from podium.plan.hardware import find_device
 from podium.probe.disk import disk_speed

@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from podium.boxes import answer_in
 from podium.errors import InputError
 from podium.grading.compare import Comparison, Sameness, warm
-from podium.grading.extract import answer_in, extract_answer
+from podium.grading.extract import extract_answer
 from podium.grading.judge import Judge, compare_with_judge
 from podium.grading.rules import DEFAULT, Rules
 from podium.storage import iterate_objects, parse_row

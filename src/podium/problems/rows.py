@@ -200,7 +200,7 @@ def _is_own_problem(row: dict[str, Any]) -> bool:
 
 def read_gold(value: Any) -> str:
     """The answer itself: of a whole solution its last box, or what follows `####`; 27.0 is the integer 27."""
-    from podium.grading.extract import answer_in
+    from podium.boxes import answer_in
 
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

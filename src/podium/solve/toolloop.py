@@ -43,7 +43,7 @@ def fence(shown: str) -> str:
     return f"\n```output\n{shown}\n```\n"
 
 
-# As in podium.grading.extract: a box opens, an escaped character is skipped, a brace opens or closes.
+# As in podium.boxes: a box opens, an escaped character is skipped, a brace opens or closes.
 _BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
 _UNSETTLED = re.compile(r"\\+[a-z]*\s*\Z")  # what more text may still turn into another token
 

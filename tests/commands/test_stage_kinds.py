@@ -8,9 +8,9 @@ import yaml
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
+from podium.commands.stage_kinds import field_lines, markdown
 from podium.problems.rows import FORMS
-from podium.recipe.reference import field_lines, markdown
 from podium.recipe.registry import StageKind, find_kind, kinds
 
 importlib.import_module("podium.recipe.stages")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from podium.cli_options import (
+from podium.commands.cli_options import (
     DataOption,
     ExtractOption,
     FreshOption,
@@ -94,13 +94,13 @@ def exam(
     Example: podium exam sit runs/demo/merge/model --set gsm8k --n 12 --policy winner --budget 5h
     """
     if check is not None:
-        from podium.recipe.contests import check_command
+        from podium.commands.contests import check_command
 
         raise typer.Exit(check_command(check, context=context, json_=json_))
     if model is None or set_ is None:
         raise typer.BadParameter("give a model and --set NAME, or --check URL")
-    from podium.recipe.exams import exam_command
-    from podium.recipe.single import Asking
+    from podium.commands.exams import exam_command
+    from podium.commands.single import Asking
 
     exam_command(
         model,
@@ -143,7 +143,7 @@ def exam_revote(
 
     Example: podium exam revote runs/exams/demo-aime24 --vote entropy --out runs/exams/demo-aime24-entropy
     """
-    from podium.recipe.revoting import revote_command
+    from podium.commands.revoting import revote_command
 
     revote_command(folder, vote=vote, verifier=verifier, thinking=thinking, judge=judge, out=out, json_=json_)
 
@@ -169,7 +169,7 @@ def exam_replay(
 
     Example: podium exam replay runs/exams/demo-aime24 --policy winner --policy runner-up --optimise --out mine.yaml
     """
-    from podium.recipe.replaying import replay_command
+    from podium.commands.replaying import replay_command
 
     replay_command(
         traces,
@@ -215,7 +215,7 @@ def exam_select(
 
     Example: podium exam select runs/exams/demo-aime24 http://localhost:8000/v1#qwq --repeats 8
     """
-    from podium.recipe.exams import select_command
+    from podium.commands.exams import select_command
 
     select_command(
         folder,
@@ -251,7 +251,7 @@ def exam_rehearse(
 
     Example: podium exam rehearse entry.py --set aime_1983_2023 --rules aimo2 --budget 20m
     """
-    from podium.recipe.contests import rehearse_command
+    from podium.commands.contests import rehearse_command
 
     code = rehearse_command(entry, set_, rules=rules, budget=budget, split=split, seed=seed, data=data, out=out)
     raise typer.Exit(code)

@@ -6,17 +6,19 @@ Puts rooms together; does no work of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from podium.curate.dataset import draft_documents
 from podium.errors import InputError
 from podium.models.place import find_model
 from podium.opening import model_sampling, open_table
+from podium.recipe.own_answers import own_answers
 from podium.records import Problem
+from podium.solve.profile import profile_overrides
 from podium.storage import write_rows
 
 if TYPE_CHECKING:
@@ -57,12 +59,6 @@ class Asking:
         return None if self.extract is None else read_extraction(self.extract)
 
 
-def profile_overrides(code: bool, max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
-    """Fields of a tool profile that a command line replaces."""
-    given = {"max_tokens": max_tokens, "temperature": temperature, "code_calls": None if code else 0}
-    return {key: value for key, value in given.items() if value is not None}
-
-
 def solve_command(
     model: str,
     problem: str,
@@ -88,8 +84,8 @@ def solve_command(
 
     from rich.console import Console
 
-    from podium.recipe.attempts import show_attempt, side_by_side
-    from podium.recipe.watching import Metered, Watch
+    from podium.commands.attempts import show_attempt, side_by_side
+    from podium.commands.watching import Metered, Watch
     from podium.solve import ballots, get_profile, majority
     from podium.solve.exam import with_extraction
     from podium.solve.missing import why_unanswered
@@ -189,47 +185,6 @@ def merge_command(models: list[Path], weights: str, out: Path) -> None:
         raise InputError(f"--weights {weights}: not numbers", "for example --weights 0.3,0.7") from error
     merge_linear(models, numbers, out)
     print(f"merged: {out}")
-
-
-async def own_answers(
-    model: str, problems: Sequence[Problem], path: Path, *, profile: str, code: bool, seed: int, rows: int = 16
-) -> None:
-    """Let a model answer problems into a journal of Attempts; those that are in it already are not asked again."""
-    from podium.records import Attempt
-    from podium.solve import attempt as attempt_problem
-    from podium.solve import get_profile
-    from podium.storage import Journal, read_rows
-
-    done = {row.problem_id for row in read_rows(path, Attempt)} if path.exists() else set()
-    waiting = [(place, problem) for place, problem in enumerate(problems) if problem.id not in done]
-    if not waiting:
-        return
-    limits = get_profile(profile, **profile_overrides(code, None, None))
-    waiting.reverse()
-    async with open_table(model, rows, code) as (completer, sandbox):
-        with Journal(path, Attempt) as journal:
-
-            async def answer_some() -> None:
-                while waiting:
-                    place, problem = waiting.pop()
-                    journal.append(await attempt_problem(problem, completer, sandbox, limits, seed=seed + place))
-
-            async with asyncio.TaskGroup() as group:
-                for _ in range(rows):
-                    group.create_task(answer_some())
-
-
-def draft_documents(files: Sequence[Path], tokenizer: Any, most_tokens: int) -> list[tuple[list[int], list[bool]]]:
-    """Answers of any kind (Solution or Attempt rows) as training documents.
-
-    Raises:
-        InputError: a file that is missing, damaged or without answers, or none that fits `most_tokens`.
-    """
-    from podium.curate import encode_solutions
-    from podium.problems import iterate_solutions
-
-    documents, _ = encode_solutions(iterate_solutions(files), tokenizer, most_tokens)
-    return documents
 
 
 def draft_command(

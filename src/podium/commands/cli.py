@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from podium import __version__, interrupts
-from podium.cli_exam import exam_app
-from podium.cli_options import (
+from podium.commands.cli_exam import exam_app
+from podium.commands.cli_options import (
     DataOption,
     DeviceOption,
     ExtractOption,
@@ -128,7 +128,7 @@ def run(
 
     Example: podium run recipes/demo.yaml --set exam_merged.attempts=16
     """
-    from podium.recipe.command import run_recipe_command
+    from podium.commands.run import run_recipe_command
 
     run_recipe_command(recipe, set_ or [], until=until, fresh=fresh, dry_run=dry_run, runs=runs)
 
@@ -143,7 +143,8 @@ def stages(
     Example: podium stages train
     """
     importlib.import_module("podium.recipe.stages")  # registers the stage kinds
-    from podium.recipe import reference, registry
+    from podium.commands import stage_kinds as reference
+    from podium.recipe import registry
 
     if markdown:
         typer.echo(reference.markdown(registry.kinds()), nl=False)
@@ -175,7 +176,7 @@ def solve(
 
     Example: podium solve runs/demo/merge/model "Solve the following multiplication: 83 * 47."
     """
-    from podium.recipe.single import Asking, solve_command
+    from podium.commands.single import Asking, solve_command
 
     solve_command(
         model,
@@ -216,7 +217,7 @@ def generate(
 
     Example: podium generate runs/demo/merge/model "What is 83 * 47?" -n 12 --tools
     """
-    from podium.recipe.attempts import generate_command
+    from podium.commands.attempts import generate_command
 
     code = generate_command(
         model,
@@ -248,7 +249,7 @@ def grade(
 
     Example: podium grade pairs.jsonl --rule units=strict
     """
-    from podium.recipe.grade import grade_command
+    from podium.commands.grade import grade_command
 
     grade_command(pairs, rules=rule or [], judge=judge, as_json=json_)
 
@@ -265,7 +266,7 @@ def compare(
 
     Example: podium compare runs/exams/cot-gsm8k runs/exams/tir-gsm8k
     """
-    from podium.recipe.compare import compare_command
+    from podium.commands.compare import compare_command
 
     compare_command(exam_a, exam_b, as_json=json_, seed=seed, html=html)
 
@@ -279,7 +280,7 @@ def export(
 
     Example: podium export runs/exams/cot-gsm8k --out cot.eval
     """
-    from podium.recipe.compare import export_command
+    from podium.commands.compare import export_command
 
     export_command(exam_, out)
 
@@ -315,7 +316,7 @@ def serve(
 
     Example: podium serve runs/demo/merge/model --port 8000
     """
-    from podium.recipe.serving import serve_command
+    from podium.commands.serving import serve_command
 
     serve_command(
         model,
@@ -349,7 +350,7 @@ def problems(
 
     Example: podium problems gym:chain_sum --size 3 --option max_terms=4
     """
-    from podium.recipe.single import problems_command
+    from podium.commands.single import problems_command
 
     problems_command(spec, size=size, seed=seed, options=option or [], data=data, out=out)
 
@@ -364,7 +365,7 @@ def merge(
 
     Example: podium merge runs/demo/cot/model runs/demo/tir/model --weights 0.3,0.7 --out merged
     """
-    from podium.recipe.single import merge_command
+    from podium.commands.single import merge_command
 
     merge_command(models, weights, out)
 
@@ -391,7 +392,7 @@ def draft(
 
     Example: podium draft runs/demo/merge/model --data runs/demo/exam_merged/attempts.jsonl
     """
-    from podium.recipe.single import draft_command
+    from podium.commands.single import draft_command
 
     draft_command(
         model,
@@ -452,7 +453,7 @@ def probe(
 
     Example: podium probe --folder runs
     """
-    from podium.probe.command import probe_command
+    from podium.commands.probe import probe_command
 
     probe_command(folder, out, json_)
 
@@ -463,7 +464,7 @@ def sandbox_check(json_: JsonOption = False) -> None:
 
     Example: podium sandbox check
     """
-    from podium.sandbox.show import show_check
+    from podium.commands.sandbox_show import show_check
 
     raise typer.Exit(show_check(json_))
 
@@ -478,7 +479,7 @@ def sandbox_run(
 
     Example: podium sandbox run blocks.py --profile kaggle --json
     """
-    from podium.sandbox.show import show_run
+    from podium.commands.sandbox_show import show_run
 
     raise typer.Exit(show_run(file, profile, json_))
 

@@ -18,7 +18,7 @@ from podium.storage import write_json, write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from podium.recipe.single import Asking
+    from podium.commands.single import Asking
     from podium.records import ExamResult, Problem
     from podium.solve import ExamConfig
     from podium.solve.selecting import SelectionScore
@@ -62,13 +62,14 @@ def exam_command(
     """
     from rich.console import Console
 
+    from podium.commands.single import Asking
     from podium.lock import locked_folder
     from podium.opening import model_name, model_sampling
     from podium.problems import load_problems
-    from podium.recipe.single import Asking, profile_overrides
     from podium.solve import ExamConfig, parse_policy
     from podium.solve.clock import parse_seconds
     from podium.solve.exam import BUSY, check_exam, check_folder, exam_identity
+    from podium.solve.profile import profile_overrides
 
     asking = asking or Asking()
     spec = spec if ":" in spec else f"exam:{spec}"
@@ -121,8 +122,8 @@ def _sit(
     from podium.board import write_report
     from podium.board.exam import read_exam
     from podium.board.summary import print_exams
+    from podium.commands.watching import Metered, Watch
     from podium.opening import open_judge, open_table, open_verifier
-    from podium.recipe.watching import Metered, Watch
     from podium.runlog import RunLog, system_description
     from podium.solve import sit_exam
     from podium.solve.exam import finished_results
@@ -271,9 +272,9 @@ def select_command(
     from rich.console import Console
 
     from podium.board import write_report
+    from podium.commands.watching import Watch
     from podium.lock import locked_folder
     from podium.opening import model_name, open_table
-    from podium.recipe.watching import Watch
     from podium.records import ExamResult
     from podium.solve.genselect import NAMED
     from podium.solve.selecting import (

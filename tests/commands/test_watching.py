@@ -8,9 +8,9 @@ from rich.console import Console
 
 from podium.answering.protocol import Sampling
 from podium.answering.scripted import ScriptedCompleter
+from podium.commands import watching
+from podium.commands.watching import Meter, Metered, Watch
 from podium.errors import CompleterError
-from podium.recipe import watching
-from podium.recipe.watching import Meter, Metered, Watch
 from podium.records import Event, ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.exam import Opened, finished_results

@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
 from podium.errors import InputError
 from podium.solve import parse_policy
 from podium.solve.clock import parse_seconds

@@ -5,11 +5,11 @@ import socket
 
 import pytest
 
+from podium.commands.attempts import generate_command
 from podium.errors import CompleterError, InputError
 from podium.opening import model_sampling, open_model
-from podium.recipe.attempts import generate_command
-from podium.recipe.single import profile_overrides
 from podium.solve import get_profile
+from podium.solve.profile import profile_overrides
 
 
 def write_config(folder):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from podium.commands.run import run_recipe_command
 from podium.errors import InputError
-from podium.recipe.command import run_recipe_command
 from tests.recipe.conftest import podium
 
 CHAIN = "name: run\nstages:\n  sums: {kind: numbers, rows: 3}\n  train: {kind: fold, inputs: {data: sums}}\n"

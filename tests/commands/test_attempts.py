@@ -11,8 +11,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from podium.commands.attempts import show_attempt, side_by_side
 from podium.models import Transformer, TransformerConfig, save_model
-from podium.recipe.attempts import show_attempt, side_by_side
 from podium.records import Attempt, Maker, Part
 from podium.text import train_tokenizer
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from podium.commands.run import run_recipe_command
 from podium.errors import InputError
 from podium.models import load_model
-from podium.recipe.command import run_recipe_command
 from podium.records import Attempt, ExamResult, Maker, Part, Problem, Solution, Verdict
 from podium.solve.genselect import read_pick
 from podium.solve.selecting import CHOICES, Choice

@@ -10,7 +10,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from podium.cli import app
+from podium.commands.cli import app
 
 
 def podium(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,7 +51,7 @@ def test_every_command_shows_an_example_of_itself(path: tuple[str, ...]) -> None
 def test_help_needs_no_heavy_import() -> None:
     check = (
         "import sys; sys.argv = ['podium', '--help']\n"
-        "from podium.cli import app\n"
+        "from podium.commands.cli import app\n"
         "try: app()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'transformers', 'pydantic', 'numpy', 'sympy', 'reasoning_gym', 'pyarrow', 'httpx'}\n"

@@ -302,9 +302,10 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
     Inputs: `model`; `problems` where `generate` is set; every other role names answers to learn from.
     """
     from podium.compress import DraftTraining, save_draft, train_draft
+    from podium.curate.dataset import draft_documents
     from podium.models import load_model
     from podium.problems import read_problems
-    from podium.recipe.single import draft_documents, own_answers
+    from podium.recipe.own_answers import own_answers
 
     if MODEL not in inputs:
         raise InputError(f"stage {context.name!r}: no input 'model'", "name the model whose tokens are to be guessed")

@@ -1,4 +1,4 @@
-"""What `podium sandbox check` and `run` print: a table or JSON lines of what podium.sandbox.commands found."""
+"""What `podium sandbox check` and `run` print: a table or JSON lines of what podium.commands.sandbox found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from podium.sandbox.commands import check, run_file
+from podium.commands.sandbox import check, run_file
 
 
 def show_check(as_json: bool) -> int:
