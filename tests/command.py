@@ -46,7 +46,7 @@ def _command(arguments: list[str], environment: dict[str, str], cwd: str, folder
         os.dup2(file, number)
         os.close(file)
     sys.argv = ["podium", *arguments]
-    from podium.cli import main
+    from podium.commands.cli import main
 
     try:
         main(prog_name="podium")

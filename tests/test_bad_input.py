@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from podium.records import ExamResult, Solution, read_rows
+from podium.records import ExamResult, Solution
+from podium.storage import read_rows
 
 STAGES = ("problems", "teach_cot", "teach_tir", "tokenizer", "cot", "tir", "merge", "exam")
 MADE = (

@@ -18,19 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.errors import InputError, PodiumError, StorageError
-from podium.records import (
+from podium.records import Maker, Message, Part, Problem, Solution, Usage, Verdict, find_repeated
+from podium.storage import (
     ENDINGS,
     PARTIAL,
     Journal,
-    Maker,
-    Message,
-    Part,
-    Problem,
-    Solution,
-    Usage,
-    Verdict,
     atomic_file,
-    find_repeated,
     iterate_objects,
     read_json,
     read_rows,

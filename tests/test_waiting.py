@@ -35,7 +35,7 @@ def test_where_the_load_is_not_known_others_are_expected(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PyTorch brings libgomp on Linux")
 def test_the_runtime_spins_briefly():
-    program = "import podium.cli, torch; torch.ones(2) @ torch.ones(2)"
+    program = "import podium.commands.cli, torch; torch.ones(2) @ torch.ones(2)"
     environment = {**CLEAN, "OMP_DISPLAY_ENV": "VERBOSE"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert re.search(rf"GOMP_SPINCOUNT = '({'|'.join(CHOSEN)})'", done.stderr), done.stderr

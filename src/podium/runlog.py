@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from podium.records import drop_torn_line, storage_errors
+from podium.storage import drop_torn_line, storage_errors
 
 PREFIX = ":::MLLOG"
 SPELT = ":::\\u004dLLOG"  # the same JSON string

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from podium.bench.check import check_folder
 from podium.bench.verdict import Verdict
-from podium.cli import app
+from podium.commands.cli import app
 
 Events = list[dict[str, Any]]
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from podium.bench.score import bootstrap_interval, median_window, olympic_mean, score_runs, window_scores
 from podium.bench.score_folder import score_folder
-from podium.cli import app
+from podium.commands.cli import app
 from podium.errors import InputError
 
 # Minutes of the five runs of Graphcore's IPU-POD16 on ResNet, v1.1; the first was aborted.

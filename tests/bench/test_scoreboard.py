@@ -28,7 +28,7 @@ from podium.bench.scoreboard import (
     winners,
 )
 from podium.bench.system_desc import host_ratio
-from podium.cli import app
+from podium.commands.cli import app
 
 OLD, NEW = load_round("v1.0"), load_round("v1.1")
 BY = Definition()

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from podium.generate import Engine, Sampling
+from podium.answering import Sampling
+from podium.generate import Engine
 from podium.generate.engine import shares
 from podium.generate.sampling import Settings, choose, repeated
 from podium.models import Transformer, TransformerConfig

@@ -11,9 +11,9 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from podium.answering import Sampling, complete
+from podium.answering.openai import OpenAICompleter
 from podium.errors import CompleterError
-from podium.generate import Sampling, complete
-from podium.generate.openai import OpenAICompleter
 from podium.records import Message
 
 URL = os.environ.get("PODIUM_VLLM_URL", "")

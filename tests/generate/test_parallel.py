@@ -16,14 +16,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.answering import Sampling
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate import Sampling
 from podium.generate.parallel import ParallelCompleter, choose_replica
 from podium.generate.replica import EngineSpec
 from podium.models import save_model
 from podium.records import Attempt as AttemptRow
-from podium.records import Message, Problem, read_rows
+from podium.records import Message, Problem
 from podium.solve import ExamConfig, sit_exam
+from podium.storage import read_rows
 from tests.generate.conftest import answer, random_model, read
 
 ROWS = 8

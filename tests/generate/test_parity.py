@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.models import RopeConfig, save_model
 from podium.models.families.family import Mixture
 from tests.generate.conftest import memory_for, random_model, read

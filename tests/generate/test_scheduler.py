@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import torch
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.cache import BlockPool
 from podium.generate.engine import Core
 from podium.generate.sequence import Scoring, Sequence

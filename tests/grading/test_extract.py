@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.boxes import answer_in
 from podium.grading import Rules, extract, extract_answer
-from podium.grading.extract import answer_in
 from podium.grading.pairs import Pair, grade_pairs
 from podium.problems import load_problems
 

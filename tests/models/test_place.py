@@ -125,7 +125,7 @@ def test_nothing_heavy_is_loaded_to_say_so(tmp_path):
 def test_commands_refuse_an_unknown_family_before_anything_heavy_is_loaded(tmp_path):
     folder = an_unknown_family(tmp_path)
     code = (
-        "import sys\nfrom podium.cli import app\n"
+        "import sys\nfrom podium.commands.cli import app\n"
         "merge = ['merge', '--weights', '1', '--out', 'x']\n"
         "for command, *rest in (['serve'], ['generate', 'x'], ['solve', 'x'], merge):\n"
         "    try: app([command, sys.argv[1], *rest])\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
 from podium.plan.command import COMMANDS
 from podium.plan.runs import PUBLISHED
 

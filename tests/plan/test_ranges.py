@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
 from podium.plan.fitted import SPREAD
 from podium.plan.hardware import find_device
 from podium.plan.hf_config import read_config

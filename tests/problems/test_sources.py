@@ -10,7 +10,8 @@ from podium.grading import find_answer, grade
 from podium.problems import check_disjoint, drop_shared, load_problems, normalise_text, split_problems
 from podium.problems.exams import EXAMS
 from podium.problems.gym import decode, encode, make_dataset
-from podium.records import Problem, Verdict, write_rows
+from podium.records import Problem, Verdict
+from podium.storage import write_rows
 from tests.problems.written_exams import write_exams
 
 

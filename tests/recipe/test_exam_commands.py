@@ -6,7 +6,8 @@ import re
 import socket
 from pathlib import Path
 
-from podium.records import Attempt, ExamResult, Maker, Problem, Verdict, VoteClass, read_rows, write_json, write_rows
+from podium.records import Attempt, ExamResult, Maker, Problem, Verdict, VoteClass
+from podium.storage import read_rows, write_json, write_rows
 
 
 def exam(folder: Path, skill: float, seed: int) -> Path:

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError, InputError, SandboxUnavailable, StorageError
-from podium.generate.scripted import ScriptedCompleter
-from podium.records import Attempt, ExamResult, Problem, Verdict, read_rows
+from podium.records import Attempt, ExamResult, Problem, Verdict
 from podium.runlog import RunLog
 from podium.sandbox import Sandbox
 from podium.solve import ExamConfig, ExamSummary, Ledger, Pool, sit_exam
 from podium.solve.sitting import attempt_seed
+from podium.storage import read_rows
 
 
 def sums(n: int) -> list[Problem]:
@@ -217,7 +218,7 @@ async def test_a_broken_off_exam_goes_on_where_it_was(tmp_path):
 CHILD = """
 import asyncio, sys
 from tests_exam import adder, sums
-from podium.generate.scripted import ScriptedCompleter
+from podium.answering.scripted import ScriptedCompleter
 from podium.solve import ExamConfig, sit_exam
 
 def slow(prompt, sampling):

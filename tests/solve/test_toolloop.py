@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError, SandboxUnavailable
-from podium.generate.scripted import ScriptedCompleter
 from podium.grading import extract
 from podium.records import Problem
 from podium.sandbox import Limits, Sandbox

@@ -13,7 +13,7 @@ from podium.bench.board import board_json, build_board
 from podium.bench.published import CLASSES, load_round, own_entries, round_names
 from podium.bench.scoreboard import Definition, tasks_of
 from podium.errors import InputError, nearest
-from podium.records import write_text
+from podium.storage import write_text
 
 
 def board_command(

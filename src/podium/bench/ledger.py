@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, Literal
 
 from podium.bench.mllog import Log, parse_log, run_end
 from podium.errors import InputError, StorageError
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 FILE = "ledger.jsonl"
 GENESIS = "0" * 64

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 TOKEN = ":::MLLOG "
 GZIP = b"\x1f\x8b"

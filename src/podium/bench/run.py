@@ -28,7 +28,7 @@ from podium.bench.task import Data, Preset, Size, Task
 from podium.bench.tensor_names import official_tensors
 from podium.bench.twins import Twin, broken
 from podium.errors import InputError, TrainingError, nearest
-from podium.records import storage_errors, write_json
+from podium.storage import storage_errors, write_json
 from podium.train.trainer import train
 
 

@@ -22,7 +22,7 @@ from podium.bench.registry import with_benchmark
 from podium.bench.rules import Ruleset, load_ruleset
 from podium.bench.system_desc import describe_this_machine, empty_fields
 from podium.errors import InputError, nearest
-from podium.records import write_text
+from podium.storage import write_text
 
 IMPLEMENTATION = "podium"
 NAME = re.compile(r"[\w.+-]+( [\w.+-]+)*")

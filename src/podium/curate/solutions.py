@@ -14,26 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from podium.answering.protocol import Completer, Sampling
 from podium.curate.prompts import make_prompt
 from podium.curate.sessions import CodeSandbox, ReusedSessions
 from podium.curate.teacher import DECLINED, programmatic_teacher
 from podium.curate.toolloop import CLOSE_TAG, Written, write_solution
 from podium.errors import CompleterError
-from podium.generate.protocol import Completer, Sampling
 from podium.grading import extract, grade
-from podium.records import (
-    Journal,
-    Maker,
-    Problem,
-    Row,
-    Solution,
-    Style,
-    Usage,
-    Verdict,
-    read_rows,
-    write_json,
-    write_rows,
-)
+from podium.records import Maker, Problem, Row, Solution, Style, Usage, Verdict
+from podium.storage import Journal, read_rows, write_json, write_rows
 
 _ROWS_PER_SESSION = 100  # of the programmatic teacher
 _ERRORS_IN_A_ROW = 20  # so many failed requests without one answer between them mean the teacher is gone

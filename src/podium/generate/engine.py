@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from podium.answering.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.cache import ROOT, BlockPool, link
 from podium.generate.guess import DraftRequest
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.generate.runner import Runner, Span, load_runner
 from podium.generate.sampling import adjust, check_sampling, likeliest
 from podium.generate.scheduler import Plan, Said, Scheduler, Work

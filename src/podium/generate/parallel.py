@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+from podium.answering.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.errors import CompleterError, InputError, PodiumError
 from podium.generate.links import Link, LostReplica, ProcessLink, RayLink, join_cluster, leave_cluster
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Prompt, PromptScore, Sampling
 from podium.generate.replica import EngineSpec, Note
 
 Backend = Literal["process", "ray"]

@@ -26,8 +26,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from podium.answering.protocol import Completion, Piece, Prompt, Sampling
 from podium.errors import CompleterError, PodiumError, PromptTooLong
-from podium.generate.protocol import Completion, Piece, Prompt, Sampling
 
 if TYPE_CHECKING:
     from podium.generate.engine import Engine

@@ -20,7 +20,7 @@ from podium.generate.sampling import Settings, choose, repeated
 from podium.models.transformer import Transformer
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
     from podium.generate.sampling import Chosen
     from podium.models import StoredModel
     from podium.models.config import TransformerConfig

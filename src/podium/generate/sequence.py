@@ -12,9 +12,9 @@ from collections.abc import Sequence as Ordered
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from podium.answering.protocol import CompletionUsage, Finish, Piece, Sampling
+from podium.answering.stopping import StopWatch
 from podium.generate.cache import ROOT, Kept, link
-from podium.generate.protocol import CompletionUsage, Finish, Piece, Sampling
-from podium.generate.stopping import StopWatch
 
 if TYPE_CHECKING:
     from podium.generate.sampling import Top

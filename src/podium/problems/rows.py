@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from podium.boxes import answer_in, boxes, content
 from podium.errors import InputError
-from podium.records import Attempt, Maker, Message, Part, Problem, Solution, iterate_objects, parse_row
+from podium.records import Attempt, Maker, Message, Part, Problem, Solution
+from podium.storage import iterate_objects, parse_row
 
 TEXT_FIELDS = ("problem", "question", "text", "instruction", "prompt")
 ANSWER_FIELDS = ("expected_answer", "answer", "final_answer", "gold")
@@ -199,8 +201,6 @@ def _is_own_problem(row: dict[str, Any]) -> bool:
 
 def read_gold(value: Any) -> str:
     """The answer itself: of a whole solution its last box, or what follows `####`; 27.0 is the integer 27."""
-    from podium.grading.extract import answer_in
-
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return answer_in(str(value)).strip()
@@ -235,9 +235,8 @@ def _has(row: dict[str, Any], names: tuple[str, ...]) -> bool:
 
 
 def _boxed(text: str | None) -> str | None:
-    from podium.grading import extract
-
-    return extract(text) if text else None
+    found = boxes(text) if text else []
+    return (content(text, found[-1]) or None) if text and found else None
 
 
 def _id(row: dict[str, Any], default: str) -> str:

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from podium.answering.protocol import Completer, Sampling, complete
+from podium.boxes import boxes
 from podium.curate.sessions import CodeSandbox
 from podium.curate.toolloop import CLOSE_TAG, write_solution
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate.protocol import Completer, Sampling, complete
 from podium.grading import classes as equivalence_classes
 from podium.grading import extract, rules_of
-from podium.grading.extract import boxes
 from podium.records import ExamResult, Message, Problem, Verdict
 from podium.solve.sitting import attempt_seed
 from podium.solve.vote import Classes, Vote, majority

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
 from podium.errors import PromptTooLong
-from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
 from podium.grading import extract, find_answer
 from podium.grading.rules import rules_of
 from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopReason, Usage
@@ -43,7 +43,7 @@ def fence(shown: str) -> str:
     return f"\n```output\n{shown}\n```\n"
 
 
-# As in podium.grading.extract: a box opens, an escaped character is skipped, a brace opens or closes.
+# As in podium.boxes: a box opens, an escaped character is skipped, a brace opens or closes.
 _BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
 _UNSETTLED = re.compile(r"\\+[a-z]*\s*\Z")  # what more text may still turn into another token
 

@@ -19,7 +19,8 @@ from typing import Any
 import tokenizers
 
 from podium.errors import InputError
-from podium.records import Message, Part, atomic_file, read_json, storage_errors, token_ids
+from podium.records import Message, Part, token_ids
+from podium.storage import atomic_file, read_json, storage_errors
 from podium.text.chat import chat_turns
 from podium.text.decoding import ByteDecoder, Decoder, Speller, WindowDecoder, blank_mark, byte_table, piece_bytes
 from podium.text.origin import MESSAGE, TEMPLATE, UNSURE

@@ -7,7 +7,8 @@ import threading
 import pytest
 import torch
 
-from podium.generate import Engine, Sampling
+from podium.answering import Sampling
+from podium.generate import Engine
 from podium.generate.device.fp8 import Fp8Linear
 from podium.generate.device.place import find_device, own_dtype, place_model
 from podium.generate.device.runner import GraphRunner

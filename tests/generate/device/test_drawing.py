@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.device.drawing import DrawStep, Kinds, kinds_of, uniforms_of
 from podium.generate.device.runner import GraphRunner
 from podium.generate.sampling import Settings, choose, repeated, uniforms

@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.device.buckets import ROWS
 from podium.generate.device.runner import TOGETHER, GraphRunner
 from podium.generate.guess import guesser

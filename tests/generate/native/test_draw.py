@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import available_isas, isa, set_isa
 from podium.generate.native.runner import NativeRunner

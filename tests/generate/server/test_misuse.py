@@ -17,10 +17,11 @@ import openai
 import pytest
 import torch
 
+from podium.answering import Sampling, complete
+from podium.answering.openai import OpenAICompleter
+from podium.answering.protocol import Piece
 from podium.errors import CompleterError, InputError
-from podium.generate import EngineSpec, ParallelCompleter, Sampling, complete
-from podium.generate.openai import OpenAICompleter
-from podium.generate.protocol import Piece
+from podium.generate import EngineSpec, ParallelCompleter
 from podium.generate.server import bind
 from podium.models import save_model
 from tests.generate.conftest import random_model

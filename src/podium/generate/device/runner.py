@@ -25,7 +25,7 @@ from podium.generate.sampling import Settings, choose, repeated
 from podium.models import StoredModel, Transformer
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
     from podium.generate.sampling import Chosen
 
 TOGETHER = 8

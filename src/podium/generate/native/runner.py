@@ -27,7 +27,7 @@ from podium.models import StoredModel
 from podium.models.experts import MixtureOfExperts
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
     from podium.generate.runner import Span
     from podium.generate.sampling import Chosen, Top
     from podium.models.transformer import Block, FeedForward, Transformer
