@@ -191,7 +191,7 @@ def test_a_wrong_name_is_answered_with_the_nearest_of_all_tasks(registered: dict
     with pytest.raises(InputError, match="sparow") as error:
         find_task("sparow")
     assert "'sparrow'" in error.value.cure
-    assert task_names()[8:] == ["sparrow"]
+    assert "sparrow" in task_names()[8:]
 
 
 @pytest.mark.parametrize(
