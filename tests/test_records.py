@@ -265,7 +265,8 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path
 
 SLOW_WRITER = """
 import sys, time
-from podium.records import Problem, write_rows
+from podium.records import Problem
+from podium.storage import write_rows
 def rows():
     for number in range(10**9):
         yield Problem(id=str(number), text="x" * 5000)
@@ -293,7 +294,8 @@ def test_kill_in_the_middle_of_writing_leaves_the_old_file(tmp_path: Path, endin
 
 JOURNALIST = """
 import sys
-from podium.records import Journal, Problem
+from podium.storage import Journal
+from podium.records import Problem
 with Journal(sys.argv[1], Problem) as journal:
     for number in range(10**9):
         journal.append(Problem(id=str(number), text="x" * (number % 5000 + 1)))
@@ -344,7 +346,8 @@ def test_a_journal_that_is_only_a_torn_line_starts_empty(tmp_path: Path) -> None
 
 FULL = """
 import random, resource, signal, sys
-from podium.records import Journal, Problem, read_rows, write_rows
+from podium.storage import Journal, read_rows, write_rows
+from podium.records import Problem
 from podium.errors import PodiumError
 path, what = sys.argv[1:3]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -387,7 +390,8 @@ def test_a_journal_on_a_full_disk_keeps_whole_rows(tmp_path: Path) -> None:
 FORBIDDEN = """
 import os, sys
 from podium.errors import PodiumError
-from podium.records import Journal, Problem, read_rows, write_rows
+from podium.storage import Journal, read_rows, write_rows
+from podium.records import Problem
 if os.geteuid() == 0:
     # Modes mean nothing to root.
     os.setgroups([])

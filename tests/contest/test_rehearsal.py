@@ -207,11 +207,11 @@ def test_the_documented_loop_is_short_and_sits_a_rehearsal(tmp_path):
     random.seed(0)
     standing_in = textwrap.dedent("""
         from podium.answering.scripted import ScriptedCompleter
-        import podium.contest.contestant as c, podium.commands.single as single
+        import podium.contest.contestant as c, podium.opening as opening
         def adder(prompt, sampling):
             words = prompt[-1].content.split()
             yield f"\\\\boxed{{{int(words[2]) + int(words[4].rstrip('?'))}}}"
-        single.open_model = lambda model, rows: ScriptedCompleter(model, adder)
+        opening.open_model = lambda model, rows: ScriptedCompleter(model, adder)
     """)
     path = tmp_path / "entry.py"
     path.write_text(standing_in + loop)

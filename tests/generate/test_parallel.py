@@ -350,7 +350,7 @@ async def test_closing_tells_readers_and_leaves_no_process_thread_or_descriptor(
 
 PARENT = """
 import asyncio, sys
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.parallel import ParallelCompleter
 from podium.generate.replica import EngineSpec
 
