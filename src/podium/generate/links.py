@@ -6,6 +6,7 @@ Knows no completions. A link is used from one event loop. Whatever ends it is to
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -123,10 +124,10 @@ class RayLink:
 
     @classmethod
     async def open(cls, spec: EngineSpec, threads: int | None) -> RayLink:
-        import ray  # pyright: ignore[reportMissingImports]
+        import ray
 
         # A link's calls wait for something to say for as long as it takes, several at a time.
-        options = {"num_cpus": threads or 1, "max_restarts": 0, "max_concurrency": 100}
+        options: dict[str, Any] = {"num_cpus": threads or 1, "max_restarts": 0, "max_concurrency": 100}
         return cls(ray, ray.remote(**options)(EngineWorker).remote(spec, threads))
 
     async def send(self, notes: Sequence[Note]) -> None:
@@ -154,7 +155,7 @@ def join_cluster(processors: int) -> bool:
         CompleterError: no cluster, or one with fewer `processors`: Ray would wait for them without an end.
     """
     try:
-        import ray  # pyright: ignore[reportMissingImports]
+        import ray
     except ImportError as error:
         raise InputError(
             "the backend 'ray' needs Ray", "in a clone: pip install -e '.[cluster]'; or use 'process'"
@@ -162,7 +163,7 @@ def join_cluster(processors: int) -> bool:
     joined = not ray.is_initialized()
     if joined:
         try:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             cure = "check RAY_ADDRESS, or use the backend 'process'"
             raise CompleterError(f"no Ray cluster: {error}", cure) from error
@@ -178,6 +179,6 @@ def join_cluster(processors: int) -> bool:
 
 
 def leave_cluster() -> None:
-    import ray  # pyright: ignore[reportMissingImports]
+    import ray
 
     ray.shutdown()
