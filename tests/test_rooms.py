@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,14 +46,18 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
             continue
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module == "podium":
-            found = [f"podium.{alias.name}" if rooms() & {alias.name} else "podium" for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno}: a relative import"
-            found = [node.module or ""]
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            found = [name if is_module(name) else node.module or "" for name in inner]
         else:
             continue
         yield from ((node.lineno, name) for name in found if name.split(".")[0] == "podium")
+
+
+def is_module(name: str) -> bool:
+    place = SOURCE.parent.joinpath(*name.split("."))
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
 
 
 def rooms() -> set[str]:
@@ -75,6 +80,16 @@ def test_rooms_import_only_from_lower_floors() -> None:
 
 
 def test_stages_are_unknown_to_the_engine_that_runs_them() -> None:
-    """Apart from the one file that registers them, of which a command is the caller."""
+    """A command imports them, so that they register themselves."""
     for file in sorted((SOURCE / "recipe").glob("*.py")):
-        assert not [module for _, module in imports(file) if module.startswith("podium.recipe.stages.")], file
+        modules = {f"{module}." for _, module in imports(file)}
+        assert not [module for module in modules if module.startswith("podium.recipe.stages.")], file
+
+
+def test_the_page_shows_every_room_on_its_floor() -> None:
+    page = SOURCE.parents[1] / "docs" / "architecture.md"
+    shown: dict[str, int] = {}
+    for floor, rooms_of_row in re.findall(r"^\| (\d+) \| (.*?) \|", page.read_text(), flags=re.M):
+        for name in re.findall(r"`(\w+)(?:\.py|/)`", rooms_of_row):
+            shown[name] = int(floor)
+    assert shown == {room: floor for room, floor in FLOOR_OF.items() if room != "__main__"}

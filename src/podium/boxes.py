@@ -15,6 +15,15 @@ _COMMAND = re.compile(r"\\[a-zA-Z]+|\$[^$]*\$")
 _PROSE = re.compile(r"[A-Za-z]{2,}")
 
 
+def last_box(text: str) -> str | None:
+    r"""Content of the last balanced \boxed{...} (of the outermost, where boxes are nested), stripped.
+
+    A box that is never closed is passed over. None when there is no box or the last one is empty.
+    """
+    found = boxes(text)
+    return (content(text, found[-1]) or None) if found else None
+
+
 def answer_in(text: str) -> str:
     r"""The answer in an answer column: the text itself, or, where a whole solution was put there, what it ends with.
 

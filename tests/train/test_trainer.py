@@ -192,9 +192,12 @@ def test_kill_9_of_a_real_process_loses_nothing_but_time(tmp_path, monkeypatch):
         process.kill()
         assert process.wait() == -signal.SIGKILL
     assert start(folder).wait(120) == 0
+    threads = torch.get_num_threads()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "argv", ["", str(tmp_path / "whole")])
+        patched.setattr(sys, "path", [*sys.path])
         exec(child, {})  # undisturbed, in this process, which has imported everything
+    torch.set_num_threads(threads)
     ours, theirs = (torch.load(f / "final.pt") for f in (folder, tmp_path / "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert any(event["key"] == "run_resumed" for event in events(folder))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from podium.boxes import boxes, content
+from podium.boxes import boxes, content, last_box
 from podium.grading.rules import DEFAULT, Finder, Rules
 
 # What announces an answer. A heading of Markdown begins with #### too; its words are no answer, so a number or a
@@ -41,15 +41,6 @@ _WHOLE_LETTER = re.compile(rf"[\s$*_(\[{{]*{_STYLE}{{0,3}}\(?\s*([A-Ja-j])\s*[)\
 _LEADING = re.compile(r"[\s$*_]*\(?([A-J])(?:[).:]|\s*[*_]+(?![A-Za-z*_])|\s+[-–—]\s)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]\d)|(?<![\w.])-?(?:\d+(?:\.\d+)?|\.\d+)")
 _EDGE = " \t\r\n*_`"
-
-
-def extract(text: str) -> str | None:
-    r"""Content of the last balanced \boxed{...} (of the outermost, where boxes are nested), stripped.
-
-    A box that is never closed is passed over. None when there is no box or the last one is empty.
-    """
-    found = boxes(text)
-    return (content(text, found[-1]) or None) if found else None
 
 
 def extract_answer(text: str, rules: Rules = DEFAULT) -> str | None:
@@ -106,7 +97,7 @@ def _final(text: str) -> Iterator[str]:
 
 def _said(text: str) -> str:
     """What an announcement says: its box, its formula if that is all of the sentence, else its first sentence."""
-    inner = extract(text)
+    inner = last_box(text)
     if inner is not None:
         return inner
     maths = _MATHS.match(text.lstrip(_EDGE))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from podium.boxes import answer_in, boxes, content
+from podium.boxes import answer_in, last_box
 from podium.errors import InputError
 from podium.records import Attempt, Maker, Message, Part, Problem, Solution
 from podium.storage import iterate_objects, parse_row
@@ -105,7 +105,7 @@ def problem_of(row: Any, where: str, default_id: str) -> Problem:
     else:
         text = _question(row, where, "problem")
     gold = next((row[name] for name in ANSWER_FIELDS if row.get(name) is not None), None)
-    answer = read_gold(gold) if gold is not None else _boxed(solution)
+    answer = read_gold(gold) if gold is not None else last_box(solution or "")
     return Problem(
         id=_id(row, default_id),
         text=text,
@@ -160,7 +160,7 @@ def _solution(identifier: str, prompt: tuple[Message, ...], text: str, where: st
         style="tir" if "<tool_call>" in text else "cot",
         prompt=prompt,
         parts=(Part(role="model", text=text),),
-        answer=_boxed(text),
+        answer=last_box(text),
         maker=Maker(model="given"),
     )
 
@@ -232,11 +232,6 @@ def _text(row: dict[str, Any], names: tuple[str, ...], where: str) -> str | None
 
 def _has(row: dict[str, Any], names: tuple[str, ...]) -> bool:
     return any(row.get(name) is not None for name in names)
-
-
-def _boxed(text: str | None) -> str | None:
-    found = boxes(text) if text else []
-    return (content(text, found[-1]) or None) if text and found else None
 
 
 def _id(row: dict[str, Any], default: str) -> str:
