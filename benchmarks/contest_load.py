@@ -39,7 +39,8 @@ import httpx
 from peers.environments import HOME, interpreter, missing
 from peers.models import VOCABULARY, build
 
-from podium.generate import Completer, Completion, CompletionUsage, Engine, Piece, Prompt, Sampling
+from podium.answering import Completer, Completion, CompletionUsage, Piece, Prompt, Sampling
+from podium.generate import Engine
 from podium.text import Tokenizer
 
 PROBLEMS, ATTEMPTS, ENOUGH = 8, 12, 9

@@ -20,7 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from podium.generate import Completer, EngineSpec, ParallelCompleter, Sampling
+from podium.answering import Completer, Sampling
+from podium.generate import EngineSpec, ParallelCompleter
 from podium.generate.parallel import Backend
 from podium.models import Transformer, TransformerConfig, save_model
 from podium.text import train_tokenizer

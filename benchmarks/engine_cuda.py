@@ -40,8 +40,9 @@ import torch
 from engine_vs_peers import EngineFailed, EngineProcess, Spec
 from torch import nn
 
+from podium.answering import Sampling
 from podium.errors import PodiumError
-from podium.generate import Engine, Sampling
+from podium.generate import Engine
 from podium.generate.device.fp8 import Fp8Linear, check_fp8
 from podium.generate.device.place import DTYPES, find_device, own_dtype
 from podium.generate.device.runner import GraphRunner

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from podium.recipe.command import run_recipe_command
-from podium.recipe.exams import selection_table
-from podium.records import read_json, read_rows
+from podium.commands.exams import selection_table
+from podium.commands.run import run_recipe_command
 from podium.solve import ExamSummary
 from podium.solve.selecting import CHOICES, Choice, score_choices
+from podium.storage import read_json, read_rows
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "genselect.yaml"
 DEMO_MODELS = {"attempts": "cot", "exam": "cot", "selector": "merge", "exam_judge": "merge"}

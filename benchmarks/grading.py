@@ -24,8 +24,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from podium.boxes import last_box
 from podium.errors import InputError
-from podium.grading import compare, extract, extract_answer, grade, make_rules, warm
+from podium.grading import compare, extract_answer, grade, make_rules, warm
 from podium.grading.exact import compare_exactly
 from podium.problems.exams import EXAMS, load_exam
 from podium.records import Problem, Verdict
@@ -87,7 +88,7 @@ def spellings(gold: str) -> Iterator[tuple[str, str]]:
     spaced = re.sub(r"(?<=[^\\\w.])(?=[^\w.])|(?<=[,+=({])|(?=[+=)}])", " ", f" {gold} ").replace("\\ ", "\\")
     yield "spaces", gold if escaped else spaced
     yield "\\left \\right", gold if "\\left" in gold else gold.replace("(", "\\left(").replace(")", "\\right)")
-    yield "box", extract(f"so \\boxed{{{gold}}}") or ""
+    yield "box", last_box(f"so \\boxed{{{gold}}}") or ""
 
 
 KINDS = Path(__file__).parent.parent / "tests" / "grading" / "data" / "kinds.jsonl"
@@ -367,7 +368,7 @@ def fuzz(strings: int, seed: int, threads: int) -> None:
             gold = draw.choice(REAL) if number % 4 else hostile(draw)
             started = time.monotonic()
             try:
-                extract(text)
+                last_box(text)
                 found = extract_answer(text, every)
                 problem = Problem(
                     id="f", text="?", answer=gold, verifier=draw.choice(("math", "math", "math", "letter"))

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from podium.records import ExamResult, read_rows
+from podium.records import ExamResult
+from podium.storage import read_rows
 
 # They say when something happened. exam.json and summary.json are told apart by what they hold of an exam.
 TIMES = {"run.log", "metrics.jsonl", "done.json", "stage.json", "system.json", "recipe.yaml", "report.html"}

@@ -26,12 +26,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from podium.answering import Sampling
 from podium.compress import load_draft
-from podium.generate import Engine, Sampling
+from podium.generate import Engine
 from podium.generate.guess import DraftRequest, guesser
 from podium.generate.speculate import Adaptive, Fixed, Proposer
 from podium.models import Transformer, load_model
-from podium.records import Attempt, read_rows
+from podium.records import Attempt
+from podium.storage import read_rows
 from podium.text import Tokenizer
 
 STOP = "</tool_call>"

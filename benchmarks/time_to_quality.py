@@ -30,21 +30,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from podium.bench.tasks import KEYS, find_task
+from podium.bench.registry import find_task
+from podium.bench.rules import load_ruleset
 from podium.bench.twins import TWINS
 
 HELD_OUT = (101, 102, 103, 104, 105)
 MOST_MINUTES = 2.0
-TWIN_OF = {
-    "resnet": "shuffled labels",
-    "unet3d": "frozen weights",
-    "ssd": "shuffled labels",
-    "maskrcnn": "wrong loss sign",
-    "rnnt": "shuffled labels",
-    "bert": "shuffled labels",
-    "dlrm": "shuffled labels",
-    "minigo": "frozen weights",
-}
 Run = dict[str, Any]
 
 
@@ -135,7 +126,7 @@ def twin_steps(key: str, record: Record, seeds: list[int]) -> int:
 def make_runs(options: argparse.Namespace, record: Record, console: Console) -> None:
     """Every run that is not on record yet, a line of progress for each."""
     twins: dict[str, list[str]] = {
-        key: {"one": [TWIN_OF[key]], "all": list(TWINS), "none": []}[options.twins] for key in options.tasks
+        key: {"one": [find_task(key).control], "all": list(TWINS), "none": []}[options.twins] for key in options.tasks
     }
     total = sum(len(options.seeds) + len(twins[key]) for key in options.tasks)
     number, began = 0, time.monotonic()
@@ -202,7 +193,7 @@ def show(options: argparse.Namespace, record: Record, console: Console) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", default=list(KEYS))
+    parser.add_argument("tasks", nargs="*", default=list(load_ruleset().benchmarks))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(HELD_OUT))
     parser.add_argument("--twins", choices=["one", "all", "none"], default="one")
     parser.add_argument("--threads", type=int, default=2)

@@ -1,4 +1,4 @@
-"""Claim: threads that spin briefly and then sleep are faster where other work wants the cores, and nowhere slower.
+"""Claim: threads that spin briefly and then sleep are faster beside other work, and keep up where there is none.
 
 OpenMP's own setting (libgomp's, which PyTorch brings) lets a waiting thread spin for milliseconds. Where other work
 wants the core, the thread that it waits for cannot run meanwhile. Podium sets a short spin before torch is imported

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from podium.records import Attempt, ExamResult, Problem, Solution, Verdict, read_rows
+from podium.records import Attempt, ExamResult, Problem, Solution, Verdict
+from podium.storage import read_rows
 
 STAGES = ("problems", "teach_cot", "teach_tir", "tokenizer", "cot", "tir", "merge", "exam")
 

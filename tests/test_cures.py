@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 import podium
-from podium.cli import app
+from podium.commands.cli import app
 
 SOURCE = Path(podium.__file__).parent
 # Options of programs that Podium is used with, or starts.

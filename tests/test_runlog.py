@@ -159,7 +159,7 @@ def test_the_revision_is_of_this_checkout_and_of_no_other(tmp_path: Path) -> Non
     (tmp_path / "podium").symlink_to(here, target_is_directory=True)
     copy = tmp_path / "site" / "podium"
     copy.mkdir(parents=True)
-    for name in ("__init__.py", "errors.py", "records.py", "runlog.py", "waiting.py"):
+    for name in ("__init__.py", "errors.py", "runlog.py", "storage.py", "waiting.py"):
         (copy / name).write_text((here / name).read_text())
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     who = ["-c", "user.email=a@b", "-c", "user.name=a"]

@@ -13,7 +13,8 @@ import sys
 
 import torch
 
-from podium.probe.ceilings import matmul_rate, read_bandwidth
+from podium.ceilings import matmul_rate
+from podium.probe.ceilings import read_bandwidth
 
 
 def main(threads: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from worker import Run, peak_rss, serve
 
-from podium.generate import Engine, Sampling
+from podium.answering import Sampling
+from podium.generate import Engine
 from podium.models import StoredModel
 
 

@@ -1,6 +1,6 @@
 """`python -m podium` is the same as `podium`."""
 
-from podium.cli import main
+from podium.commands.cli import main
 
 if __name__ == "__main__":
     main(prog_name="podium")

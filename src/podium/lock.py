@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from podium.errors import StorageError
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 _File = tuple[int, int]  # device and number of a lock file
 

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from podium.records import drop_torn_line, storage_errors
+from podium.storage import drop_torn_line, storage_errors
 
 PREFIX = ":::MLLOG"
 SPELT = ":::\\u004dLLOG"  # the same JSON string
@@ -36,11 +36,18 @@ class EventFile:
             # Line-buffered: a killed run leaves whole lines.
             self._file = open(self.path, "a", buffering=1)  # noqa: SIM115
 
-    def event(self, kind: str, key: str, value: Any, metadata: dict[str, Any], *, depth: int = 1) -> None:
-        """One line. `depth` counts the frames between the code that the event is about and this call."""
+    def event(self, kind: str, key: str, value: Any, metadata: dict[str, Any], *, depth: int = 1) -> int:
+        """Write one line and return its time_ms, milliseconds since the epoch.
+
+        `depth` counts the frames between the code that the event is about and this call.
+
+        Raises:
+            StorageError: the line cannot be written.
+        """
+        now = int(time.time() * 1000)
         line = {
             "namespace": self.namespace,
-            "time_ms": int(time.time() * 1000),
+            "time_ms": now,
             "event_type": kind,
             "key": key,
             "value": value,
@@ -49,6 +56,7 @@ class EventFile:
         with storage_errors(self.path, "appending"):
             # Readers cut a line at the last prefix they find, so a text that holds it is spelt differently.
             self._file.write(f"{PREFIX} {json.dumps(line).replace(PREFIX, SPELT)}\n")
+        return now
 
     def close(self) -> None:
         with storage_errors(self.path, "closing the run log"):

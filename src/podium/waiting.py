@@ -3,7 +3,7 @@
 PyTorch brings libgomp, whose waiting threads spin 300,000 times, milliseconds, before they sleep. On a machine with
 other work the thread that all wait for may be the one that has no core, and training takes twice as long
 (benchmarks/waiting_threads.py). 2,000 spins, less than a tenth of a millisecond, bridge the gaps between most
-operations of a training step; on a machine that does nothing else 20,000 are a few percent faster. Knows the
+operations of a training step; on a machine that does nothing else 20,000 load weights faster. Knows the
 environment only; importing `podium` calls it, which must be before torch is imported, because the runtime reads its
 settings once, when it is loaded.
 """

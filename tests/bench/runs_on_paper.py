@@ -79,7 +79,7 @@ def write_run(
         org="paper",
         platform="none",
         size=size,
-        target=target,
+        target=Condition.model_validate(target) if target else None,
     ) as events:
         events.cache_clear()
         events.init_start()
@@ -120,7 +120,7 @@ def write_entry(root: Path, runs: int = 5, declared: int | None = None, **keywor
         launch = ledger.launch(declaration, folder)
         write_run(launch.log, size="smoke", target={"at_least": 0.7}, seed=launch.seed, tie=launch.hash, **keywords)
         stretch(launch.log, 10.0 + number)
-        ledger.end(launch, status="success", minutes=10.0 + number)
+        ledger.end(launch)
     return folder
 
 

@@ -21,10 +21,11 @@ import yaml
 from mlperf_logging.compliance_checker import mlp_compliance
 from mlperf_logging.package_checker.seed_checker import SeedChecker
 from mlperf_logging.rcp_checker import rcp_checker
-from runs_on_paper import RULES, SHARED, TOKEN, value_for, write_run
+from runs_on_paper import RULES, SHARED, TOKEN, edit, value_for, write_run
 
 from podium.bench.check import check_file, check_folder
 from podium.bench.check_log import log_verdicts
+from podium.bench.rcp import reference_points
 from podium.bench.rules import Condition, Ruleset, load_ruleset, ruleset_versions
 from podium.bench.runs import AGGREGATED, read_run
 
@@ -250,7 +251,7 @@ def compare_later(version: str, benchmark: str, tmp_path: Path, *, step: int) ->
         logging.disable(logging.NOTSET)
 
 
-# -- logs that were submitted ------------------------------------------------------------------------------------
+# -- whole logs and entries; the submitted ones too, where they lie beside the repository -------------------------
 
 PUBLISHED = SHARED / "mlperf_logs"
 ENTRIES = sorted({path.parent for path in PUBLISHED.rglob("result_*.txt")}) if PUBLISHED.is_dir() else []
@@ -258,14 +259,23 @@ ENTRIES = sorted({path.parent for path in PUBLISHED.rglob("result_*.txt")}) if P
 TENSORS = {"tensors", "weights_initialization"}
 
 
-@pytest.mark.skipif(not ENTRIES, reason="needs the published logs of ../shared/data/mlperf_logs")
-def test_published_logs_get_the_official_verdict() -> None:
+def test_whole_logs_get_the_official_verdict(tmp_path: Path) -> None:
     """Each by the rules of its round, which is found from its date; a difference is the tensors of v1.1 or a fault."""
+    written = [
+        write_run(tmp_path / f"{benchmark}-{division}.txt", benchmark, division=division)
+        for benchmark in RULES.benchmarks
+        for division in ("open", "closed")
+    ]
+    for key in ("run_stop", "eval_accuracy", "init_start", "submission_org"):
+        path = write_run(tmp_path / f"without-{key}.txt", division="closed")
+        edit(path, lambda events, key=key: [event for event in events if event["key"] != key])
+        written.append(path)
+    published = sorted(path for entry in ENTRIES for path in entry.glob("result_*.txt"))
     logging.disable(logging.CRITICAL)
     try:
         number, equal = 0, 0
-        for path in sorted(path for entry in ENTRIES for path in entry.glob("result_*.txt")):
-            version = f"{path.relative_to(PUBLISHED).parts[0][1:]}.0"
+        for path in (*written, *published):
+            version = f"{path.relative_to(PUBLISHED).parts[0][1:]}.0" if path in published else RULES.version
             checked = check_file(path)
             assert checked.ruleset == version, path
             theirs = official(path, version)
@@ -278,22 +288,51 @@ def test_published_logs_get_the_official_verdict() -> None:
             number += 1
             equal += checked.passed == theirs
         print(f"{equal} of {number} verdicts are equal")
-        assert number >= len(ENTRIES)
+        assert number == len(written) + len(published)
     finally:
         logging.disable(logging.NOTSET)
 
 
-@pytest.mark.skipif(not ENTRIES, reason="needs the published logs of ../shared/data/mlperf_logs")
-@pytest.mark.parametrize("entry", ENTRIES, ids=[str(entry.relative_to(PUBLISHED)) for entry in ENTRIES])
-def test_published_entries_converge_by_the_official_verdict(entry: Path) -> None:
-    checked = check_folder(entry)
-    verdict = next((one for one in checked.verdicts if one.rule == "reference convergence"), None)
-    if verdict is None or "not judged" in verdict.message:
-        pytest.skip("open division, or too few runs to judge by")
-    found, *_ = rcp_checker.check_directory(
-        str(entry), "training", checked.ruleset, False, False, rcp_pass="pruned_rcps"
-    )
-    assert (verdict.outcome == "pass") == found
-    seeds = next(one for one in checked.verdicts if one.rule == "seeds")
-    paths = [os.fspath(path) for path in entry.glob("result_*.txt")]
-    assert (seeds.outcome == "pass") == SeedChecker(checked.ruleset).check_seeds(paths)
+def written_entry(folder: Path, share: float, *, seed: int = 1) -> Path:
+    """Five closed runs of resnet that converge after `share` of the epochs that the reference takes; `seed` is added to
+    the number of the run, 0 gives all runs one seed."""
+    point = reference_points(RULES, "resnet")[0]
+    for number in range(5):
+        write_run(
+            folder / f"result_{number}.txt",
+            division="closed",
+            seed=7 + seed * number,
+            epochs=(4, round(point.mean * share) + number % 2),
+            optimizer="sgd",
+            global_batch_size=point.batch,
+        )
+    return folder
+
+
+def test_whole_entries_converge_by_the_official_verdict(tmp_path: Path) -> None:
+    written = [
+        written_entry(tmp_path / "as-the-reference" / "resnet", 1.0),
+        written_entry(tmp_path / "slower" / "resnet", 1.3),
+        written_entry(tmp_path / "too-fast" / "resnet", 0.6),
+        written_entry(tmp_path / "one-seed" / "resnet", 1.0, seed=0),
+    ]
+    judged: dict[str, tuple[bool, bool]] = {}
+    for entry in (*written, *ENTRIES):
+        checked = check_folder(entry)
+        verdict = next((one for one in checked.verdicts if one.rule == "reference convergence"), None)
+        if verdict is None or "not judged" in verdict.message:
+            continue  # of the published ones: open division, or too few runs to judge by
+        found, *_ = rcp_checker.check_directory(
+            str(entry), "training", checked.ruleset, False, False, rcp_pass="pruned_rcps"
+        )
+        assert (verdict.outcome == "pass") == found, entry
+        seeds = next(one for one in checked.verdicts if one.rule == "seeds")
+        paths = [os.fspath(path) for path in entry.glob("result_*.txt")]
+        assert (seeds.outcome == "pass") == SeedChecker(checked.ruleset).check_seeds(paths), entry
+        judged[entry.parent.name] = (verdict.outcome == "pass", seeds.outcome == "pass")
+    assert [judged[entry.parent.name] for entry in written] == [
+        (True, True),
+        (True, True),
+        (False, True),
+        (True, False),
+    ]

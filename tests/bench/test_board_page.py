@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from podium.bench.board import build_board
 from podium.bench.board_page import board_page
 from podium.bench.published import load_round
-from podium.cli import app
+from podium.commands.cli import app
 
 OLD, NEW = load_round("v1.0"), load_round("v1.1")
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">&amp;"

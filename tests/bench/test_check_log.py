@@ -13,7 +13,7 @@ from runs_on_paper import RULES, TOKEN, edit, write_run
 
 from podium.bench.check import CheckedFolder, check_file, check_folder
 from podium.bench.mllog import Event, parse_line, read_log
-from podium.bench.runs import read_run, ruleset_for
+from podium.bench.runs import read_run, rules_for
 from podium.bench.verdict import Verdict
 
 EVENT = {"time_ms": 5, "key": "a", "value": 1, "metadata": {}}
@@ -184,11 +184,11 @@ def written(log: Path, time_ms: int, benchmark: str | None = None) -> str:
         return named if benchmark else moved
 
     edit(log, change)
-    return ruleset_for([read_log(log)])[0].version
+    return rules_for([read_log(log)])[0].version
 
 
 def test_the_rules_are_those_of_the_round_a_log_was_written_in(log: Path) -> None:
-    assert ruleset_for([read_log(log)])[1] == "named by the log"
+    assert rules_for([read_log(log)])[1] == "named by the log"
     assert written(log, 1_634_800_000_000) == "1.1.0"  # October 2021
     assert written(log, 1_652_900_000_000) == "2.0.0"  # May 2022
     assert written(log, 1_728_500_000_000) == "4.1.0"  # October 2024
@@ -206,4 +206,4 @@ def test_one_name_means_another_network_in_another_round(log: Path) -> None:
     found = verdict(check_file(log), "target")
     assert found.outcome == "fail"
     assert ">= 0.34" in found.message
-    assert not read_run(log, ruleset_for([read_log(log)])[0]).converged
+    assert not read_run(log, rules_for([read_log(log)])[0]).converged

@@ -16,12 +16,13 @@ from podium.bench.go.board import BLACK, Position
 from podium.bench.go.games import Rules, match
 from podium.bench.go.official import CHECKPOINT, load_start, load_target, read_generations
 from podium.bench.go.search import network, planes
+from podium.bench.registry import find_task
 from podium.bench.run import Entrant, prepared, run_once
-from podium.bench.tasks.minigo import TASK as MINIGO_TASK
 from podium.bench.tasks.minigo import MinigoTask, Play, SelfPlay
 from podium.errors import InputError
 from podium.models.minigo import DualConfig, DualNet
 
+MINIGO_TASK = find_task("minigo")
 SIZE = 5
 GAMES = CHECKPOINT / "data" / "selfplay"
 CONFIG = DualConfig(size=SIZE, width=4, blocks=1, hidden=6, head_scales=False, value_for_black=True)

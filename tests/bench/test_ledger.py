@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runs_on_paper import stretch, write_entry, write_run
 
 from podium.bench.check import check_folder
-from podium.bench.ledger import Entry, Ledger, declarations, entry_hash, parse_ledger, read_ledger
+from podium.bench.ledger import Ledger, declarations, entry_hash, parse_ledger, read_ledger
 from podium.bench.score_folder import score_folder
 from podium.errors import InputError
 
@@ -58,11 +58,23 @@ def test_any_byte_changed_shows(whole: bytes, data: st.DataObject) -> None:
     assert faults or entries == parse_ledger(whole)[0]
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes_are_read(data: bytes) -> None:
-    entries, faults = parse_ledger(data)
-    assert not entries or isinstance(entries[0], Entry)
-    assert not data or faults or data.count(b"\n") == len(entries)
+@settings(max_examples=200)
+@given(st.data())
+def test_any_lines_are_read_and_every_line_that_is_no_entry_in_its_place_is_a_fault(
+    whole: bytes, data: st.DataObject
+) -> None:
+    """Lines of a ledger in any order and number, with anything between them."""
+    own = whole.splitlines()
+    noise = st.binary(max_size=60).filter(lambda line: b"\n" not in line and line not in own)
+    start = own[: data.draw(st.integers(0, len(own)))]
+    lines = start + data.draw(st.lists(st.sampled_from(own) | noise, max_size=6))
+    entries, faults = parse_ledger(b"".join(line + b"\n" for line in lines))
+    assert [entry.hash for entry in entries] == [json.loads(line)["hash"] for line in lines if line in own]
+    # Whole are the beginnings of the ledger, and nothing else.
+    assert (faults == []) == (lines == own[: len(lines)])
+    assert {number for number, line in enumerate(lines, start=1) if line not in own} <= {f.line for f in faults}
+    torn = data.draw(noise.filter(bool))
+    assert parse_ledger(b"".join(line + b"\n" for line in start) + torn)[1][-1].line == len(start) + 1
 
 
 @pytest.mark.parametrize("body", [[], {}, {"runs": "many"}, {"launch": []}, "text", None])
@@ -131,7 +143,7 @@ def test_a_killed_run_counts_as_failed(tmp_path: Path) -> None:
             lines = launch.log.read_text().splitlines(keepends=True)
             launch.log.write_text("".join(lines[:-1]))
         else:
-            ledger.end(launch, status="success", minutes=1.0 + number)
+            ledger.end(launch)
     score = score_folder(folder).score
     assert (score.runs, score.converged) == (5, 4)
     assert score.score == pytest.approx((3 + 4 + 5) / 3, abs=1e-3)
@@ -160,9 +172,9 @@ def test_launching_is_refused_where_it_would_be_dishonest(tmp_path: Path) -> Non
     assert second.seed != 5
     with pytest.raises(InputError, match="all 2 declared runs"):
         ledger.launch(declaration, tmp_path / "r")
-    ledger.end(first, status="aborted", minutes=None)
+    ledger.end(first)
     with pytest.raises(InputError, match="has ended before"):
-        ledger.end(first, status="success", minutes=1.0)
+        ledger.end(first)
     with pytest.raises(InputError, match="0 runs"):
         ledger.declare(**NAMES, runs=0)
 

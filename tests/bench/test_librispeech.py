@@ -15,12 +15,13 @@ from sentencepiece_files import write_pieces
 
 from podium.bench.filterbank import Filterbank, SpecAugment, at_speed, without_silence
 from podium.bench.librispeech import LibriSpeech, heard, open_librispeech, read_part
+from podium.bench.registry import find_task
 from podium.bench.run import Entrant, prepared, run_once
-from podium.bench.tasks.rnnt import TASK as RNNT_TASK
 from podium.bench.tasks.rnnt import RNNTTask
 from podium.errors import InputError
 from podium.models.rnnt import RNNT, RNNTConfig
 
+RNNT_TASK = find_task("rnnt")
 RATE = 16_000
 PIECES = ["<unk>", "\u2581", "a", "b", "ab", "\u2581ab", "ba", "'"]
 TINY = RNNTConfig(

@@ -16,11 +16,9 @@ from podium.bench.coco import open_coco, read_coco
 from podium.bench.coco_masks import open_coco_masks
 from podium.bench.imagenet import open_imagenet
 from podium.bench.kits import Kits, open_kits, slide
+from podium.bench.registry import find_task
 from podium.bench.run import prepared, run_once
-from podium.bench.tasks.dlrm import TASK as DLRM_TASK
 from podium.bench.tasks.dlrm import ClickLogs, DLRMTask, make_logs
-from podium.bench.tasks.maskrcnn import TASK as MASKRCNN_TASK
-from podium.bench.tasks.resnet import TASK as RESNET_TASK
 from podium.errors import InputError
 from podium.models.dlrm import DLRMConfig
 from podium.models.maskrcnn import Detection, MaskRCNN, MaskRCNNConfig
@@ -28,6 +26,10 @@ from podium.models.resnet import ResNetConfig
 from podium.models.ssd import SSD, SSDConfig
 from podium.train.optim import OptimizerConfig
 from podium.train.trainer import TrainConfig, train
+
+DLRM_TASK = find_task("dlrm")
+MASKRCNN_TASK = find_task("maskrcnn")
+RESNET_TASK = find_task("resnet")
 
 
 class Quiet:

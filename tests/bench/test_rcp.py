@@ -94,7 +94,7 @@ def test_points_of_later_rounds_are_the_official_ones(version: str, benchmark: s
         runs = {"dlrm": 5, "gnn": 10, "minigo": 10}[benchmark]
         assert load_ruleset(version).benchmark(benchmark).runs == runs
         if benchmark not in rcp_checker.submission_runs["training"]:
-            pytest.skip(f"the official checker has no run count of {benchmark}")
+            return  # without a run count the official checker reads no points of it
     theirs = rcp_checker.RCP_Checker("training", version, benchmark, False).pruned_rcp_data.values()
     ours = reference_points(load_ruleset(version), benchmark)
     assert [point.batch for point in ours] == [record["BS"] for record in theirs]

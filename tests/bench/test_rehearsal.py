@@ -22,18 +22,20 @@ from podium.bench.check import check_file, check_folder
 from podium.bench.command import app
 from podium.bench.ledger import Ledger
 from podium.bench.rcp import reference_points
+from podium.bench.registry import find_task
 from podium.bench.rehearsal import MARK
+from podium.bench.rules import load_ruleset
 from podium.bench.run import Entrant, dry_entry, prepared, run_once
 from podium.bench.runs import read_run
 from podium.bench.score_folder import score_folder
 from podium.bench.task import at_least
-from podium.bench.tasks import KEYS, find_task
-from podium.bench.tasks.dlrm import TASK as DLRM_TASK
 from podium.bench.tasks.dlrm import ClickLogs, DLRMTask, make_logs
 from podium.bench.tensor_names import official_names, official_tensors
 from podium.errors import InputError
 from podium.models.dlrm import DLRMConfig
 
+DLRM_TASK = find_task("dlrm")
+KEYS = tuple(load_ruleset().benchmarks)
 CLOSED = Entrant(division="closed", org="paper", platform="none")
 
 
@@ -125,7 +127,7 @@ def test_dry_runs_count_nowhere(logs: dict[str, Path], tmp_path: Path):
     launch.log.parent.mkdir(parents=True)
     launch.log.write_text(log.read_text())
     with pytest.raises(InputError, match="dry run"):
-        ledger.end(launch, status="success", minutes=1.0)
+        ledger.end(launch)
     broken = {verdict.rule for verdict in check_folder(launch.log.parent).verdicts if verdict.outcome == "fail"}
     assert {"dry run", "logs in the ledger", "runs"} <= broken
 

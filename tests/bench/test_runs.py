@@ -16,14 +16,17 @@ import torch
 from podium.bench import dataset
 from podium.bench.go.games import Rules
 from podium.bench.ledger import declarations, read_ledger
+from podium.bench.registry import find_task
+from podium.bench.rules import load_ruleset
 from podium.bench.run import Entrant, prepared, run_entry, run_once
 from podium.bench.shuffled import Shuffled
-from podium.bench.task import Condition, Target, at_least, at_most
-from podium.bench.tasks import KEYS, find_task
-from podium.bench.tasks.dlrm import TASK as DLRM_TASK
+from podium.bench.task import MetricBound, Target, at_least, at_most
 from podium.bench.tasks.dlrm import ClickLogs, DLRMTask, make_logs
 from podium.bench.twins import TWINS
 from podium.errors import InputError
+
+DLRM_TASK = find_task("dlrm")
+KEYS = tuple(load_ruleset().benchmarks)
 
 
 class Quick(DLRMTask):
@@ -53,13 +56,22 @@ def events(log: Path) -> list[dict]:
 
 
 def test_targets_have_directions_and_are_met_at_the_bound():
-    both = Target((Condition("box_ap", "max", 0.4), Condition("mask_ap", "max", 0.3)))
-    assert both.reached({"box_ap": 0.4, "mask_ap": 0.3})
-    assert not both.reached({"box_ap": 0.9, "mask_ap": 0.29})
-    assert at_most("wer", 0.1).reached({"wer": 0.1})
-    assert not at_most("wer", 0.1).reached({"wer": float("nan")})
-    assert both.rule() == {"fields": {"BBOX": {"at_least": 0.4}, "SEGM": {"at_least": 0.3}}}
-    assert at_most("wer", 0.1).rule() == {"at_most": 0.1}
+    def reached(target: Target, **values: float) -> bool:
+        return target.rule().holds(target.logged(values))
+
+    both = Target((MetricBound("box_ap", "max", 0.4, "BBOX"), MetricBound("mask_ap", "max", 0.3, "SEGM")))
+    assert reached(both, box_ap=0.4, mask_ap=0.3, loss=9.0)
+    assert not reached(both, box_ap=0.9, mask_ap=0.29)
+    assert reached(at_most("wer", 0.1), wer=0.1)
+    assert not reached(at_most("wer", 0.1), wer=float("nan"))
+    assert not reached(at_least("auc", 0.1), auc=float("nan"))
+    assert both.rule().model_dump(exclude_defaults=True) == {
+        "fields": {"BBOX": {"at_least": 0.4}, "SEGM": {"at_least": 0.3}}
+    }
+    assert at_most("wer", 0.1).rule().model_dump(exclude_defaults=True) == {"at_most": 0.1}
+    with pytest.raises(InputError, match="no 'mask_ap'") as error:
+        both.logged({"box_ap": 1.0, "mask_AP": 1.0})
+    assert "mask_AP" in error.value.cure
 
 
 def test_a_run_is_logged_so_that_the_official_checker_accepts_it(tmp_path: Path):
@@ -226,7 +238,7 @@ def test_planted_structure_is_worth_more_than_the_columns_apart():
 
     logs: ClickLogs = replace(DLRM_TASK.presets["smoke"].data, train=20_000, evaluation=10_000)
     made = make_logs(logs)
-    target = DLRM_TASK.presets["smoke"].target.conditions[0].bound
+    target = DLRM_TASK.presets["smoke"].target.bounds[0].bound
     best = area_under_curve(made["probability"], made["clicks"])
     assert target + 0.02 < best < 0.95
     dense = np.log1p(made["counts"])
@@ -276,17 +288,15 @@ def test_small_takes_a_step_and_is_judged(tmp_path: Path, key: str):
     small = Fewer()
     outcome = run_once(small, "small", tmp_path / "r.txt", seed=1, data=prepared(small, "small"), progress=False)
     assert outcome.steps == 1, outcome.why
-    assert set(outcome.quality) >= {condition.metric for condition in preset.target.conditions}
+    assert set(outcome.quality) >= {bound.metric for bound in preset.target.bounds}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("key", KEYS)
 def test_smoke_reaches_its_target_and_its_twin_does_not(tmp_path: Path, key: str):
-    twin = {"maskrcnn": "wrong loss sign", "unet3d": "frozen weights", "minigo": "frozen weights"}.get(
-        key, "shuffled labels"
-    )
     task = find_task(key)
+    twin = task.control
     data = prepared(task, "smoke")
     honest = run_once(task, "smoke", tmp_path / "result_0.txt", seed=11, data=data, progress=False)
     assert honest.status == "success", honest.why

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from podium.bench.scaffold import scaffold
 from podium.bench.system_desc import FIELDS, accelerators, empty_fields, missing_fields
-from podium.cli import app
+from podium.commands.cli import app
 from podium.errors import InputError
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs_on_paper import LOGS, RULES, stretch, write_run
+from runs_on_paper import RULES, stretch, write_run
 from typer.testing import CliRunner
 
 from podium.bench.score import bootstrap_interval, median_window, olympic_mean, score_runs, window_scores
 from podium.bench.score_folder import score_folder
-from podium.cli import app
+from podium.commands.cli import app
 from podium.errors import InputError
 
 # Minutes of the five runs of Graphcore's IPU-POD16 on ResNet, v1.1; the first was aborted.
@@ -39,9 +39,13 @@ def test_the_published_score_of_pod16() -> None:
     assert (found.runs, found.converged, found.reasons) == (5, 4, ())
 
 
-@pytest.mark.skipif(not LOGS.is_dir(), reason="the published logs are not here")
-def test_the_command_line_on_the_published_folder() -> None:
-    folder = LOGS / "Graphcore" / "results" / "ipu-pod16-TF1" / "resnet"
+def test_the_command_line_scores_the_published_minutes(tmp_path: Path) -> None:
+    """An entry whose runs took as long as those of Graphcore's, the first of them aborted."""
+    folder = tmp_path / "results" / "ipu-pod16-TF1" / "resnet"
+    for number, minutes in enumerate(POD16):
+        path = folder / f"result_{number}.txt"
+        write_run(path, division="closed", seed=number, succeeds=minutes is not None)
+        stretch(path, minutes or 40.0)
     said = CliRunner().invoke(app, ["bench", "score", str(folder), "--json"])
     assert said.exit_code == 0
     found = json.loads(said.stdout)

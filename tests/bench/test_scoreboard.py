@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
@@ -10,14 +9,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from runs_on_paper import SHARED, stretch, write_entry, write_run
+from runs_on_paper import stretch, write_entry, write_run
 from typer.testing import CliRunner
 
 from podium.bench.board import build_board
 from podium.bench.board_text import print_board
 from podium.bench.published import Entry, load_round, own_entries, round_names, round_sources
 from podium.bench.scoreboard import (
-    TASKS,
     Definition,
     best_against_best,
     first_places,
@@ -25,11 +23,12 @@ from podium.bench.scoreboard import (
     ranked,
     same_system,
     scaling,
+    tasks_of,
     unranked,
     winners,
 )
 from podium.bench.system_desc import host_ratio
-from podium.cli import app
+from podium.commands.cli import app
 
 OLD, NEW = load_round("v1.0"), load_round("v1.1")
 BY = Definition()
@@ -137,7 +136,7 @@ def test_the_definition_decides() -> None:
 
 
 def test_divisions_never_mix_and_unlike_models_are_not_ranked() -> None:
-    for task in TASKS:
+    for task in tasks_of(NEW):
         for category in ("single", "cluster"):
             for division in ("closed", "open"):
                 rows = ranked(NEW, task, category, division, BY)  # type: ignore[arg-type]
@@ -155,28 +154,6 @@ def test_the_rounds_are_complete_and_say_where_they_come_from() -> None:
         assert sum(entry.division == "closed" for entry in entries) == closed
         assert {entry.source for entry in entries} <= set(sources["sources"])
         assert all((entry.minutes is None) == (entry.source == "absent") for entry in entries)
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the tables of the rounds are not here")
-@pytest.mark.parametrize("name", ["v1.0", "v1.1"])
-def test_the_rounds_are_the_tables_they_were_made_of(name: str) -> None:
-    with open(SHARED / f"mlperf_training_{name}.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = [
-        (e.division, e.system, e.task, e.minutes, e.nodes, e.host_processors, e.accelerators) for e in load_round(name)
-    ]
-    assert found == [
-        (
-            row["division"],
-            row["system"],
-            row["task"],
-            float(row["minutes"]) if row["minutes"] else None,
-            int(row["nodes"]),
-            int(row["host_processors"]),
-            int(row["accelerators"]),
-        )
-        for row in rows
-    ]
 
 
 def test_own_runs_are_marked_and_small_ones_rank_nowhere(tmp_path: Path) -> None:
@@ -235,7 +212,7 @@ def test_misuse_of_the_board(options: list[str], words: str) -> None:
 def test_no_name_is_broken_within_a_word(width: int, tmp_path: Path) -> None:
     """Whatever the width: no line is longer, and every word of every name that is shown stands somewhere as a whole."""
     folder = write_entry(tmp_path / "small")
-    board = build_board(NEW, OLD, own=own_entries(folder), definition=BY, tasks=TASKS, divisions=("closed", "open"))
+    board = build_board(NEW, OLD, own=own_entries(folder), definition=BY, divisions=("closed", "open"))
     console = Console(width=width, record=True, file=io.StringIO())
     print_board(board, console, 3)
     lines = console.export_text().splitlines()

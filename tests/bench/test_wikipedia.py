@@ -13,13 +13,14 @@ import pytest
 import torch
 from tensorflow_files import example, write_checkpoint, write_records
 
+from podium.bench.registry import find_task
 from podium.bench.run import Entrant, prepared, run_once
-from podium.bench.tasks.bert import TASK as BERT_TASK
 from podium.bench.tasks.bert import BertTask
 from podium.bench.wikipedia import IGNORED, Wikipedia, find_shards, open_wikipedia
 from podium.errors import InputError
 from podium.models.bert import Bert, BertConfig
 
+BERT_TASK = find_task("bert")
 TINY = BertConfig(vocab_size=40, width=8, layers=2, heads=2, feed_forward=16, positions=16, dropout=0.0)
 WIKIPEDIA = Wikipedia(train=30, evaluation=7, length=16, buffer=10, together=2)
 ROWS = 30

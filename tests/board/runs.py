@@ -7,21 +7,9 @@ import math
 import random
 from pathlib import Path
 
-from podium.records import (
-    Attempt,
-    Event,
-    ExamResult,
-    Maker,
-    Message,
-    Part,
-    Problem,
-    Usage,
-    Verdict,
-    VoteClass,
-    write_json,
-    write_rows,
-)
+from podium.records import Attempt, Event, ExamResult, Maker, Message, Part, Problem, Usage, Verdict, VoteClass
 from podium.runlog import system_description
+from podium.storage import write_json, write_rows
 
 TASKS = ("chain_sum", "products", "gcd", "lcm", "fractions", "base_conversion", "prime_factorization", "countdown")
 

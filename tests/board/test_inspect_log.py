@@ -10,8 +10,8 @@ from runs import exam_rows
 
 from podium.board.inspect_log import export_inspect
 from podium.errors import InputError
-from podium.records import write_json, write_rows
 from podium.solve.scores import score_results
+from podium.storage import write_json, write_rows
 
 
 @pytest.fixture

@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 from podium.board import report_or_index, write_report
 from podium.board.index import find_runs, is_index, refresh_index, write_index
 from podium.board.shell import table
-from podium.cli import app
+from podium.commands.cli import app
 from podium.errors import InputError
-from podium.records import ExamResult, Verdict, read_rows, write_json, write_rows
+from podium.records import ExamResult, Verdict
 from podium.solve.scores import score_results
 from podium.solve.selecting import Choice, score_choices
+from podium.storage import read_rows, write_json, write_rows
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 

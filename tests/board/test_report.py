@@ -19,7 +19,8 @@ from podium.board.exam import read_exam
 from podium.board.summary import print_exams
 from podium.errors import InputError
 from podium.records import ExamResult as Result
-from podium.records import Part, Problem, read_rows, write_rows
+from podium.records import Part, Problem
+from podium.storage import read_rows, write_rows
 
 HOSTILE = [
     "</script><script>document.title='owned'</script>",

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from podium.answering.protocol import CompletionUsage, Piece
+from podium.answering.scripted import ScriptedCompleter
 from podium.contest import RULES, Contestant, draw_problems, rehearse
 from podium.contest.gateway import Answered, Rehearsal, Run
 from podium.errors import InputError
-from podium.generate.protocol import CompletionUsage, Piece
-from podium.generate.scripted import ScriptedCompleter
 from podium.records import Problem
 
 
@@ -206,12 +206,12 @@ def test_the_documented_loop_is_short_and_sits_a_rehearsal(tmp_path):
     assert len([line for line in loop.splitlines() if line.strip()]) <= 20
     random.seed(0)
     standing_in = textwrap.dedent("""
-        from podium.generate.scripted import ScriptedCompleter
-        import podium.contest.contestant as c, podium.recipe.single as single
+        from podium.answering.scripted import ScriptedCompleter
+        import podium.contest.contestant as c, podium.opening as opening
         def adder(prompt, sampling):
             words = prompt[-1].content.split()
             yield f"\\\\boxed{{{int(words[2]) + int(words[4].rstrip('?'))}}}"
-        single.open_model = lambda model, rows: ScriptedCompleter(model, adder)
+        opening.open_model = lambda model, rows: ScriptedCompleter(model, adder)
     """)
     path = tmp_path / "entry.py"
     path.write_text(standing_in + loop)

@@ -7,7 +7,8 @@ import pytest
 from podium.curate import encode_solutions, make_solutions
 from podium.errors import InputError
 from podium.problems import iterate_solutions, load_problems
-from podium.records import Solution, read_rows, write_rows
+from podium.records import Solution
+from podium.storage import read_rows, write_rows
 from podium.text import train_tokenizer
 
 

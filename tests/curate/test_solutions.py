@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
+from podium.answering.protocol import Sampling
+from podium.answering.scripted import ScriptedCompleter
 from podium.curate import PROMPTS, make_prompt, make_solutions, programmatic_teacher, solve_with_teacher
 from podium.curate.sessions import ReusedSessions
 from podium.curate.solutions import SolutionReport
 from podium.errors import CompleterError, InputError
-from podium.generate.protocol import Sampling
-from podium.generate.scripted import ScriptedCompleter
 from podium.problems import load_problems
-from podium.records import Problem, Solution, Verdict, read_rows
+from podium.records import Problem, Solution, Verdict
 from podium.sandbox import Sandbox
+from podium.storage import read_rows
 
 
 def products(size: int) -> list[Problem]:

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from podium.generate import Engine, Sampling
+from podium.answering import Sampling
+from podium.generate import Engine
 from podium.generate.step import shares
 from podium.models import Transformer, TransformerConfig
 from podium.text import train_tokenizer

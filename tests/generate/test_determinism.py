@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from tests.generate.conftest import memory_for, random_model
 
 PROMPTS = ["What is 12 + 31?", "Die", "print(1)\n" * 30, "43" * 9, "The sum of the tens and the ones is" * 3, "?"]

@@ -6,8 +6,9 @@ import gc
 import pytest
 import torch
 
+from podium.answering import Completer, Completion, Sampling
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate import Completer, Completion, Engine, Sampling
+from podium.generate import Engine
 from podium.records import Message
 from tests.generate.conftest import answer, memory_for, random_model, read
 

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
+from podium.answering import CompletionUsage, Piece, PromptScore, Sampling
 from podium.errors import CompleterError
-from podium.generate import CompletionUsage, Piece, PromptScore, Sampling
 from podium.generate import messages as m
 
 MESSAGES = [

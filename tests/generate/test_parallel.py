@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import signal
 import subprocess
@@ -17,14 +16,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.answering import Sampling
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate import Sampling
 from podium.generate.parallel import ParallelCompleter, choose_replica
 from podium.generate.replica import EngineSpec
 from podium.models import save_model
 from podium.records import Attempt as AttemptRow
-from podium.records import Message, Problem, read_rows
+from podium.records import Message, Problem
 from podium.solve import ExamConfig, sit_exam
+from podium.storage import read_rows
 from tests.generate.conftest import answer, random_model, read
 
 ROWS = 8
@@ -32,10 +32,8 @@ LONG = Sampling(max_tokens=900)
 SAMPLED = Sampling(max_tokens=40, temperature=1.0)
 BACKENDS = [
     "process",
-    pytest.param(
-        "ray",
-        marks=pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
-    ),
+    # A cluster of Ray takes a minute to start its workers on two cores.
+    pytest.param("ray", marks=pytest.mark.slow),
 ]
 
 
@@ -352,7 +350,7 @@ async def test_closing_tells_readers_and_leaves_no_process_thread_or_descriptor(
 
 PARENT = """
 import asyncio, sys
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.parallel import ParallelCompleter
 from podium.generate.replica import EngineSpec
 

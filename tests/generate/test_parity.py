@@ -7,15 +7,20 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.models import RopeConfig, save_model
+from podium.models.families.family import Mixture
 from tests.generate.conftest import memory_for, random_model, read
 
 KINDS = {
     "llama": {"attention_bias": True, "tie_word_embeddings": True},
     "qwen2": {"num_key_value_heads": 1, "tie_word_embeddings": True},
     "qwen3": {"num_key_value_heads": 4, "head_dim": 32},
+    "mistral": {"sliding_window": 40},
+    "qwen3_moe": {"mixture": Mixture(6, 2, 40, normalised=True, dense_layers=(1,)), "num_hidden_layers": 3},
 }
+CAPTURED = [kind for kind in KINDS if not {"sliding_window", "mixture"} & KINDS[kind].keys()]
+"""Those whose steps a GPU replays as graphs."""
 PROMPTS = 67  # of each kind
 LENGTH = 24
 APPENDED = "\n```output\n793546072\n```\n"
@@ -91,6 +96,14 @@ async def test_in_chunks(oracle, make_engine):
     assert engine.stats().computed_tokens == computed
     # A step had room for 5 rows and a block, no more.
     assert engine.stats().steps >= computed / (5 + engine._core.runner.block_size)
+
+
+async def test_in_chunks_in_the_torch_runner(oracle, make_engine):
+    some = Oracle(oracle.tokenizer, oracle.model, oracle.oracle, oracle.prompts[:9], oracle.answers[:9])
+    engine = make_engine(oracle.model, max_rows=8, step_tokens=40, kernel="torch")
+    assert engine.description.startswith("torch")
+    await check_all(engine, some)
+    await check_all(engine, some)  # now from blocks that are there
 
 
 async def test_forked(oracle, make_engine):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.sampling import Settings, adjust, choose, uniforms
 
 CPU = torch.device("cpu")

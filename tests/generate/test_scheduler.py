@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import torch
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.cache import BlockPool
 from podium.generate.drawing import TorchSampler
 from podium.generate.sequence import Scoring, Sequence
@@ -306,7 +306,7 @@ def one_thread():
 def test_random_use(blocks, rows, budget, speculate, one_thread):
     with torch.inference_mode():
         driver = Driver(blocks, blocks, rows, budget, speculate)
-        stats = driver.run(20_000)
+        stats = driver.run(10_000)
     assert min(driver.ended[finish] for finish in ("stop", "length", "cancelled", "score length")) > 20
     if blocks > 1:
         assert driver.runner.copies > 100, "no prompt was forked"

@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 import torch
 
+from podium.answering import Sampling
 from podium.compress import DraftConfig, DraftHead, save_draft
 from podium.errors import InputError
-from podium.generate import Engine, Sampling, speculate
+from podium.generate import Engine, speculate
 from podium.generate.drawing import TorchSampler
 from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
 from podium.generate.native.build import native_library

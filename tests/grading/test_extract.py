@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.grading import Rules, extract, extract_answer
-from podium.grading.extract import answer_in
+from podium.boxes import answer_in, last_box
+from podium.grading import Rules, extract_answer
 from podium.grading.pairs import Pair, grade_pairs
 from podium.problems import load_problems
 
@@ -35,7 +35,7 @@ from podium.problems import load_problems
     ],
 )
 def test_extract(text: str, answer: str | None) -> None:
-    assert extract(text) == answer
+    assert last_box(text) == answer
 
 
 balanced = st.recursive(
@@ -50,11 +50,11 @@ def test_the_last_balanced_box_is_found_after_any_text(before: str, content: str
     content = content.strip().rstrip(",.").strip()
     if not content:
         return
-    assert extract(f"{before} \\boxed{{{content}}}{after}") == content
+    assert last_box(f"{before} \\boxed{{{content}}}{after}") == content
 
 
 def test_ten_megabytes_of_braces() -> None:
-    assert extract("{" * 5_000_000 + r"\boxed{1}" + "}" * 5_000_000) == "1"
+    assert last_box("{" * 5_000_000 + r"\boxed{1}" + "}" * 5_000_000) == "1"
 
 
 @pytest.mark.parametrize(

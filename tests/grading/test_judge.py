@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from podium.answering import Prompt, Sampling, ScriptedCompleter
 from podium.errors import InputError
-from podium.generate import Prompt, Sampling, ScriptedCompleter
 from podium.grading import Sameness
 from podium.grading.judge import Judge, compare_with_judge
 from podium.grading.pairs import Pair, grade_pairs, read_pairs

@@ -1,5 +1,7 @@
 """Which integer a box of an integer exam states: what is written around it, and what states nothing."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -208,7 +210,10 @@ def test_the_last_side_of_a_chain_counts(first: int, last: int, sign: str) -> No
 
 @given(st.text(alphabet="0123456789=+-*/^(){}\\,;.%xmn &~", max_size=40))
 def test_nothing_fails(text: str) -> None:
-    stated_integer(text)
+    found = stated_integer(text)
+    assert found is None or type(found) is int
+    # Nothing is stated where no digit and no symbol of a number stands.
+    assert found is None or re.search(r"[0-9]", text), text
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import Tensor
 from podium.models import Transformer, TransformerConfig, fused
 from podium.models import kernels as kernels_module
 from podium.models.kernels import ISAS, kernels, why_not
+from podium.models.ops import split_rotate
 from podium.train import attention
 from podium.train.attention import ByDocument, Dense
 
@@ -108,6 +109,30 @@ def test_a_model_on_the_kernels(isa, heads, kv_heads, size, layout, length, qk_n
     assert len(ours) == len(reference)
     for a, b in zip(ours, reference, strict=True):
         close(a, b.double(), 2e-5)
+
+
+@needs_kernels
+@pytest.mark.parametrize("window", [1, 2, 7, 16, 33, 64, 100, 200])
+def test_attention_over_a_window(isa, window) -> None:
+    """Documents shorter and longer than the window, and than the block of queries, against the dense mask."""
+    torch.manual_seed(0)
+    layout, length = [[130, 3, 60], [7, 1]], 200
+    qkv = torch.randn(2, length, 8, 20)
+    turns = torch.polar(torch.ones(1, length, 1, 10), torch.randn(1, length, 1, 10))
+    real = torch.zeros(2, length, 1, 1)
+    for row, lengths in enumerate(layout):
+        real[row, : sum(lengths)] = 1
+    grad = torch.randn(2, length, 4, 20) * real
+
+    def run(attend, x: Tensor, turned: bool) -> tuple[Tensor, ...]:
+        x.requires_grad_()
+        out = attend.unturned(0, x, turns, 2, window) if turned else attend(0, *split_rotate(x, turns, 2), window)
+        return (out.detach() * real.to(out.dtype), *torch.autograd.grad(out, x, grad.to(out.dtype)))
+
+    reference = run(Dense(layout, length), qkv.double(), False)
+    for turned in (True, False):
+        for a, b in zip(run(ByDocument(layout, length), qkv.clone(), turned), reference, strict=True):
+            close(a, b, 2e-5)
 
 
 @needs_kernels

@@ -60,6 +60,10 @@ def an_unknown_family(root):
     return put(root / "m" / "config.json", {"model_type": "gemma3_text"}).parent
 
 
+def a_config_without_a_family(root):
+    return put(root / "m" / "config.json", {key: LLAMA[key] for key in LLAMA if key != "model_type"}).parent
+
+
 def a_broken_shape(root):
     return put(root / "m" / "config.json", {**LLAMA, "num_key_value_heads": 3}).parent
 
@@ -73,6 +77,8 @@ CASES = [
     (a_folder_above, "snapshots/abc", "name that folder"),
     (a_folder_without_config, "no config.json (it holds tokenizer.json)", "config.json, *.safetensors"),
     (an_unknown_family, "unknown model_type 'gemma3_text'", "http://HOST:PORT/v1#NAME"),
+    (an_unknown_family, "config.json: unknown model_type", "known families: llama, mistral, qwen2, qwen3"),
+    (a_config_without_a_family, "model_type is missing", "known: llama, mistral, qwen2, qwen3"),
     (a_broken_shape, "not a multiple", "head counts"),
     (lambda root: root / "none", "no such model folder", "check the path"),
 ]
@@ -114,3 +120,19 @@ def test_nothing_heavy_is_loaded_to_say_so(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert "is empty" in done.stdout
     assert "heavy: []" in done.stdout
+
+
+def test_commands_refuse_an_unknown_family_before_anything_heavy_is_loaded(tmp_path):
+    folder = an_unknown_family(tmp_path)
+    code = (
+        "import sys\nfrom podium.commands.cli import app\n"
+        "merge = ['merge', '--weights', '1', '--out', 'x']\n"
+        "for command, *rest in (['serve'], ['generate', 'x'], ['solve', 'x'], merge):\n"
+        "    try: app([command, sys.argv[1], *rest])\n"
+        "    except SystemExit as end: print(command, end.code)\n"
+        "print('heavy:', [name for name in ('torch', 'transformers', 'tokenizers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["serve 2", "generate 2", "solve 2", "merge 2", "heavy: []"]
+    assert done.stderr.count(f"{folder}/config.json: unknown model_type 'gemma3_text'") == 4
+    assert done.stderr.count("known families: llama, mistral, qwen2, qwen3, qwen3_moe") == 4

@@ -5,6 +5,8 @@ import torch
 
 from podium.errors import InputError
 from podium.models import RopeConfig, Transformer, TransformerConfig, load_model, save_model
+from podium.models.families.family import Mixture
+from podium.models.families.registry import FAMILIES
 
 transformers = pytest.importorskip("transformers")
 
@@ -18,6 +20,7 @@ SIZES = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 48,
 }
+MOE = {"moe_intermediate_size": 40, "num_hidden_layers": 3}
 KINDS = {
     "llama": (transformers.LlamaConfig, {}),
     "llama-biases-head_dim": (transformers.LlamaConfig, {"attention_bias": True, "mlp_bias": True, "head_dim": 24}),
@@ -26,6 +29,40 @@ KINDS = {
     "qwen2-tied": (transformers.Qwen2Config, {"tie_word_embeddings": True, "rope_theta": 1e6}),
     "qwen3": (transformers.Qwen3Config, {"head_dim": 32}),
     "qwen3-tied": (transformers.Qwen3Config, {"head_dim": 16, "tie_word_embeddings": True, "attention_bias": True}),
+    "mistral": (transformers.MistralConfig, {"sliding_window": 12}),
+    "mistral-window-of-1": (transformers.MistralConfig, {"sliding_window": 1, "head_dim": 24}),
+    "mistral-no-window": (transformers.MistralConfig, {"sliding_window": None}),
+    "qwen3_moe": (transformers.Qwen3MoeConfig, {"num_experts": 8, "num_experts_per_tok": 2, **MOE}),
+    "qwen3_moe-mixed": (
+        transformers.Qwen3MoeConfig,
+        {
+            "num_experts": 5,
+            "num_experts_per_tok": 5,
+            "norm_topk_prob": True,
+            "mlp_only_layers": [2],
+            "attention_bias": True,
+            "use_sliding_window": True,
+            "sliding_window": 11,
+            **MOE,
+        },
+    ),
+    "qwen3_moe-sparse-step": (
+        transformers.Qwen3MoeConfig,
+        {"num_experts": 6, "num_experts_per_tok": 1, "decoder_sparse_step": 2, "tie_word_embeddings": True, **MOE},
+    ),
+    "qwen2-window-above": (
+        transformers.Qwen2Config,
+        {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1},
+    ),
+    "qwen3-window-between": (
+        transformers.Qwen3Config,
+        {
+            "head_dim": 16,
+            "use_sliding_window": True,
+            "sliding_window": 16,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        },
+    ),
 }
 ROPES = {
     "linear": {"factor": 4.0},
@@ -97,6 +134,17 @@ def test_logits_equal_those_of_transformers(pair):
     assert (theirs(tokens).logits - ours(tokens)).abs().max() <= TOLERANCE
 
 
+def test_a_folder_saved_here_is_the_same_model_to_transformers(pair, tmp_path):
+    theirs, ours = pair
+    save_model(tmp_path / "model", ours)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model", attn_implementation="eager")
+    assert type(again) is type(theirs)
+    assert again.config.to_dict().get("layer_types") == theirs.config.to_dict().get("layer_types")
+    tokens = random_tokens()
+    with torch.no_grad():
+        assert (again(tokens).logits - theirs(tokens).logits).abs().max() <= TOLERANCE
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_padding_is_not_seen(pair, side):
@@ -121,8 +169,12 @@ def test_positions_may_be_given(pair):
     theirs, ours = pair
     tokens = random_tokens()
     positions = torch.stack((torch.arange(40) + 3, torch.arange(40) // 2))
-    causal = torch.full((2, 1, 40, 40), torch.finfo(torch.float32).min).triu(1)  # added to the scores
-    expected = theirs(tokens, position_ids=positions, attention_mask=causal).logits
+    lowest = torch.full((2, 1, 40, 40), torch.finfo(torch.float32).min)
+    causal = lowest.triu(1)  # added to the scores
+    sliding = causal + lowest.tril(-ours.config.sliding_window) if ours.config.sliding_window else causal
+    by_type = {"full_attention": causal, "sliding_attention": sliding}  # where a family's layers differ
+    mask = by_type if ours.config.kind in ("qwen2", "qwen3") else sliding
+    expected = theirs(tokens, position_ids=positions, attention_mask=mask).logits
     assert (expected - ours(tokens, positions=positions)).abs().max() <= TOLERANCE
 
 
@@ -143,7 +195,13 @@ def test_gradients_equal_those_of_transformers(pair, tmp_path):
     from safetensors.torch import load_file
 
     found = load_file(tmp_path / "gradients" / "model.safetensors")
-    expected = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    # Theirs likewise: what is one tensor in memory and several in a folder is written as several.
+    carrier = type(theirs)(theirs.config)
+    with torch.no_grad():
+        for to, source in zip(carrier.parameters(), theirs.parameters(), strict=True):
+            to.copy_(source.grad)
+    carrier.save_pretrained(tmp_path / "expected")
+    expected = load_file(tmp_path / "expected" / "model.safetensors")
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
         assert (found[name] - gradient).abs().max() <= 1e-4 * max(1.0, float(gradient.abs().max())), name
@@ -210,10 +268,25 @@ def test_end_tokens_of_a_config(written, ids):
     assert TransformerConfig.from_hf({**SIZES, "model_type": "llama", "eos_token_id": written}).eos_token_id == ids
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
-def test_config_survives_its_hugging_face_form(kind):
+WINDOWS = {"sliding_window": 20, "full_attention_layers": (0, 2)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        *((kind, {}) for kind in FAMILIES),
+        ("llama", {"attention_bias": True, "mlp_bias": True}),
+        ("mistral", {"sliding_window": 20}),
+        ("qwen2", WINDOWS),
+        ("qwen3", {**WINDOWS, "attention_bias": True}),
+        ("qwen3", {"sliding_window": 20}),
+        ("qwen3_moe", {"mixture": Mixture(6, 2, 24, normalised=True, dense_layers=(0, 3)), "sliding_window": 8}),
+    ],
+)
+def test_config_survives_its_hugging_face_form(kind, own):
     config = TransformerConfig(
         kind=kind,
+        **own,
         num_key_value_heads=2,
         rope=RopeConfig(theta=1e6, kind="yarn", factor=4.0, original_max_position_embeddings=512),
         eos_token_id=(3, 5),
@@ -225,13 +298,35 @@ def test_config_survives_its_hugging_face_form(kind):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "qwen4"}, ["qwen4", "did you mean 'qwen"]),
+        ({"model_type": "qwen4"}, ["qwen4", "did you mean 'qwen", "known families: llama, mistral, qwen2"]),
+        ({"model_type": "gemma3_text"}, ["'gemma3_text'", "known families: llama, mistral, qwen2"]),
+        ({"model_type": None}, ["model_type is missing", "known: llama, mistral"]),
+        ({"model_type": ["llama"]}, ["['llama']", "known families"]),
         ({"hidden_size": None}, ["hidden_size is missing"]),
         ({"hidden_size": "64"}, ["hidden_size", "whole number"]),
         ({"num_key_value_heads": 3}, ["not a multiple"]),
         ({"head_dim": 7}, ["odd"]),
         ({"hidden_act": "gelu"}, ["gelu"]),
         ({"use_sliding_window": True}, ["sliding"]),
+        ({"layer_types": ["full_attention", "sliding_attention", "full_attention"]}, ["sliding", "llama"]),
+        ({"model_type": "mistral", "sliding_window": 0}, ["sliding_window is 0"]),
+        ({"model_type": "mistral", "sliding_window": "big"}, ["sliding_window is 'big'"]),
+        ({"model_type": "mistral", "layer_types": ["full_attention"] * 3}, ["4096", "leave layer_types out"]),
+        (
+            {"model_type": "qwen3", "use_sliding_window": True, "layer_types": ["full_attention"]},
+            ["one type for each of 3"],
+        ),
+        (
+            {"model_type": "qwen2", "use_sliding_window": True, "layer_types": ["full_attention"] * 2 + ["chunked"]},
+            ["'chunked'"],
+        ),
+        ({"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 5}, ["num_experts_per_tok is 5 of 4"]),
+        ({"model_type": "qwen3_moe", "num_experts": "many"}, ["num_experts is 'many'"]),
+        ({"model_type": "qwen3_moe", "moe_intermediate_size": 0}, ["mixture.intermediate_size is 0"]),
+        ({"model_type": "qwen3_moe", "decoder_sparse_step": 0}, ["decoder_sparse_step is 0"]),
+        ({"model_type": "qwen3_moe", "mlp_only_layers": [True]}, ["mlp_only_layers", "whole numbers"]),
+        ({"model_type": "qwen3_moe", "layer_types": ["sliding_attention"] * 3}, ["leave layer_types out"]),
+        ({"model_type": "qwen3", "layer_types": ["sliding_attention"] * 3}, ["use_sliding_window is false"]),
         ({"rope_scaling": {"rope_type": "longrop"}}, ["longrop"]),
         ({"rope_scaling": {"type": "su", "factor": 4.0}}, ["'su'"]),
         ({"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, ["longrope"]),
@@ -254,7 +349,7 @@ def test_attention_is_handed_in(kind):
     tokens = random_tokens()
     shapes = []
 
-    def naive(layer, q, k, v):
+    def naive(layer, q, k, v, window):
         shapes.append((layer, tuple(q.shape), tuple(k.shape), tuple(v.shape)))
         k, v = (x.repeat_interleave(q.shape[2] // x.shape[2], dim=2) for x in (k, v))
         scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / q.shape[-1] ** 0.5

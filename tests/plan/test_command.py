@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
 from podium.plan.command import COMMANDS
 from podium.plan.runs import PUBLISHED
 
@@ -92,7 +93,6 @@ def test_train_as_tables() -> None:
         (["--schedule", "2f2b"], "schedule"),
         (["--model", "resnet-50"], "podium plan count"),
         (["--model", "/nowhere/config.json"], "cannot be read"),
-        (["--model", "model.Q4.gguf"], "give that of the model it was made from"),
     ],
 )
 def test_bad_input_gets_two_lines_and_code_2(arguments: list[str], says: str) -> None:
@@ -102,6 +102,13 @@ def test_bad_input_gets_two_lines_and_code_2(arguments: list[str], says: str) ->
     assert code == 2, error
     assert says in error
     assert "cure:" in error
+
+
+def test_a_file_of_weights_has_no_sizes_to_read(tmp_path: Path) -> None:
+    (tmp_path / "model.Q4.gguf").write_bytes(b"GGUF\x03\0\0\0")
+    arguments = ("--model", str(tmp_path / "model.Q4.gguf"), "--tokens", "1T", "--gpus", "8xH100")
+    code, _, error = run("train", *arguments)
+    assert (code, "is a GGUF file" in error, "config.json" in error) == (2, True, True)
 
 
 def test_a_topology_of_ones_own() -> None:

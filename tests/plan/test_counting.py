@@ -136,7 +136,7 @@ def test_defaults_of_a_family_are_those_of_transformers(kind: str) -> None:
     from transformers import AutoConfig
 
     ours = {**_FAMILIES[kind], **dict(zip(_SIZE_NAMES, _SIZES.get(kind, ()), strict=False))}
-    theirs = AutoConfig.for_model(kind)
+    theirs = AutoConfig.for_model(kind, use_sliding_window=True)  # which else hides the window it would have
     assert ours == {name: getattr(theirs, name) for name in ours}
 
 
@@ -233,6 +233,32 @@ def test_forward_operations_are_those_torch_counts(kind: str) -> None:
 
 def test_resnet_50_takes_4_1_billion_multiply_adds() -> None:
     assert forward_flops(find_model("resnet-50")).total == pytest.approx(2 * 4.089e9, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "window", "windowed"),
+    [
+        ({"model_type": "mistral"}, 4096, 4),
+        ({"model_type": "mistral", "sliding_window": 100}, 100, 4),
+        ({"model_type": "mistral", "sliding_window": None}, 0, 0),
+        ({"model_type": "qwen2", "sliding_window": 100}, 0, 0),
+        ({"model_type": "qwen2", "sliding_window": 100, "use_sliding_window": True, "max_window_layers": 3}, 100, 1),
+        (
+            {"model_type": "qwen3_moe", "sliding_window": 100, "use_sliding_window": True, **MOE},
+            100,
+            5,
+        ),
+        ({"model_type": "mixtral", "sliding_window": None}, 0, 0),
+    ],
+)
+def test_windows_are_those_of_the_family(values: dict[str, object], window: int, windowed: int) -> None:
+    sizes = {
+        "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
+        "num_key_value_heads": 4, "vocab_size": 64,
+    }  # fmt: skip
+    shape = shape_from_hf({**sizes, **values})
+    assert isinstance(shape, Shape)
+    assert (shape.window, shape.windowed) == (window, windowed)
 
 
 def test_causal_attention_is_half_of_full_and_windows_are_bands() -> None:

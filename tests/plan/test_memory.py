@@ -23,7 +23,7 @@ from podium.plan.runs import PUBLISHED, read_runs
 from podium.plan.shapes import Experts, Shape
 
 GIB = 2**30
-MEASURED = Path(__file__).parents[3] / "shared" / "data" / "measured_b200" / "rows.csv"
+MEASURED = Path(__file__).parent / "data" / "measured_b200" / "rows.csv"
 UNFUSED = Recipe(precision="fp16", flash=False, dropout=True)
 # arXiv 2205.05198 figure 1, GiB as profiled: parameters and optimiser, activations without and with sequence
 # parallelism and selective recomputation.
@@ -212,7 +212,6 @@ def test_a_model_of_one_kind_of_layer_is_spread_evenly(stages: int) -> None:
     assert first.expert[0] == last.expert[0] == 8 / stages * 16 * 3 * 2048 * 2048 / 2
 
 
-@pytest.mark.skipif(not MEASURED.is_file(), reason="needs the measured runs of ../shared/data")
 def test_memory_of_measured_mixtures() -> None:
     """Allocated bytes of DeepSeek-V2, cut to four layers of which one is dense, on one stage and on two."""
     found = {}

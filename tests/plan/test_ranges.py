@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
 from podium.plan.fitted import SPREAD
 from podium.plan.hardware import find_device
 from podium.plan.hf_config import read_config
@@ -24,7 +24,7 @@ from podium.plan.runs import PUBLISHED, read_runs
 from podium.plan.search import Job, search
 from podium.plan.shapes import Shape, parse_shape, with_sequence
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+TABLES = Path(__file__).parent / "data"
 DENSE = parse_shape("layers=32,hidden=8192,heads=64,kv=8,ffn=28672,vocab=128k,seq=4096")
 
 
@@ -98,8 +98,8 @@ def test_the_range_is_in_json_and_in_the_text() -> None:
 
 
 def measured() -> Iterator[tuple[Job, Choices, float]]:
-    for row in csv.DictReader((SHARED / "measured_b200" / "rows.csv").open()):
-        shape = read_config(SHARED / "measured_b200" / row["config"])
+    for row in csv.DictReader((TABLES / "measured_b200" / "rows.csv").open()):
+        shape = read_config(TABLES / "measured_b200" / row["config"])
         assert isinstance(shape, Shape)
         sequence = int(row["seq"])
         job = Job(
@@ -124,9 +124,9 @@ def measured() -> Iterator[tuple[Job, Choices, float]]:
             choices.fixed({name: int(row[column] or 1) for name, column in degrees.items()}),
             float(row["step_s"]),
         )
-    for row in csv.DictReader((SHARED / "published_nvidia_rows.csv").open()):
+    for row in csv.DictReader((TABLES / "published_nvidia_rows.csv").open()):
         shape = (
-            read_config(SHARED / "measured_b200" / "configs" / row["name"] / "config.json")
+            read_config(TABLES / "measured_b200" / "configs" / row["name"] / "config.json")
             if row["name"] == "gpt-oss-120b"
             else find_model(row["name"])
         )
@@ -140,7 +140,6 @@ def measured() -> Iterator[tuple[Job, Choices, float]]:
         yield job, choices.fixed({name: int(row[column]) for name, column in degrees.items()}), float(row["step_s"])
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the measured runs of ../shared/data")
 def test_the_range_holds_runs_that_were_measured() -> None:
     held, plain, outside = [], [], []
     for job, choices, seconds in measured():

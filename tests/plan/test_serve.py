@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
 from podium.errors import InputError
 from podium.plan.hardware import find_device
 from podium.plan.named import find_model

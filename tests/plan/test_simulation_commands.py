@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.commands.cli import app
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

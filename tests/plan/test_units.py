@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,13 +66,17 @@ def test_what_is_wrong_is_said(parse, text: str, says: str) -> None:
     assert error.value.cure
 
 
-@given(st.text(max_size=20))
+NUMBERS = st.sampled_from(["", "-1", "0", "0.0", "1", "2.5", "1e3", "1e999", "007", "99_9", "8,000", "nan", "inf"])
+UNITS = st.sampled_from(["", "k", "B", "GB", "GiB", "b", "d", "min", "s", "xH100", " x B200", "*2k", "x", "²"])
+
+
+@given(st.text(max_size=20) | st.builds("{}{}".format, NUMBERS, UNITS))
 def test_any_text_is_a_quantity_or_an_input_error(text: str) -> None:
-    for parse in (parse_count, parse_bytes, parse_seconds, parse_devices):
-        try:
-            parse(text)
-        except InputError:
-            pass
+    for parse in (parse_count, parse_bytes, parse_seconds, lambda text: parse_devices(text)[0]):
+        value = None
+        with contextlib.suppress(InputError):
+            value = parse(text)
+        assert value is None or 0 < value < float("inf"), text
 
 
 @given(st.floats(1.0, 9e14))

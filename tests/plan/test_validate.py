@@ -26,7 +26,6 @@ from podium.plan.topology import Cluster
 from podium.plan.validate import Validation, validate
 
 HELD_OUT = PUBLISHED.with_name("held_out_runs.csv")
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "published_runs.csv"
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +48,6 @@ def test_errors_on_runs_that_were_not_fitted(published: Validation) -> None:
     for half in (published.rows[::2], published.rows[1::2]):
         errors = sorted(abs(row.error) for row in half)
         assert errors[len(errors) // 2] <= 0.08
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="the table of published runs is not beside the repository")
-def test_errors_on_the_table_as_it_was_given() -> None:
-    result = validate(SHARED, refit=True)
-    assert len(result.rows) >= 25
-    within_claims(result)
-    assert all(count.agrees for count in result.counts)
 
 
 def test_runs_that_were_never_fitted() -> None:

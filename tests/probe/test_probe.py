@@ -13,10 +13,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from podium.cli import app
+from podium.ceilings import best_seconds, matmul_rate
+from podium.commands.cli import app
 from podium.errors import InputError
 from podium.plan.hardware import find_device
-from podium.probe.ceilings import best_seconds, matmul_rate
 from podium.probe.disk import disk_speed
 from podium.probe.record import read_record
 

@@ -9,7 +9,8 @@ import pytest
 from podium.errors import InputError
 from podium.problems import iterate_solutions, load_problems, read_problems
 from podium.problems.rows import problem_of, solutions_of
-from podium.records import Problem, Solution, write_rows
+from podium.records import Problem, Solution
+from podium.storage import write_rows
 
 CHAT = [
     {"role": "system", "content": "Be brief."},

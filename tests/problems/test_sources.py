@@ -1,7 +1,6 @@
 """Sources of problems, against the facts a user can check: counts of the exams, names, errors with a cure."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -9,35 +8,24 @@ import pytest
 from podium.errors import InputError
 from podium.grading import find_answer, grade
 from podium.problems import check_disjoint, drop_shared, load_problems, normalise_text, split_problems
+from podium.problems.exams import EXAMS
 from podium.problems.gym import decode, encode, make_dataset
-from podium.records import Problem, Verdict, write_rows
-
-EXAM_SIZES = {
-    "aime24": 30,
-    "aime25": 30,
-    "hmmt_nov_2024": 62,
-    "hmmt_feb_2024": 68,
-    "hmmt_feb_2025": 66,
-    "hmmt_24_25": 196,
-    "comp_math_24_25": 256,
-    "math500": 500,
-    "gsm8k": 1319,
-    "amc23": 40,
-    "aimo2_reference": 10,
-}
+from podium.records import Problem, Verdict
+from podium.storage import write_rows
+from tests.problems.written_exams import write_exams
 
 
-def data_folder() -> Path:
-    folder = Path(os.environ.get("PODIUM_DATA", ""))
-    if not os.environ.get("PODIUM_DATA") or not folder.is_dir():
-        pytest.skip("PODIUM_DATA does not name the folder of exam files")
-    return folder
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    folder = tmp_path_factory.mktemp("exams")
+    return folder, write_exams(folder)
 
 
-@pytest.mark.parametrize("name", EXAM_SIZES)
-def test_exams_have_their_size_and_every_gold_answer(name: str) -> None:
-    problems = load_problems(f"exam:{name}", data=data_folder())
-    assert len(problems) == EXAM_SIZES[name]
+@pytest.mark.parametrize("name", EXAMS)
+def test_exams_have_their_size_and_every_gold_answer(name: str, written: tuple[Path, dict[str, int]]) -> None:
+    folder, sizes = written
+    problems = load_problems(f"exam:{name}", data=folder)
+    assert len(problems) == len({problem.id for problem in problems}) == sizes[name]
     for problem in problems:
         assert problem.answer
         assert grade(problem, problem.answer) is Verdict.CORRECT
@@ -45,11 +33,9 @@ def test_exams_have_their_size_and_every_gold_answer(name: str) -> None:
             assert grade(problem, "-123456") is Verdict.WRONG
 
 
-def test_gsm8k_answers_are_numbers_without_the_solution() -> None:
-    assert all(
-        problem.answer and problem.answer.replace(",", "").lstrip("-").isdigit()
-        for problem in load_problems("exam:gsm8k", data=data_folder())
-    )
+def test_gsm8k_answers_are_numbers_without_the_solution(written: tuple[Path, dict[str, int]]) -> None:
+    answers = [problem.answer for problem in load_problems("exam:gsm8k", data=written[0])]
+    assert answers == [f"{number * 37 % 1000:,}" for number in range(12)]
 
 
 def test_exam_rows_of_an_own_folder(tmp_path: Path) -> None:

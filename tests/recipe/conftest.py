@@ -19,7 +19,7 @@ import sys
 sys.path.insert(0, sys.argv.pop(1))
 import small_stages
 sys.modules["podium.recipe.stages"] = small_stages
-from podium.cli import app
+from podium.commands.cli import app
 app()
 """
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from podium.errors import InputError
 from podium.recipe import Estimate, Params, StageContext, StageReport, stage
-from podium.records import Journal, Problem, iterate_rows, read_json, read_rows, write_json, write_rows, write_text
+from podium.records import Problem
+from podium.storage import Journal, iterate_rows, read_json, read_rows, write_json, write_rows, write_text
 
 
 def trace(text: str) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from podium.commands.run import run_recipe_command
 from podium.compress import load_draft
 from podium.errors import InputError
 from podium.models import load_model
-from podium.recipe.command import run_recipe_command
-from podium.records import Attempt, read_rows
+from podium.records import Attempt
+from podium.storage import read_rows
 
 CHAIN = """\
 name: drafts

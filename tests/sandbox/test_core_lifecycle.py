@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from podium.commands.sandbox import check, run_file, split_blocks
 from podium.errors import InputError, PodiumError, SandboxUnavailable
 from podium.sandbox import Limits, Sandbox, SyncSandbox
-from podium.sandbox.commands import check, run_file, split_blocks
 
 WIDE = Limits(wall_seconds=30.0)
 # Reads what a process tree shows in /proc, so that a claim about processes is not taken from the sandbox itself.

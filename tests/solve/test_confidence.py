@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from podium.generate import Piece
+from podium.answering import Piece
 from podium.solve.confidence import TAIL, Confidence, entropy
 
 

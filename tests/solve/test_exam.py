@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError, InputError, SandboxUnavailable, StorageError
-from podium.generate.scripted import ScriptedCompleter
-from podium.records import Attempt, ExamResult, Problem, Verdict, read_rows
+from podium.records import Attempt, ExamResult, Problem, Verdict
 from podium.runlog import RunLog
 from podium.sandbox import Sandbox
 from podium.solve import ExamConfig, ExamSummary, Ledger, Pool, sit_exam
 from podium.solve.sitting import attempt_seed
+from podium.storage import read_rows
 
 
 def sums(n: int) -> list[Problem]:
@@ -217,7 +218,7 @@ async def test_a_broken_off_exam_goes_on_where_it_was(tmp_path):
 CHILD = """
 import asyncio, sys
 from tests_exam import adder, sums
-from podium.generate.scripted import ScriptedCompleter
+from podium.answering.scripted import ScriptedCompleter
 from podium.solve import ExamConfig, sit_exam
 
 def slow(prompt, sampling):
@@ -402,15 +403,13 @@ def test_a_budget_must_be_a_budget(budget):
         ExamConfig(budget_seconds=budget)
 
 
-DATA = os.environ.get("PODIUM_DATA")
-
-
-@pytest.mark.skipif(not DATA, reason="PODIUM_DATA names no folder with exam files")
 @pytest.mark.parametrize("name", ["gsm8k", "comp_math_24_25"])
-async def test_a_real_exam_with_a_trivial_model(tmp_path, name):
+async def test_an_exam_in_a_published_form_with_a_trivial_model(tmp_path, name):
     from podium.problems import load_problems
+    from tests.problems.written_exams import write_exams  # this file is run as a script, too
 
-    problems = load_problems(f"exam:{name}", data=Path(DATA or ""))
+    write_exams(tmp_path)
+    problems = load_problems(f"exam:{name}", data=tmp_path)
     gold = {problem.text: problem.answer for problem in problems}
 
     def guesser(prompt, sampling):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate.scripted import ScriptedCompleter
 from podium.grading import classes
 from podium.records import Problem
 from podium.sandbox import Sandbox

@@ -2,12 +2,13 @@
 
 import pytest
 
+from podium.answering import ScriptedCompleter
 from podium.errors import CompleterError, InputError
-from podium.generate import ScriptedCompleter
 from podium.grading.judge import Judge
-from podium.records import ExamResult, Problem, Verdict, read_rows
+from podium.records import ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.trace import read_traces
+from podium.storage import read_rows
 
 PROBLEMS = [
     Problem(id="words", text="Which curve?", answer="horizontal ellipse"),

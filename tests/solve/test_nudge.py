@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
-from podium.generate.scripted import ScriptedCompleter
-from podium.records import ExamResult, Problem, read_rows
+from podium.answering.scripted import ScriptedCompleter
+from podium.records import ExamResult, Problem
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.profile import get_profile
 from podium.solve.sitting import NUDGE
 from podium.solve.toolloop import AttemptRun
 from podium.solve.trace import read_traces
+from podium.storage import read_rows
 
 PROBLEM = Problem(id="p", text="What is 3 + 4?", answer="7")
 

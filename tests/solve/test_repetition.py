@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.generate.scripted import ScriptedCompleter
+from podium.answering.scripted import ScriptedCompleter
 from podium.records import Problem
 from podium.solve import attempt, get_profile
 from podium.solve.repetition import LEAST, LONGEST, REPEATS, STRIDE, RepetitionWatch, period_at_end

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.generate.protocol import CompletionUsage, Piece
-from podium.records import ExamResult, Problem, Verdict, read_rows
+from podium.answering.protocol import CompletionUsage, Piece
+from podium.records import ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, parse_policy, sit_exam
 from podium.solve.happening import Happening
 from podium.solve.lab.outcomes import course
 from podium.solve.replay import RecordedAttempt, Step, first_difference, play, recorded_attempts, vote
 from podium.solve.rules import Plan
 from podium.solve.trace import TRACES, Trace, TracedAnswer, read_traces
+from podium.storage import read_rows
 
 
 class Pondering:

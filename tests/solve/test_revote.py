@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.answering import ScriptedCompleter
 from podium.errors import InputError
-from podium.generate import ScriptedCompleter
-from podium.records import Attempt, ExamResult, Maker, Problem, Usage, Verdict, VoteClass, read_rows
+from podium.records import Attempt, ExamResult, Maker, Problem, Usage, Verdict, VoteClass
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.revote import revote, revote_all, split_score
+from podium.storage import read_rows
 
 PROBLEM = Problem(id="p", text="?", answer="1")
 

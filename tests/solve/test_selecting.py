@@ -5,10 +5,11 @@ import re
 
 import pytest
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import InputError
-from podium.generate.scripted import ScriptedCompleter
-from podium.records import Attempt, ExamResult, Maker, Part, Problem, Usage, Verdict, read_rows
+from podium.records import Attempt, ExamResult, Maker, Part, Problem, Usage, Verdict
 from podium.solve.selecting import CHOICES, Choice, SelectConfig, choose_all
+from podium.storage import read_rows
 
 
 def exam(problems: int, attempts: int, seed: int = 0) -> list[ExamResult]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from podium.answering.protocol import CompletionUsage, Piece
 from podium.errors import CompleterError
-from podium.generate.protocol import CompletionUsage, Piece
-from podium.records import ExamResult, Problem, read_rows
+from podium.records import ExamResult, Problem
 from podium.solve import ExamConfig, Ledger, parse_policy, shipped, sit_exam
 from podium.solve.clock import pool
 from podium.solve.happening import Happening
@@ -23,6 +23,7 @@ from podium.solve.replay import first_difference
 from podium.solve.rules import OptimalStop
 from podium.solve.stopwatch import STEP, Stopwatch
 from podium.solve.trace import read_traces
+from podium.storage import read_rows
 
 EXAMS = 10_000
 LATENCY = 0.05  # seconds that cancelling takes, at most

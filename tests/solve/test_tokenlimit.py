@@ -5,11 +5,12 @@ import time
 
 import pytest
 
+from podium.answering.scripted import ScriptedCompleter
 from podium.errors import CompleterError
-from podium.generate.scripted import ScriptedCompleter
-from podium.records import Attempt, ExamResult, Problem, read_rows
+from podium.records import Attempt, ExamResult, Problem
 from podium.solve import ExamConfig, get_profile, sit_exam
 from podium.solve.tokenlimit import limit_from, measure_speed
+from podium.storage import read_rows
 
 PROBLEMS = [Problem(id=f"p{i}", text=f"Say {i}.", answer=str(i)) for i in range(4)]
 

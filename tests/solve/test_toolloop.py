@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from podium.answering.scripted import ScriptedCompleter
+from podium.boxes import last_box
 from podium.errors import CompleterError, SandboxUnavailable
-from podium.generate.scripted import ScriptedCompleter
-from podium.grading import extract
 from podium.records import Problem
 from podium.sandbox import Limits, Sandbox
 from podium.solve import attempt, get_profile
@@ -325,4 +325,4 @@ def test_the_watch_sees_what_extraction_finds(parts):
     watch = AnswerWatch()
     for part in parts:
         watch.push(part)
-    assert watch.answer == extract("".join(parts))
+    assert watch.answer == last_box("".join(parts))

@@ -7,17 +7,19 @@ from dataclasses import replace
 import pytest
 import torch
 
+from podium.answering import ScriptedCompleter
+from podium.answering.openai import OpenAICompleter
+from podium.answering.protocol import CompletionUsage, Piece
+from podium.answering.respondent import FAILURES, REST, Respondent
 from podium.errors import CompleterError, InputError
-from podium.generate import Engine, ScriptedCompleter
-from podium.generate.openai import OpenAICompleter
-from podium.generate.protocol import CompletionUsage, Piece
-from podium.generate.respondent import FAILURES, REST, Respondent
+from podium.generate import Engine
 from podium.models import Transformer, TransformerConfig
-from podium.records import Attempt, ExamResult, Maker, Part, Problem, read_rows
+from podium.records import Attempt, ExamResult, Maker, Part, Problem
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.replay import play, recorded_attempts
 from podium.solve.trace import read_traces
 from podium.solve.verifier import Verifier, yes_against_no
+from podium.storage import read_rows
 from podium.text import train_tokenizer
 
 PROBLEM = Problem(id="p", text="What is 12 + 34?", answer="46")
@@ -147,7 +149,7 @@ async def test_a_completer_that_is_gone_is_not_asked_over_and_over():
     now = [0.0]
     gone = Gone()
     respondent = Respondent(gone, 1.0, clock=lambda: now[0])
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
 
     for _ in range(10):
         assert await respondent.text("x", Sampling()) is None

@@ -2,8 +2,9 @@
 
 import pytest
 
-from podium.records import Attempt, ExamResult, Problem, read_rows
+from podium.records import Attempt, ExamResult, Problem
 from podium.solve import ExamConfig, sit_exam
+from podium.storage import read_rows
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium.errors import TrainingError
+from podium.models.families.family import Mixture
 from podium.train.attention import ByDocument, Dense
 from podium.train.objective import NextToken
 from podium.train.packing import Document, PackedSource, first_fit, make_batch
@@ -47,7 +48,16 @@ def loss_and_gradients(model, batches):
 
 
 @pytest.mark.parametrize(("row_length", "longest"), [(64, 30), (420, 400)])
-@pytest.mark.parametrize("sizes", [{}, {"kind": "qwen3", "num_key_value_heads": 4, "tie_word_embeddings": True}])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"kind": "qwen3", "num_key_value_heads": 4, "tie_word_embeddings": True},
+        {"kind": "mistral", "sliding_window": 10},
+        {"kind": "qwen3", "sliding_window": 50, "full_attention_layers": (0,)},
+        {"kind": "qwen3_moe", "mixture": Mixture(4, 2, 24, dense_layers=(0,))},
+    ],
+)
 def test_packed_rows_give_the_loss_and_gradients_of_single_documents(row_length, longest, sizes):
     documents = counting_documents(24, longest=longest)
     source = PackedSource(documents, row_length=row_length, rows_per_batch=100)
@@ -82,8 +92,9 @@ def test_packed_rows_give_the_loss_and_gradients_of_single_documents(row_length,
         st.lists(st.integers(1, 40), max_size=6).filter(lambda row: sum(row) <= 150), min_size=1, max_size=4
     ).filter(lambda rows: any(rows)),
     st.sampled_from([(4, 4), (4, 2), (3, 1)]),
+    st.sampled_from([0, 5, 40]),
 )
-def test_attention_by_document_equals_the_dense_mask(layout, heads):
+def test_attention_by_document_equals_the_dense_mask(layout, heads, window):
     q = torch.randn(len(layout), 150, heads[0], 8, dtype=torch.double, requires_grad=True)
     k, v = (torch.randn(len(layout), 150, heads[1], 8, dtype=torch.double, requires_grad=True) for _ in range(2))
     real = torch.zeros(len(layout), 150, 1, 1, dtype=torch.double)
@@ -92,7 +103,7 @@ def test_attention_by_document_equals_the_dense_mask(layout, heads):
     weight = torch.randn(q.shape, dtype=torch.double) * real
     results = []
     for attend in (ByDocument(layout, 150), Dense(layout, 150)):
-        out = attend(0, q, k, v) * real
+        out = attend(0, q, k, v, window) * real
         results.append((out, *torch.autograd.grad((out * weight).sum(), (q, k, v))))
     for ours, dense in zip(*results, strict=True):
         torch.testing.assert_close(ours, dense, rtol=1e-9, atol=1e-9)

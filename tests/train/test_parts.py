@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from podium.models.families.family import Mixture
 from podium.train.guard import Guard
 from podium.train.objective import NextToken
 from podium.train.optim import OptimizerConfig, make_optimizer, orthogonalise
@@ -106,6 +107,20 @@ def test_only_matrices_decay(name):
             torch.testing.assert_close(parameter.detach(), before[n] * 0.95)
         else:
             assert torch.equal(parameter, before[n]), n
+
+
+def test_muon_takes_the_matrices_of_experts_and_of_their_router_one_by_one():
+    model = tiny_model(kind="qwen3_moe", mixture=Mixture(3, 2, 24))
+    NextToken()(model, make_batch([counting_documents(3)], 96)).total.backward()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    make_optimizer(model, OptimizerConfig(name="muon", muon_lr=0.1, weight_decay=0.0)).step()
+    for name, parameter in model.named_parameters():
+        if ".feed_forward." not in name or not name.endswith("weight") or "norm" in name:
+            continue
+        # A gate and its up are two matrices; every one moves by a nearly semi-orthogonal one.
+        for moved in (parameter.detach() - before[name]).split(24 if "gate_up" in name else len(parameter)):
+            values = torch.linalg.svdvals(moved) / (0.1 * max(1.0, moved.shape[0] / moved.shape[1]) ** 0.5)
+            assert 0.5 < values.max() < 1.3, name
 
 
 def test_muon_leaves_embedding_and_head_to_adamw():

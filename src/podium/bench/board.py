@@ -13,7 +13,6 @@ from podium.bench.published import OWN, Entry
 from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import (
     CATEGORIES,
-    TASKS,
     Category,
     Definition,
     Improvement,
@@ -24,6 +23,7 @@ from podium.bench.scoreboard import (
     ranked,
     same_system,
     scaling,
+    tasks_of,
     unranked,
     winners,
 )
@@ -48,6 +48,7 @@ class Board:
     round: str
     against: str
     definition: Definition
+    tasks: tuple[str, ...]
     divisions: tuple[DivisionBoard, ...]
     own: tuple[Entry, ...]
 
@@ -58,17 +59,20 @@ def build_board(
     *,
     own: Sequence[Entry] = (),
     definition: Definition | None = None,
-    tasks: Sequence[str] = TASKS,
+    tasks: Sequence[str] = (),
     divisions: Sequence[str] = ("closed", "open"),
 ) -> Board:
-    """The scoreboard of `new` against `old`. Own full-size runs stand in the lists, marked; smaller ones never do."""
-    by = definition or Definition()
+    """The scoreboard of `new` against `old`. Own full-size runs stand in the lists, marked; smaller ones never do.
+
+    `tasks` are those that are shown; without them all of the round and all that were run.
+    """
+    by, tasks = definition or Definition(), tuple(tasks) or tasks_of([*new, *old, *own])
     shown = [entry for entry in new if entry.task in tasks]
     before = [entry for entry in old if entry.task in tasks]
     mine = [entry for entry in own if entry.task in tasks]
     boards = tuple(_division(division, shown, before, mine, by, tasks) for division in divisions)
     names = [({entry.round for entry in side} or {""}).pop() for side in (new, old)]
-    return Board(names[0], names[1], by, boards, tuple(mine))
+    return Board(names[0], names[1], by, tasks, boards, tuple(mine))
 
 
 def _division(

@@ -8,7 +8,7 @@ from typing import Any
 from podium.bench.board import Board, DivisionBoard
 from podium.bench.published import OWN, Entry
 from podium.bench.score_folder import LABEL
-from podium.bench.scoreboard import TASKS, accelerator_kind
+from podium.bench.scoreboard import accelerator_kind, tasks_of
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # names the dialect; nothing is fetched
 DECADES = [value * 10.0**power for power in range(-2, 4) for value in (1, 2, 5)]
@@ -37,7 +37,7 @@ def time_charts(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entr
     """Task -> minutes against accelerators, both logarithmic; one point per entry of the division."""
     colours = colour_names(one, entries, own)
     charts = {}
-    for task in TASKS:
+    for task in tasks_of((*entries, *own)):
         rows = [
             {
                 "accelerators": entry.accelerators,
@@ -108,7 +108,13 @@ def improvement_chart(one: DivisionBoard) -> Spec:
         **_frame(rows, 230),
         "mark": {"type": "bar", "cornerRadiusEnd": 2},
         "encoding": {
-            "x": {"field": "task", "type": "nominal", "sort": list(TASKS), "title": None, "axis": {"labelAngle": -35}},
+            "x": {
+                "field": "task",
+                "type": "nominal",
+                "sort": list(dict.fromkeys(task for task, _ in one.against_best)),
+                "title": None,
+                "axis": {"labelAngle": -35},
+            },
             "xOffset": {"field": "list", "sort": ["single machines", "clusters"]},
             "y": {
                 "field": "cut",

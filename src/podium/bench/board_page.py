@@ -10,21 +10,13 @@ from collections.abc import Sequence
 from podium.bench.board import Board, DivisionBoard
 from podium.bench.board_charts import board_charts, colour_names, scaling_series
 from podium.bench.published import OWN, Entry, round_sources
+from podium.bench.registry import with_benchmark
+from podium.bench.rules import load_ruleset
 from podium.bench.score import minutes_text
 from podium.bench.score_folder import LABEL
-from podium.bench.scoreboard import CATEGORIES, TASKS, Category, Improvement, accelerator_kind
+from podium.bench.scoreboard import CATEGORIES, Category, Improvement, accelerator_kind
 from podium.board.shell import colour, counted, header, page, table, text
 
-NAMES = {
-    "resnet": "ResNet-50, image classification",
-    "unet3d": "3D U-Net, medical segmentation",
-    "ssd": "SSD, light object detection",
-    "maskrcnn": "Mask R-CNN, heavy object detection",
-    "rnnt": "RNN-T, speech recognition",
-    "bert": "BERT-large, language",
-    "dlrm": "DLRM, recommendation",
-    "minigo": "Mini Go, reinforcement learning",
-}
 TITLES: dict[Category, str] = {"single": "Single machines", "cluster": "Clusters"}
 
 
@@ -42,6 +34,12 @@ def board_page(board: Board, entries: Sequence[Entry], top: int) -> str:
         footer=f"Made by Podium from published logs. MLPerf is a trademark of MLCommons; your own runs are {LABEL}.",
         charts=charts,
     )
+
+
+def _about(task: str) -> tuple[str, str]:
+    """Network and area of a task, in words; of one whose package is not here the name alone."""
+    rules = with_benchmark(load_ruleset(), task).benchmarks.get(task)
+    return (rules.model, rules.area) if rules else (task, "")
 
 
 def _header(board: Board) -> str:
@@ -80,13 +78,13 @@ def _division(board: Board, one: DivisionBoard, entries: Sequence[Entry], charts
 
 def _lists(board: Board, one: DivisionBoard, category: Category, top: int) -> str:
     rows = []
-    for task in TASKS:
+    for task in board.tasks:
         ranked = one.lists.get((task, category), [])
         improvement = one.against_best.get((task, category))
         for number, entry in enumerate(ranked[:top], start=1):
             first = number == 1
             mark = f' <span class="tag warn">{LABEL}</span>' if entry.round == OWN else ""
-            name = f'<b>{task}</b><div class="between">{text(NAMES[task].partition(", ")[2])}</div>' if first else ""
+            name = f'<b>{task}</b><div class="between">{text(_about(task)[1])}</div>' if first else ""
             about = " · ".join(filter(None, (entry.system, accelerator_kind(entry.accelerator), entry.availability)))
             shown = minutes_text(entry.minutes or 0.0)
             rows.append(
@@ -137,9 +135,9 @@ def _not_ranked(one: DivisionBoard) -> str:
 
 def _time_charts(board: Board, one: DivisionBoard, entries: Sequence[Entry], charts: set[str]) -> str:
     figures = "".join(
-        f"<figure><figcaption><b>{task}</b>: {text(NAMES[task])}</figcaption>"
+        f"<figure><figcaption><b>{task}</b>: {text(', '.join(filter(None, _about(task))))}</figcaption>"
         f'<div class="chart" data-chart="time-{one.division}-{task}"></div></figure>'
-        for task in TASKS
+        for task in board.tasks
         if f"time-{one.division}-{task}" in charts
     )
     if not figures:

@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from podium.bench.check_log import log_verdicts
-from podium.bench.ledger import Declaration, LaunchedRun, declarations, ledger_of, read_ledger
+from podium.bench.ledger import (
+    Declaration,
+    LaunchedRun,
+    declarations,
+    disagreement,
+    ledger_of,
+    read_ledger,
+    without_success,
+)
 from podium.bench.mllog import read_log
 from podium.bench.rcp import judge_convergence, reference_points
 from podium.bench.rules import Ruleset, ruleset_versions
-from podium.bench.runs import NO_RESULT, Run, result_files, ruleset_for, run_of, runs_of
+from podium.bench.runs import NO_RESULT, Run, result_files, rules_for, run_of, runs_of
 from podium.bench.system_desc import empty_fields, missing_fields, read_description
 from podium.bench.verdict import Outcome, Verdict, place
 from podium.errors import PodiumError
@@ -55,13 +63,13 @@ class CheckedFolder:
 
 
 def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
-    """Judge the logs of one entry; without `ruleset` by podium.bench.runs.ruleset_for.
+    """Judge the logs of one entry; without `ruleset` by podium.bench.runs.rules_for.
 
     Raises:
         InputError, StorageError: the folder or a log cannot be read at all.
     """
     logs = [read_log(path) for path in result_files(folder)]
-    rules, why = (ruleset, "") if ruleset else ruleset_for(logs)
+    rules, why = rules_for(logs, ruleset)
     runs = runs_of(logs, rules)
     first = runs[0]
     checked = CheckedFolder(folder, first.benchmark, first.division, rules.version, runs)
@@ -72,7 +80,7 @@ def check_folder(folder: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
     checked.verdicts += log_verdicts(runs, rules)
     known = first.benchmark in rules.benchmarks and first.division in rules.divisions
     if known:
-        checked.verdicts += [_count_verdict(runs, rules), _success_verdict(runs, rules)]
+        checked.verdicts += [_count_verdict(runs, rules), _success_verdict(folder, runs, rules)]
         add(_seed_verdict(runs, rules))
         if rules.divisions[first.division].reference_convergence and first.size == "full":
             add(_convergence_verdict(runs, rules))
@@ -89,7 +97,7 @@ def check_file(path: Path, ruleset: Ruleset | None = None) -> CheckedFolder:
         InputError, StorageError: the file cannot be read at all.
     """
     log = read_log(path)
-    rules, why = (ruleset, "") if ruleset else ruleset_for([log])
+    rules, why = rules_for([log], ruleset)
     run = run_of(log, rules)
     verdicts = [_ruleset_verdict([run], rules, why), *_result_verdicts([run]), *log_verdicts([run], rules)]
     return CheckedFolder(path, run.benchmark, run.division, rules.version, [run], verdicts)
@@ -143,9 +151,10 @@ def _count_verdict(runs: Sequence[Run], rules: Ruleset) -> Verdict:
     return Verdict("runs", "pass", f"{len(runs)} of {counting.runs}{tier}")
 
 
-def _success_verdict(runs: Sequence[Run], rules: Ruleset) -> Verdict:
+def _success_verdict(folder: Path, runs: Sequence[Run], rules: Ruleset) -> Verdict:
     counting = rules.counting(runs[0].benchmark, runs[0].size)
-    failed = [run for run in runs if not run.converged]
+    lost = without_success(folder)
+    failed = [run for run in runs if not run.converged or run.path.resolve() in lost]
     if not failed:
         return Verdict("success", "pass", f"all {len(runs)} runs reached the target")
     said = f"{len(failed)} of {len(runs)} runs without success, {counting.may_fail} may be"
@@ -255,7 +264,7 @@ def _ledger_verdicts(folder: Path, runs: Sequence[Run]) -> list[Verdict]:
         if any((root / launched.log).resolve().parent == folder.resolve() for launched in declared.launched)
     ]
     verdicts = [Verdict("ledger", "pass", f"{len(entries)} entries, head {entries[-1].hash[:12] if entries else '-'}")]
-    judges: tuple[Callable[..., Verdict], ...] = (_all_declared, _all_there)
+    judges: tuple[Callable[..., Verdict], ...] = (_all_declared, _all_there, _all_agree)
     verdicts += [judge(path, declared, root) for declared in mine for judge in judges]
     known = {(root / launched.log).resolve(): launched for declared in mine for launched in declared.launched}
     verdicts.append(_all_known(path, ours, known))
@@ -286,6 +295,15 @@ def _all_there(path: Path, declared: Declaration, root: Path) -> Verdict:
         if launched.sha256 and hashlib.sha256(log.read_bytes()).hexdigest() != launched.sha256:
             return Verdict("launched runs", "fail", "the log was changed after the run ended", str(log))
     return Verdict("launched runs", "pass", f"{len(declared.launched)} logs, as they were written")
+
+
+def _all_agree(path: Path, declared: Declaration, root: Path) -> Verdict:
+    """The ledger and the logs tell of the same ends."""
+    for launched in declared.launched:
+        log = root / launched.log
+        if log.is_file() and (why := disagreement(launched, read_log(log))):
+            return Verdict("ends of runs", "fail", f"run {launched.number}: {why}", place(path, launched.line))
+    return Verdict("ends of runs", "pass", "the ledger and the logs agree")
 
 
 def _all_known(path: Path, runs: dict[Path, Run], known: dict[Path, LaunchedRun]) -> Verdict:

@@ -58,7 +58,9 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make; what is there is kept as it is.")],
     org: Annotated[str, typer.Option(help="Who submits.")],
     system: Annotated[str, typer.Option(help="Name of the system.")],
-    task: Annotated[list[str] | None, typer.Option(help="Benchmarks, one option each (default: all eight).")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Benchmarks, one option each (default: all of the round).")
+    ] = None,
     division: Annotated[str, typer.Option(help="closed or open.")] = "open",
 ) -> None:
     """Scaffold a submission folder: system description filled in as far as it can be, scripts, result folders.
@@ -109,7 +111,7 @@ def board(
 
 @app.command("run")
 def run(
-    task: Annotated[str, typer.Argument(help="resnet, unet3d, ssd, maskrcnn, rnnt, bert, dlrm or minigo.")],
+    task: Annotated[str, typer.Argument(help="Name of a task; `podium bench tasks` lists them.")],
     size: Annotated[str, typer.Option(help="smoke (minutes, any machine), small (one GPU) or full.")] = "smoke",
     runs: Annotated[int, typer.Option(min=1, help="How many runs are declared and made.")] = 1,
     division: Annotated[str, typer.Option(help="open, or closed (full size only).")] = "open",

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from podium.bench.board import board_json, build_board
 from podium.bench.published import CLASSES, load_round, own_entries, round_names
-from podium.bench.scoreboard import TASKS, Definition
+from podium.bench.scoreboard import Definition, tasks_of
 from podium.errors import InputError, nearest
-from podium.records import write_text
+from podium.storage import write_text
 
 
 def board_command(
@@ -31,8 +31,6 @@ def board_command(
     as_json: bool,
 ) -> None:
     """Show, write or print the scoreboard."""
-    if task is not None and task not in TASKS:
-        raise InputError(f"task {task!r} is unknown", nearest(task, TASKS))
     if division not in (None, "closed", "open"):
         raise InputError(f"division {division!r} is unknown", "closed or open")
     classes = tuple(word.strip() for word in availability.split(",") if word.strip())
@@ -43,12 +41,15 @@ def board_command(
     earlier = against or _round_before(round_)
     old = load_round(earlier) if earlier else ()
     mine = [entry for folder in own for entry in own_entries(folder)]
+    tasks = tasks_of(mine)
+    if task is not None and task not in tasks:
+        raise InputError(f"task {task!r} is unknown", nearest(task, tasks))
     board = build_board(
         new,
         old,
         own=mine,
         definition=Definition(max_nodes, max_accelerators, classes),
-        tasks=(task,) if task else TASKS,
+        tasks=(task,) if task else tasks,
         divisions=(division,) if division else ("closed", "open"),
     )
     if html is not None:

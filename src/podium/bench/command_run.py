@@ -12,12 +12,12 @@ from rich.table import Table
 
 from podium.bench.check_log import log_verdicts
 from podium.bench.ledger import FILE, Ledger
+from podium.bench.registry import find_task, task_names, with_benchmark
 from podium.bench.rules import Division, load_ruleset
 from podium.bench.run import Entrant, Outcome, dry_entry, pick_preset, run_entry
 from podium.bench.runs import read_run
 from podium.bench.system_desc import describe_this_machine, read_description
 from podium.bench.task import SIZES
-from podium.bench.tasks import KEYS, find_task
 from podium.errors import InputError, nearest
 
 
@@ -80,7 +80,7 @@ def dry_run_command(
     task = find_task(key)
     chosen_division = _one_of(division, get_args(Division), "division")
     entrant, described = _entrant(chosen_division, system)
-    rules = load_ruleset()
+    rules = with_benchmark(load_ruleset(), key)
     logs = dry_entry(task, _one_of(size, SIZES, "size"), out, runs=runs, entrant=entrant, system=described)
     kept = True
     for log in logs:
@@ -100,14 +100,22 @@ def dry_run_command(
 
 
 def list_tasks() -> None:
-    """Print the eight tasks with the targets of their sizes."""
+    """Print every task with the targets of its sizes, and why a task of some package cannot be had."""
     table = Table("task", "area", "size", "data", "target", box=None)
-    for key in KEYS:
-        task = find_task(key)
+    unusable: list[InputError] = []
+    for key in task_names():
+        try:
+            task = find_task(key)
+        except InputError as error:
+            unusable.append(error)
+            continue
         for number, (size, preset) in enumerate(task.presets.items()):
             first = (key, task.area) if number == 0 else ("", "")
             table.add_row(*first, size, preset.dataset, str(preset.target))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for error in unusable:
+        console.print(str(error), highlight=False, soft_wrap=True, markup=False)
 
 
 def _show(console: Console, outcomes: list[Outcome], head: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError
-from podium.records import read_json, storage_errors, write_json
+from podium.storage import read_json, storage_errors, write_json
 
 MANIFEST = "manifest.json"
 

@@ -20,13 +20,16 @@ the log would be worth nothing, and the harness is told so at once. Knows rules 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from podium.bench.rules import Condition, Ruleset, load_ruleset
-from podium.errors import InputError
+from podium.bench.registry import with_benchmark
+from podium.bench.rules import DEFAULT_RULESET, Condition, Ruleset, load_ruleset
+from podium.errors import InputError, PodiumError
 from podium.runlog import EventFile
 
 Status = Literal["success", "aborted"]
@@ -45,16 +48,28 @@ class OutOfOrder(RuntimeError):
     """An event was logged where the rules do not allow it: a defect of the harness, never of its user."""
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended: what its run_stop line says.
+
+    `minutes` lie between the time_ms of run_start and run_stop; NaN where one of the two lines is missing. `why` is the
+    reason of an abort.
+    """
+
+    status: Status
+    minutes: float
+    why: str = ""
+
+
 class RunEvents:
-    """The events of one run, appended to a fresh `result_<i>.txt`.
+    """The events of one run, appended to a fresh `result_<i>.txt`. `end` is None until the run has ended.
 
     Args:
         path: the file; it must not exist, since a run has one log and a log has one run.
         benchmark, division, org, platform, status: what the submission_* events say (status: cloud, onprem, preview
             or research).
         size: smoke, small or full; named in the log, so that a small run cannot pass for a full one.
-        target: the target of a small run, or of an open one, as a condition: {"at_least": 0.95}, or for several
-            metrics {"fields": {"BBOX": {"at_least": 0.4}, "SEGM": …}}; without it the rule set's own counts.
+        target: the target of a small run, or of an open one; without it the rule set's own counts.
 
     Raises:
         InputError: unknown benchmark, division, status or rule set; the file exists.
@@ -70,11 +85,11 @@ class RunEvents:
         platform: str,
         status: str = "research",
         size: str = "full",
-        target: Mapping[str, Any] | None = None,
-        ruleset: str = "1.1.0",
+        target: Condition | None = None,
+        ruleset: str = DEFAULT_RULESET,
     ) -> None:
         self.path = Path(path)
-        self.rules: Ruleset = load_ruleset(ruleset)
+        self.rules: Ruleset = with_benchmark(load_ruleset(ruleset), benchmark)
         self.benchmark, self.division, self.size = benchmark, division, size
         given = {
             "submission_benchmark": benchmark,
@@ -91,6 +106,8 @@ class RunEvents:
         self.state = State.DECLARED
         self.seen: dict[str, list[Any]] = {}
         self.reached = False
+        self.end: End | None = None
+        self.started_ms: int | None = None
         self.open_unit: tuple[Unit, float] | None = None
         self.evaluating: float | None = None
         self._file = EventFile(self.path)
@@ -99,9 +116,9 @@ class RunEvents:
         # Keys that no rule set knows; official readers ignore them.
         self._point("benchmark_ruleset", ruleset)
         self._point("benchmark_size", size)
-        self.target = Condition.model_validate(target) if target else self.rules.target(benchmark, division)
+        self.target = target or self.rules.target(benchmark, division)
         if target:
-            self._point("quality_target", self.target.model_dump(exclude_defaults=True))
+            self._point("quality_target", target.model_dump(exclude_defaults=True))
 
     # -- before the clock ----------------------------------------------------------------------------------------
 
@@ -152,7 +169,7 @@ class RunEvents:
         if "cache_clear" not in self.seen or "seed" not in self.seen:
             raise OutOfOrder("cache_clear and seed are logged before run_start")
         self.state = State.RUNNING
-        self._event("INTERVAL_START", "run_start", None, {})
+        self.started_ms = self._event("INTERVAL_START", "run_start", None, {})
 
     def block_start(self, first_epoch: float, epochs: float = 1) -> None:
         """Training of `epochs` epochs from `first_epoch` on, without an evaluation in between."""
@@ -200,8 +217,7 @@ class RunEvents:
                 raise OutOfOrder("success in the middle of a block, an epoch or an evaluation")
             if missing := self.missing():
                 raise OutOfOrder("success without " + ", ".join(missing))
-        self.state = State.STOPPED
-        self._event("INTERVAL_END", "run_stop", None, {"status": status, **metadata})
+        self._stop(status, metadata)
 
     def missing(self) -> list[str]:
         """Keys that the rules ask for and that were not logged so far (run_stop apart)."""
@@ -223,13 +239,27 @@ class RunEvents:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if self.state is State.RUNNING:
-            self.state = State.STOPPED
-            reason = f"{kind.__name__}: {error}" if kind else "left without run_stop"
-            self._event("INTERVAL_END", "run_stop", None, {"status": "aborted", "reason": reason[:500]})
-        self._file.close()
+        # What happens after run_stop changes nothing: the line is written, and it is the line that counts.
+        reason = "left without run_stop"
+        if kind:
+            reason = error.message if isinstance(error, PodiumError) else f"{kind.__name__}: {error}"
+        try:
+            if self.state is State.RUNNING:
+                self._stop("aborted", {"reason": reason[:500]})
+        finally:
+            if self.end is None:
+                self.end = End("aborted", math.nan, reason)
+            self._file.close()
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _stop(self, status: Status, metadata: dict[str, Any]) -> None:
+        """Write run_stop. The one place where a run ends: whoever asks how it ended asks `end`, or the line itself."""
+        # A second line is never tried: the first may stand in the file although writing it was reported as failed.
+        self.state = State.STOPPED
+        stopped_ms = self._event("INTERVAL_END", "run_stop", None, {"status": status, **metadata}, depth=4)
+        assert self.started_ms is not None
+        self.end = End(status, (stopped_ms - self.started_ms) / 60_000, str(metadata.get("reason", "")))
 
     def _allow(self, what: str, *states: State) -> None:
         if self.state not in states:
@@ -251,6 +281,7 @@ class RunEvents:
     def _point(self, key: str, value: Any, **metadata: Any) -> None:
         self._event("POINT_IN_TIME", key, value, metadata, depth=4)
 
-    def _event(self, kind: str, key: str, value: Any, metadata: dict[str, Any], *, depth: int = 3) -> None:
-        self._file.event(kind, key, value, metadata, depth=depth)
+    def _event(self, kind: str, key: str, value: Any, metadata: dict[str, Any], *, depth: int = 3) -> int:
+        time_ms = self._file.event(kind, key, value, metadata, depth=depth)
         self.seen.setdefault(key, []).append(value)
+        return time_ms

@@ -9,7 +9,7 @@ minutes, sha256 of the log). Each entry holds the hash of the one before it and 
 An entry taken out, changed or put in between breaks the chain at that line. Entries cut off at the end leave a chain
 that is whole but shorter than declared, and logs whose `ledger_entry` nobody knows. Whoever rewrites everything from
 the start, logs included, is found only by a hash that somebody else kept: `head` is printed at every launch for that.
-Knows runs and hashes; not what is trained.
+Knows runs, how their logs end, and hashes; not what is trained.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from podium.bench.mllog import Log, parse_log, run_end
 from podium.errors import InputError, StorageError
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 FILE = "ledger.jsonl"
 GENESIS = "0" * 64
@@ -171,8 +172,11 @@ class Ledger:
             entry = self._append(file, entries, "launched", body)
         return Launch(entry, seed, log, number)
 
-    def end(self, launch: Launch, *, status: str, minutes: float | None) -> Entry:
-        """Put the end of a run on record: success with its minutes, or aborted.
+    def end(self, launch: Launch) -> Entry:
+        """Put the end of a run on record as its log tells it: success with its minutes, or aborted.
+
+        Nothing but the log is asked, so that the two cannot disagree. A log without run_stop is that of a run that was
+        aborted before its clock started, or whose last line could not be written.
 
         Raises:
             InputError: the run has ended before, or its log is that of a dry run.
@@ -182,10 +186,12 @@ class Ledger:
         if content is not None and DRY_RUN in content:
             raise InputError(f"{launch.log}: a dry run is no run", "nothing of it goes on record; run it for real")
         digest = hashlib.sha256(content).hexdigest() if content is not None else None
+        status, minutes = run_end(parse_log(content or b"", launch.log))
+        converged = status == "success" and minutes is not None
         body = {
             "launch": launch.entry.index,
-            "status": status,
-            "minutes": minutes if status == "success" else None,
+            "status": "success" if converged else "aborted",
+            "minutes": minutes if converged else None,
             "sha256": digest,
         }
         with self._locked() as (file, entries):
@@ -308,6 +314,39 @@ def declarations(entries: list[Entry]) -> list[Declaration]:
             run = by_launch[body["launch"]]
             run.status, run.minutes, run.sha256 = body["status"], body["minutes"], body["sha256"]
     return list(found.values())
+
+
+def without_success(folder: Path) -> set[Path]:
+    """The logs of `folder` whose runs were launched and have no success on record: they count as failed.
+
+    Whatever such a log says: its run was killed, or stopped before its end could be written down. A broken ledger is a
+    fault of its own and tells nothing about runs.
+    """
+    path = ledger_of(folder)
+    entries, faults = read_ledger(path) if path else ([], [])
+    if path is None or faults:
+        return set()
+    root = path.parent
+    launched = [one for declared in declarations(entries) for one in declared.launched]
+    logs = {(root / one.log).resolve() for one in launched if one.status != "success"}
+    return {log for log in logs if log.parent == folder.resolve()}
+
+
+def disagreement(launched: LaunchedRun, log: Log) -> str:
+    """Where the end on record is not the one that the log tells of, in a few words; empty where the two agree.
+
+    A run whose end is not on record claims nothing.
+    """
+    status, minutes = run_end(log)
+    said = "success" if status == "success" and minutes is not None else "aborted"
+    if launched.status is None:
+        return ""
+    if launched.status != said:
+        return f"the ledger says {launched.status}, the log {said}"
+    # Ledgers of earlier versions measured the minutes by another clock than the log.
+    if said == "success" and abs((launched.minutes or 0.0) - (minutes or 0.0)) > 1 / 60:
+        return f"the ledger says {launched.minutes:.3f} minutes, the log {minutes:.3f}"
+    return ""
 
 
 def ledger_of(results: Path) -> Path | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 TOKEN = ":::MLLOG "
 GZIP = b"\x1f\x8b"
@@ -90,6 +90,18 @@ def read_log(path: Path | str) -> Log:
         log.cut_off = False  # the file is damaged, whoever wrote the log may have ended its line
         log.faults.insert(0, Fault(log.lines or 1, f"a damaged gzip file ({why})"))
     return log
+
+
+def run_end(log: Log) -> tuple[str, float | None]:
+    """The status that run_stop gives (empty without one), and the minutes from run_start to run_stop.
+
+    The minutes are None where one of the two lines is missing, or where the clock ran backwards between them.
+    """
+    start, stop = log.first("run_start"), log.first("run_stop")
+    status = str(stop.metadata.get("status", "")) if stop else ""
+    if start is None or stop is None or stop.time_ms < start.time_ms:
+        return status, None
+    return status, (stop.time_ms - start.time_ms) / 60000
 
 
 def _unpack(data: bytes) -> tuple[bytes, str]:

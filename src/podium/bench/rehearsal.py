@@ -7,13 +7,13 @@ target where the reference did (its convergence point at this batch size). The l
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from podium.bench.rcp import judge_convergence, reference_points
+from podium.bench.registry import with_benchmark
 from podium.bench.rules import DEFAULT_RULESET, load_ruleset
 from podium.bench.task import Data, Preset, Task
 from podium.train.trainer import EventLog
@@ -40,40 +40,46 @@ def weightless(task: Task, preset: Preset, seed: int) -> nn.Module:
         return task.build(preset, seed)
 
 
+class Window(EventLog, Protocol):
+    """The part of a timed run that a rehearsal speaks to; `values` are the metrics of the evaluation under way."""
+
+    values: dict[str, float]
+
+    @property
+    def over(self) -> bool: ...
+    def epoch(self, steps: int) -> float: ...
+
+
 def imagined_data(preset: Preset) -> Data:
     """As many samples as the official dataset has, and none of them."""
     assert preset.samples is not None
     return Data(NoData(), lambda model: {}, *preset.samples)
 
 
-def rehearse(
-    benchmark: str, preset: Preset, window: EventLog, *, epoch_of: Callable[[int], float], over: Callable[[], bool]
-) -> None:
-    """Tell `window` what the trainer would tell it, in its order, until `over`.
-
-    `epoch_of` says where in the data a step lies, in the unit of the log.
-    """
+def rehearse(benchmark: str, preset: Preset, window: Window) -> None:
+    """Tell `window` what the trainer would tell it, in its order, until the target is reached."""
     config = preset.train
     every = config.evaluate_every or config.steps
     steps = [*range(every, config.steps, every), config.steps]
-    last = _evaluations(benchmark, preset, [epoch_of(step) for step in steps])
+    last = _evaluations(benchmark, preset, [window.epoch(step) for step in steps])
     window.start("block_start", None, step=0)
     for number, step in enumerate(steps[:last], start=1):
+        share = number / last
         window.end("block_stop", None, step=step)
         window.start("eval_start", None, step=step)
-        for condition in preset.target.conditions:
-            bound, share = condition.bound, number / last
-            made_up = bound * share if condition.direction == "max" else bound / share
-            window.point(f"eval_{condition.metric}", round(made_up, 6), step=step)
+        window.values = {
+            one.metric: round(one.bound * share if one.direction == "max" else one.bound / share, 6)
+            for one in preset.target.bounds
+        }
         window.end("eval_stop", None, step=step)
-        if over():
+        if window.over:
             break
         window.start("block_start", None, step=step)
 
 
 def _evaluations(benchmark: str, preset: Preset, epochs: list[float]) -> int:
     """How many evaluations the reference needed, at most all there are."""
-    ruleset = load_ruleset(DEFAULT_RULESET)
+    ruleset = with_benchmark(load_ruleset(DEFAULT_RULESET), benchmark)
     rules = ruleset.benchmark(benchmark)
     batch = preset.batch * preset.train.accumulation
     points = reference_points(ruleset, benchmark) if rules.reference_convergence else []

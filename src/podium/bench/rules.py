@@ -244,6 +244,7 @@ class BenchmarkRules(_Data):
     `position`: the metadata of an evaluation that says how far the training had come. `metrics_by`: the metadata by
     which evaluations of one metric each belong together (podium.bench.runs joins them under AGGREGATED).
     `reference_slack`: how far below the floor an entry's mean may be, in `epoch_unit`.
+    `unofficial`: no benchmark of the round, but one that a task brings with it (podium.bench.registry).
     """
 
     area: str
@@ -263,6 +264,7 @@ class BenchmarkRules(_Data):
     evaluation: EvaluationRule | None = None
     reference_convergence: bool = True
     reference_slack: float = 0
+    unofficial: bool = False
     optimizers: tuple[OptimizerEntry, ...] = ()
     events: tuple[KeyRule, ...] = ()
     closed: tuple[KeyRule, ...] = ()
@@ -307,7 +309,15 @@ class Ruleset(_Data):
         for layer in layers:
             for key in dict.fromkeys(rule.key for rule in layer):
                 chosen[key] = [rule for rule in layer if rule.key == key]
-        return [rule for rules_of_key in chosen.values() for rule in rules_of_key]
+        named = Condition(one_of=tuple(name for name, one in self.benchmarks.items() if not one.unofficial))
+        return [
+            # A set that lists no names means those that it has.
+            rule.model_copy(update={"value": named})
+            if rule.key == "submission_benchmark" and rule.value == Condition()
+            else rule
+            for rules_of_key in chosen.values()
+            for rule in rules_of_key
+        ]
 
     def counting(self, benchmark: str, size: str) -> Counting:
         """How many runs make an entry: the round's number for the full size, the tier's for the smaller ones."""

@@ -10,18 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import tempfile
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from podium.bench import dataset
-from podium.bench.events import RunEvents, Status
+from podium.bench.events import End, RunEvents, Status
 from podium.bench.ledger import FILE, Launch, Ledger
 from podium.bench.rehearsal import MARK, imagined_data, rehearse, weightless
 from podium.bench.rules import DEFAULT_RULESET, Division
@@ -29,7 +28,7 @@ from podium.bench.task import Data, Preset, Size, Task
 from podium.bench.tensor_names import official_tensors
 from podium.bench.twins import Twin, broken
 from podium.errors import InputError, TrainingError, nearest
-from podium.records import storage_errors, write_json
+from podium.storage import storage_errors, write_json
 from podium.train.trainer import train
 
 
@@ -43,18 +42,38 @@ class Entrant:
     status: str = "research"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended. `minutes` is from run_start to run_stop; `quality` the last evaluation; `why` of an abort."""
+    """How a run ended: `end` is what its log says, `curve` the step and the metrics of every evaluation."""
 
     log: Path
     seed: int
-    status: Status = "aborted"
-    minutes: float = float("nan")
-    steps: int = 0
-    quality: dict[str, float] = field(default_factory=dict)
-    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    why: str = ""
+    end: End
+    curve: tuple[tuple[int, dict[str, float]], ...]
+
+    @property
+    def status(self) -> Status:
+        return self.end.status
+
+    @property
+    def minutes(self) -> float:
+        """From run_start to run_stop."""
+        return self.end.minutes
+
+    @property
+    def why(self) -> str:
+        """The reason of an abort."""
+        return self.end.why
+
+    @property
+    def steps(self) -> int:
+        """The step of the last evaluation."""
+        return self.curve[-1][0] if self.curve else 0
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """The metrics of the last evaluation."""
+        return self.curve[-1][1] if self.curve else {}
 
 
 def pick_preset(task: Task, size: Size) -> Preset:
@@ -119,19 +138,20 @@ def run_once(
         KeyboardInterrupt: stopped by the user; the run is on record as aborted.
     """
     preset, entrant = pick_preset(task, size), entrant or Entrant()
-    outcome = Outcome(log, seed)
+    events = RunEvents(
+        log,
+        benchmark=task.key,
+        division=entrant.division,
+        org=entrant.org,
+        platform=entrant.platform,
+        status=entrant.status,
+        size=size,
+        # The closed division has the target of its rules; the open one has none but what the task says.
+        target=None if entrant.division == "closed" else preset.target.rule(),
+    )
+    curve: list[tuple[int, dict[str, float]]] = []
     try:
-        with RunEvents(
-            log,
-            benchmark=task.key,
-            division=entrant.division,
-            org=entrant.org,
-            platform=entrant.platform,
-            status=entrant.status,
-            size=size,
-            # The closed division has the target of its rules; the open one has none but what the task says.
-            target=None if entrant.division == "closed" else preset.target.rule(),
-        ) as events:
+        with events:
             if launch:
                 events.setting(ledger_entry=launch.hash)
             if twin:
@@ -139,29 +159,25 @@ def run_once(
             if data is None:
                 events.setting(dry_run=MARK)
             events.setting(dataset=preset.dataset, dataset_sha256=dataset.digest(data) if data else None)
-            _run(task, preset, events, outcome, data, device, twin, progress)
-    except TrainingError as error:  # a run that diverges is a run that did not converge
-        outcome.why = error.message
-    except BaseException as error:
-        outcome.why = f"{type(error).__name__}: {error}"
-        raise
-    return outcome
+            _run(task, preset, events, curve, seed, data, device, twin, progress)
+    except TrainingError:
+        pass  # a run that diverges is a run that did not converge; `events` has written why
+    assert events.end is not None
+    return Outcome(log, seed, events.end, tuple(curve))
 
 
 def _run(
     task: Task,
     preset: Preset,
     events: RunEvents,
-    outcome: Outcome,
+    curve: list[tuple[int, dict[str, float]]],
+    seed: int,
     folder: Path | None,
     device: str,
     twin: Twin | None,
     progress: bool,
 ) -> None:
-    seed = outcome.seed
     config = preset.train.model_copy(update={"seed": seed, "device": device})
-    if twin == "frozen weights":
-        config = config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"weight_decay": 0.0})})
     events.seed(seed)
     events.cache_clear(cleared=True, how=dataset.drop_cached(folder) if folder else [])
     events.init_start()
@@ -173,7 +189,6 @@ def _run(
     events.init_stop()
 
     events.run_start()
-    started = time.perf_counter()
     data = task.open(preset, folder, model, seed) if folder else imagined_data(preset)
     if events.division == "closed":
         _check_samples(preset, data, folder)
@@ -181,26 +196,27 @@ def _run(
     events.setting(**hyper_parameters(preset))
     batches = data.batches
     if twin:
-        objective, batches = broken(objective, batches, twin, seed)
-    window = _Window(events, preset, data, outcome, started)
+        objective, batches, config = broken(twin, objective, batches, config)
+    window = _Window(events, preset, data, curve)
     if not folder:
-        rehearse(task.key, preset, window, epoch_of=window.epoch, over=lambda: window.over)
-        return
-    with tempfile.TemporaryDirectory(prefix="podium-bench-") as scratch:
+        rehearse(task.key, preset, window)
+    else:
+        # Nothing of a run is kept but its log: no folder.
         train(
             model,
             objective,
             batches,
             config,
-            scratch,
+            None,
             runlog=window,
-            evaluate=data.evaluate,
-            stop=lambda _step, values: preset.target.reached(values),
+            evaluate=window.evaluate,
+            stop=lambda _step, _values: window.over,
             progress=progress,
         )
-    if outcome.status != "success":
-        outcome.why = f"target not reached in {outcome.steps} steps: {_show(outcome.quality)}, wanted {preset.target}"
-        events.run_stop("aborted", reason=outcome.why)
+    if not window.over:
+        step, values = curve[-1]
+        wanted = preset.target if events.division == "open" else events.target.words()
+        events.run_stop("aborted", reason=f"target not reached in {step} steps: {_show(values)}, wanted {wanted}")
 
 
 def _check_samples(preset: Preset, data: Data, folder: Path | None) -> None:
@@ -228,14 +244,27 @@ def hyper_parameters(preset: Preset) -> dict[str, Any]:
 
 
 class _Window:
-    """Takes the trainer's events and logs those of the rules; stops the clock with the evaluation that reaches the
-    target, before the trainer tidies up."""
+    """Stands where the trainer's log is, and writes the events of the rules in its place.
 
-    def __init__(self, events: RunEvents, preset: Preset, data: Data, outcome: Outcome, started: float) -> None:
-        self.events, self.preset, self.data, self.outcome, self.started = events, preset, data, outcome, started
-        self.values: dict[str, float] = {}
+    The evaluation that reaches the target stops the clock, before the trainer tidies up; what the trainer says
+    afterwards is not part of the run.
+    """
+
+    def __init__(
+        self, events: RunEvents, preset: Preset, data: Data, curve: list[tuple[int, dict[str, float]]]
+    ) -> None:
+        self.events, self.preset, self.data, self.curve = events, preset, data, curve
+        self.values: dict[str, float] = {}  # of the evaluation under way
         self.offset = 1 if preset.epoch == "from one" else 0
-        self.over = False
+
+    @property
+    def over(self) -> bool:
+        return self.events.end is not None
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """What the task says of the model; it is logged when the trainer says that the evaluation is over."""
+        self.values = self.data.evaluate(model)
+        return self.values
 
     def start(self, key: str, value: Any = None, **metadata: Any) -> None:
         if self.over:
@@ -252,24 +281,15 @@ class _Window:
         if key == "block_stop":
             self.events.block_stop()
         elif key == "eval_stop":
-            self.evaluated(metadata["step"])
+            self.curve.append((metadata["step"], self.values))
+            if self.events.eval_stop(self.preset.target.logged(self.values)):
+                self.events.run_stop("success")
 
     def point(self, key: str, value: Any = None, **metadata: Any) -> None:
-        if key.startswith("eval_"):
-            self.values[key.removeprefix("eval_")] = value
+        pass
 
     def metrics(self, step: int, **values: float) -> None:
         pass
-
-    def evaluated(self, step: int) -> None:
-        values, self.values, outcome = self.values, {}, self.outcome
-        outcome.quality, outcome.steps = values, step
-        outcome.curve.append((step, values))
-        reached = self.events.eval_stop(self.preset.target.logged(values))
-        outcome.minutes = (time.perf_counter() - self.started) / 60
-        if reached:
-            self.events.run_stop("success")
-            outcome.status, self.over = "success", True
 
     def epoch(self, steps: int) -> float:
         """Passes over the data after so many steps, or samples, as the preset has it."""
@@ -328,13 +348,12 @@ def run_entry(
     outcomes = []
     for _ in range(runs):
         launch = ledger.launch(declared, results)
-        outcome = Outcome(launch.log, launch.seed)
         try:
             outcome = run_once(
                 task, size, launch.log, seed=launch.seed, data=data, entrant=entrant, launch=launch, device=device
             )
         finally:
-            ledger.end(launch, status=outcome.status, minutes=outcome.minutes)
+            ledger.end(launch)  # as the log says, whatever became of the run
         outcomes.append(outcome)
         report(launch.number, outcome)
     return outcomes

@@ -13,7 +13,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from podium.bench.mllog import Event, Log, read_log
+from podium.bench.mllog import Event, Log, read_log, run_end
+from podium.bench.registry import with_benchmark
 from podium.bench.rules import DEFAULT_RULESET, BenchmarkRules, Condition, Ruleset, load_ruleset, ruleset_versions
 from podium.errors import InputError
 
@@ -97,12 +98,23 @@ def named_ruleset(logs: Sequence[Log]) -> Any:
     return next((event.value for log in logs for event in log.of("benchmark_ruleset")), None)
 
 
-def ruleset_for(logs: Sequence[Log]) -> tuple[Ruleset, str]:
-    """The rule set that logs are to be judged by where nobody says one, and why, in a few words.
+def rules_for(logs: Sequence[Log], chosen: Ruleset | None = None) -> tuple[Ruleset, str]:
+    """The rules that logs are judged by, and why these, in a few words.
 
-    The one they name; else that of the round that was open when they were written; else the default. Where that round
-    does not have the benchmark, the newest one that has it.
+    They are `chosen`, where somebody chose. Else they are the rule set that the logs name, else that of the round that
+    was open when they were written, else the default; where that round does not have the benchmark, the newest one that
+    has it. An unofficial task brings its own rules with it (podium.bench.registry).
+
+    Raises:
+        InputError: the package that offers an unofficial task cannot be imported.
     """
+    rules, why = (chosen, "") if chosen else _ruleset_for(logs)
+    for benchmark in {event.value for log in logs for event in log.of("submission_benchmark")}:
+        rules = with_benchmark(rules, benchmark) if isinstance(benchmark, str) else rules
+    return rules, why
+
+
+def _ruleset_for(logs: Sequence[Log]) -> tuple[Ruleset, str]:
     named = named_ruleset(logs)
     if named is not None:
         return load_ruleset(named if named in ruleset_versions() else DEFAULT_RULESET), "named by the log"
@@ -144,9 +156,8 @@ def run_of(log: Log, ruleset: Ruleset) -> Run:
     """What a log tells of its run."""
     path = log.path
     benchmark, division = str(log.value("submission_benchmark") or ""), str(log.value("submission_division") or "")
-    start, stop = log.first("run_start"), log.first("run_stop")
-    status = str(stop.metadata.get("status", "")) if stop else ""
-    minutes = (stop.time_ms - start.time_ms) / 60000 if start and stop and stop.time_ms >= start.time_ms else None
+    stop = log.first("run_stop")
+    status, minutes = run_end(log)
     rules = ruleset.benchmarks.get(benchmark)
     if rules and rules.metrics_by:
         _join_metrics(log, rules.metrics_by)

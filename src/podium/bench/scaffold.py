@@ -18,10 +18,11 @@ from pathlib import Path
 import typer
 
 from podium import __version__
+from podium.bench.registry import with_benchmark
 from podium.bench.rules import Ruleset, load_ruleset
 from podium.bench.system_desc import describe_this_machine, empty_fields
 from podium.errors import InputError, nearest
-from podium.records import write_text
+from podium.storage import write_text
 
 IMPLEMENTATION = "podium"
 NAME = re.compile(r"[\w.+-]+( [\w.+-]+)*")
@@ -51,6 +52,7 @@ def scaffold(folder: Path, *, org: str, system: str, tasks: Sequence[str] = (), 
     if division not in rules.divisions:
         raise InputError(f"division {division!r} is unknown", nearest(division, rules.divisions))
     for task in tasks:
+        rules = with_benchmark(rules, task)
         rules.benchmark(task)
     wanted = {f"systems/{system}.json": json.dumps(describe_this_machine(org, division, system), indent=2) + "\n"}
     for task in tasks or rules.benchmarks:

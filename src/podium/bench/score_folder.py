@@ -1,6 +1,7 @@
 """The score of a folder of logs, by the run counts of its rule set and, where there is one, its ledger.
 
-With a ledger the declared runs are scored in launch order: a run that was launched and left no whole log failed.
+With a ledger the declared runs are scored in launch order: a run that was launched and left no whole log, or whose
+success is not on record, failed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from podium.bench.ledger import declarations, ledger_of, read_ledger
+from podium.bench.ledger import declarations, ledger_of, read_ledger, without_success
 from podium.bench.mllog import read_log
 from podium.bench.rules import Ruleset, load_ruleset
-from podium.bench.runs import NO_RESULT, Run, named_ruleset, result_files, ruleset_for, runs_of
+from podium.bench.runs import NO_RESULT, Run, named_ruleset, result_files, rules_for, runs_of
 from podium.bench.score import CONFIDENCE, Score, score_runs
 from podium.errors import InputError
 
@@ -78,7 +79,7 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
     logs = [read_log(path) for path in result_files(folder)]
     named = named_ruleset(logs)
     # A rule set that is named and not shipped is refused: by another one the score would be wrong.
-    rules = ruleset or (ruleset_for(logs)[0] if named is None else load_ruleset(str(named)))
+    rules, _ = rules_for(logs, ruleset or (None if named is None else load_ruleset(str(named))))
     runs = runs_of(logs, rules)
     silent = [run for run in runs if not run.benchmark]
     if silent:
@@ -96,7 +97,11 @@ def score_folder(folder: Path, ruleset: Ruleset | None = None) -> FolderScore:
     first = runs[0]
     counting = rules.counting(first.benchmark, first.size)
     marked = [f"{run.name} is {kind}" for run in runs for key, kind in NO_RESULT.items() if run.log.first(key)]
-    minutes = tuple(run.minutes if run and run.converged else None for run in declared_runs(folder, runs))
+    lost = without_success(folder)
+    minutes = tuple(
+        run.minutes if run and run.converged and run.path.resolve() not in lost else None
+        for run in declared_runs(folder, runs)
+    )
     found = score_runs(minutes, needed=counting.runs, drop=counting.drop, may_fail=counting.may_fail)
     return FolderScore(
         folder=folder,

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from podium.bench.published import OWN, Entry
+from podium.bench.rules import load_ruleset
 
 Category = Literal["single", "cluster"]
 CATEGORIES: tuple[Category, ...] = ("single", "cluster")
-TASKS = ("resnet", "unet3d", "ssd", "maskrcnn", "rnnt", "bert", "dlrm", "minigo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ class ScalePoint:
     efficiency: float
 
 
+def tasks_of(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """The tasks that a scoreboard of `entries` shows: the benchmarks of the round, then whatever else was run."""
+    official = tuple(load_ruleset().benchmarks)
+    return official + tuple(sorted({entry.task for entry in entries} - set(official)))
+
+
 def _known(entry: Entry) -> float:
     if entry.minutes is None:
         raise ValueError(f"{entry.submitter} {entry.system} {entry.task}: no figure")
@@ -103,7 +109,7 @@ def unranked(entries: Iterable[Entry], division: str, by: Definition) -> list[tu
 def winners(entries: Sequence[Entry], division: str, by: Definition) -> dict[tuple[str, Category], Entry]:
     """The fastest entry of every list that has one."""
     found = {}
-    for task in TASKS:
+    for task in tasks_of(entries):
         for category in CATEGORIES:
             rows = ranked(entries, task, category, division, by)
             if rows:
@@ -196,10 +202,9 @@ def host_ratios(entries: Sequence[Entry], division: str) -> list[tuple[str, str,
     for entry in entries:
         if entry.division == division and entry.task not in found[entry.submitter, entry.ratio]:
             found[entry.submitter, entry.ratio].append(entry.task)
-    rows = [(submitter, ratio, _in_order(tasks)) for (submitter, ratio), tasks in found.items()]
-    return sorted(rows)
+    order, whole = tasks_of(entries), set(tasks_of(()))
 
+    def words(tasks: list[str]) -> str:
+        return "all" if set(tasks) == whole else ", ".join(task for task in order if task in tasks)
 
-def _in_order(tasks: Iterable[str]) -> str:
-    given = set(tasks)
-    return "all" if given == set(TASKS) else ", ".join(task for task in TASKS if task in given)
+    return sorted((submitter, ratio, words(tasks)) for (submitter, ratio), tasks in found.items())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError
-from podium.records import read_json
+from podium.storage import read_json
 
 FIELDS = (
     "submitter",

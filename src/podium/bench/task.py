@@ -6,14 +6,18 @@ when the target is reached.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from podium.bench.rules import Condition
+from podium.bench.twins import Twin
+from podium.errors import InputError, nearest
 from podium.train.objective import Objective
 from podium.train.trainer import BatchSource, TrainConfig
 
@@ -21,21 +25,22 @@ Size = Literal["smoke", "small", "full"]
 SIZES: tuple[Size, ...] = ("smoke", "small", "full")
 
 
-# How the two metrics of maskrcnn are called in logs.
-LOG_NAMES = {"box_ap": "BBOX", "mask_ap": "SEGM"}
-
-
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """One named metric on the right side of a bound, the bound included."""
+class MetricBound:
+    """One metric and the bound that it has to reach; the bound itself counts as reached.
+
+    `logged` is the name of the metric in the value of eval_accuracy, where that value has several (BBOX and SEGM of
+    maskrcnn); the metric's own name unless given.
+    """
 
     metric: str
     direction: Literal["max", "min"]
     bound: float
+    logged: str = ""
 
-    def holds(self, values: Mapping[str, float]) -> bool:
-        value = values[self.metric]
-        return value >= self.bound if self.direction == "max" else value <= self.bound  # NaN holds nowhere
+    def rule(self) -> Condition:
+        """The bound as the rules write it."""
+        return Condition(at_least=self.bound) if self.direction == "max" else Condition(at_most=self.bound)
 
     def __str__(self) -> str:
         return f"{self.metric} {'>=' if self.direction == 'max' else '<='} {self.bound:g}"
@@ -43,36 +48,43 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Every condition at once (v1.1 needs two for maskrcnn: box and mask precision)."""
+    """Every bound at once (v1.1 needs two for maskrcnn: box and mask precision)."""
 
-    conditions: tuple[Condition, ...]
+    bounds: tuple[MetricBound, ...]
 
-    def reached(self, values: Mapping[str, float]) -> bool:
-        return all(condition.holds(values) for condition in self.conditions)
-
-    def rule(self) -> dict[str, Any]:
-        """As a condition of a rule set, on the value that logs give."""
-        bounds = {c.metric: {"at_least" if c.direction == "max" else "at_most": c.bound} for c in self.conditions}
-        if len(bounds) == 1:
-            return next(iter(bounds.values()))
-        return {"fields": {LOG_NAMES[metric]: bound for metric, bound in bounds.items()}}
+    def rule(self) -> Condition:
+        """What the value of eval_accuracy must be: the one condition that a run is stopped by and judged by."""
+        if len(self.bounds) == 1:
+            return self.bounds[0].rule()
+        return Condition(fields={bound.logged or bound.metric: bound.rule() for bound in self.bounds})
 
     def logged(self, values: Mapping[str, float]) -> float | dict[str, float]:
-        """The value that logs give: the metric, or several by the names of v1.1."""
-        if len(self.conditions) == 1:
-            return values[self.conditions[0].metric]
-        return {LOG_NAMES[condition.metric]: values[condition.metric] for condition in self.conditions}
+        """The value of eval_accuracy: the metric, or several by the names that logs have for them.
+
+        Raises:
+            InputError: the evaluation did not return a metric of the target.
+        """
+        missing = [bound.metric for bound in self.bounds if bound.metric not in values]
+        if missing:
+            raise InputError(
+                f"the evaluation returned no {missing[0]!r}, which the target names", nearest(missing[0], values)
+            )
+        if len(self.bounds) == 1:
+            return values[self.bounds[0].metric]
+        return {bound.logged or bound.metric: values[bound.metric] for bound in self.bounds}
 
     def __str__(self) -> str:
-        return " and ".join(map(str, self.conditions))
+        return " and ".join(map(str, self.bounds))
 
 
 def at_least(metric: str, bound: float) -> Target:
-    return Target((Condition(metric, "max", bound),))
+    """The target of a metric that must not be lower than `bound`."""
+    return Target((MetricBound(metric, "max", bound),))
 
 
 def at_most(metric: str, bound: float) -> Target:
-    return Target((Condition(metric, "min", bound),))
+    """The target of a metric that must not be higher than `bound`."""
+    return Target((MetricBound(metric, "min", bound),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,23 +139,33 @@ class Data:
     eval_samples: int
 
 
-class Task(Protocol):
-    """One of the eight. `key` is its name in logs; `presets` its sizes."""
+class Task(ABC):
+    """One benchmark task: everything that the harness, the rules and the scoreboard know of it stands in its class.
+
+    `key` is its name in commands, logs and folders, `area` its field in a few words, `model` the network's name,
+    `presets` its sizes, `control` the negative control that says most about it (podium.bench.twins).
+    A class becomes a task by `@benchmark_task` (podium.bench.registry).
+    """
 
     key: str
     area: str
+    model: str = ""
     presets: Mapping[Size, Preset]
+    control: Twin = "shuffled labels"
 
+    @abstractmethod
     def prepare(self, preset: Preset, folder: Path) -> None:
         """Write the dataset into `folder`; not timed, done once. Not called for official datasets."""
-        ...
 
+    @abstractmethod
     def build(self, preset: Preset, seed: int) -> nn.Module:
         """The untrained network; touches no data."""
-        ...
 
-    def objective(self, preset: Preset) -> Objective: ...
+    @abstractmethod
+    def objective(self, preset: Preset) -> Objective:
+        """The loss that is trained on."""
 
+    @abstractmethod
     def open(self, preset: Preset, folder: Path, model: nn.Module, seed: int) -> Data:
         """Read what `prepare` wrote, or the official dataset; inside the timed window. `model` is for data that is made
         with it (minigo).
@@ -151,4 +173,3 @@ class Task(Protocol):
         Raises:
             InputError: `folder` is not laid out as that dataset.
         """
-        ...

@@ -10,9 +10,8 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from podium.bench.task import Samples
 from podium.train.objective import Loss, Objective
-from podium.train.trainer import BatchSource
+from podium.train.trainer import BatchSource, TrainConfig
 
 Twin = Literal["frozen weights", "shuffled labels", "wrong loss sign"]
 TWINS: tuple[Twin, ...] = get_args(Twin)
@@ -39,8 +38,8 @@ class Mislabelled:
         self.source = source
         self.generator = torch.Generator().manual_seed(seed)
 
-    def next(self) -> Samples:
-        batch: Samples = self.source.next()
+    def next(self) -> Any:
+        batch = self.source.next()  # podium.bench.task.Samples
         order = torch.randperm(batch.labels[0].shape[0], generator=self.generator)
         return replace(batch, labels=tuple(label[order] for label in batch.labels))
 
@@ -51,8 +50,14 @@ class Mislabelled:
         self.source.load_state_dict(state)
 
 
-def broken(objective: Objective, source: BatchSource, twin: Twin, seed: int) -> tuple[Objective, BatchSource]:
-    """The objective and the source that the twin trains with instead."""
+def broken(
+    twin: Twin, objective: Objective, source: BatchSource, config: TrainConfig
+) -> tuple[Objective, BatchSource, TrainConfig]:
+    """What the twin trains with in place of `objective`, `source` and `config`; labels are dealt out by config.seed."""
     if twin == "shuffled labels":
-        return objective, Mislabelled(source, seed)
-    return Scaled(objective, 0.0 if twin == "frozen weights" else -1.0), source
+        return objective, Mislabelled(source, config.seed), config
+    if twin == "wrong loss sign":
+        return Scaled(objective, -1.0), source, config
+    # Weight decay moves weights that get no gradient.
+    still = config.optimizer.model_copy(update={"weight_decay": 0.0})
+    return Scaled(objective, 0.0), source, config.model_copy(update={"optimizer": still})

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from podium.board.run_folder import RESULTS
 from podium.board.statistics import vote_score
-from podium.records import Attempt, ExamResult, Verdict, read_json, read_rows
+from podium.records import Attempt, ExamResult, Verdict
 from podium.solve.missing import why_unanswered, without_reference
 from podium.solve.scores import Scores, counted, score_results
+from podium.storage import read_json, read_rows
 
 WORDS = {"cot": "CoT", "tir": "TIR", "genselect": "GenSelect", "sft": "SFT", "rl": "RL"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from podium.board.shell import header, page, table, text
 from podium.board.svg import Measured, legend_of, plot, series
-from podium.records import write_text
+from podium.storage import write_text
 
 
 @dataclass(frozen=True, slots=True)

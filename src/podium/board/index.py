@@ -20,9 +20,9 @@ from urllib.parse import quote
 from podium.board.run_folder import RESULTS, read_stages
 from podium.board.shell import counted, header, page, table, text
 from podium.errors import InputError, PodiumError
-from podium.records import read_json, storage_errors, write_text
 from podium.solve.scores import Scores
 from podium.solve.wording import say_share
+from podium.storage import read_json, storage_errors, write_text
 
 INDEX = "index.html"
 REPORT = "report.html"

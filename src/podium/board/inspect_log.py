@@ -20,8 +20,9 @@ from typing import Any
 
 from podium.board.exam import task_of
 from podium.errors import InputError
-from podium.records import Attempt, ExamResult, Verdict, atomic_file, read_json, read_rows, storage_errors
+from podium.records import Attempt, ExamResult, Verdict
 from podium.solve.scores import Scores, score_results
+from podium.storage import atomic_file, read_json, read_rows, storage_errors
 
 ENDINGS = (".eval", ".json")
 _LETTER = {Verdict.CORRECT: "C", Verdict.WRONG: "I", Verdict.NO_ANSWER: "N", Verdict.UNDECIDED: "N"}

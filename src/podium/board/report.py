@@ -15,7 +15,8 @@ from podium.board.index import REPORT, refresh_index, write_index
 from podium.board.run_folder import RESULTS, StageFacts, read_curve, read_stages
 from podium.board.selection import Selection, holds_selection, read_selection, read_selections
 from podium.errors import InputError
-from podium.records import Attempt, Verdict, read_json, write_text
+from podium.records import Attempt, Verdict
+from podium.storage import read_json, write_text
 
 CURVE = "metrics.jsonl"
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from podium.errors import InputError
-from podium.records import read_json, storage_errors
+from podium.storage import read_json, storage_errors
 
 DONE = "done.json"
 RESULTS = "results.jsonl"

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from podium.errors import InputError
-from podium.records import read_json
 from podium.solve.selecting import SCORES, SelectionScore
+from podium.storage import read_json
 
 CLAIM = "select.json"
 

@@ -20,7 +20,7 @@ from podium.models.checkpoint import MAX_SHARD_BYTES, tensor_shapes
 from podium.models.config import TransformerConfig
 from podium.models.folder import Weights, atomic_folder, write_weights
 from podium.models.place import read_shape
-from podium.records import storage_errors
+from podium.storage import storage_errors
 from podium.text.sameness import difference
 from podium.text.tokenizer import FILES as TOKENIZER_FILES
 from podium.text.tokenizer import build

@@ -24,7 +24,7 @@ from podium.solve.stopwatch import Stopwatch, exam_time
 from podium.solve.vote import ASKED, check_weight
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Completer
+    from podium.answering.protocol import Completer
     from podium.sandbox import Sandbox
 
 
@@ -61,7 +61,7 @@ class Contestant:
         seed: int = 0,
         read: Callable[[], float] = exam_time,
     ) -> None:
-        from podium.recipe.exams import parse_seconds
+        from podium.solve.clock import parse_seconds
 
         self._watch = Stopwatch(read)
         self._read = read
@@ -97,7 +97,7 @@ class Contestant:
                 self._say(f"no code: {error.message} -> {error.cure}")
         if not isinstance(model, str):
             return model
-        from podium.recipe.single import open_model
+        from podium.opening import open_model
 
         completer = open_model(model, self.attempts)
         self._stack.push_async_callback(completer.close)

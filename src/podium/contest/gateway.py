@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict
 
 from podium.contest.rules import RULES, ContestRules, right_answer
 from podium.errors import InputError
-from podium.records import Problem, storage_errors, write_text
+from podium.records import Problem
 from podium.solve.stopwatch import Stopwatch
+from podium.storage import storage_errors, write_text
 
 SERVERS = [f"{rules.module}:{rules.server}" for rules in RULES.values()]
 """Of every contest: an entry written for one may be rehearsed under another's rules."""

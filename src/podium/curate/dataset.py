@@ -5,9 +5,10 @@ Knows the tokenizer's interface, nothing of packing or training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError
 from podium.records import Solution
@@ -56,3 +57,15 @@ def encode_solutions(
         longest=longest,
     )
     return documents, report
+
+
+def draft_documents(files: Sequence[Path], tokenizer: Any, most_tokens: int) -> list[tuple[list[int], list[bool]]]:
+    """Answers of any kind (Solution or Attempt rows) as training documents.
+
+    Raises:
+        InputError: a file that is missing, damaged or without answers, or none that fits `most_tokens`.
+    """
+    from podium.problems import iterate_solutions
+
+    documents, _ = encode_solutions(iterate_solutions(files), tokenizer, most_tokens)
+    return documents

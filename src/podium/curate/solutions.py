@@ -14,26 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from podium.answering.protocol import Completer, Sampling
+from podium.boxes import last_box
 from podium.curate.prompts import make_prompt
 from podium.curate.sessions import CodeSandbox, ReusedSessions
 from podium.curate.teacher import DECLINED, programmatic_teacher
 from podium.curate.toolloop import CLOSE_TAG, Written, write_solution
 from podium.errors import CompleterError
-from podium.generate.protocol import Completer, Sampling
-from podium.grading import extract, grade
-from podium.records import (
-    Journal,
-    Maker,
-    Problem,
-    Row,
-    Solution,
-    Style,
-    Usage,
-    Verdict,
-    read_rows,
-    write_json,
-    write_rows,
-)
+from podium.grading import grade
+from podium.records import Maker, Problem, Row, Solution, Style, Usage, Verdict
+from podium.storage import Journal, read_rows, write_json, write_rows
 
 _ROWS_PER_SESSION = 100  # of the programmatic teacher
 _ERRORS_IN_A_ROW = 20  # so many failed requests without one answer between them mean the teacher is gone
@@ -251,7 +241,7 @@ async def _try(
     began = time.monotonic()
     written = await write_solution(completer, messages, chosen, sandbox, seed=chosen.seed)
     seconds = time.monotonic() - began
-    answer = extract("".join(part.text for part in written.parts if part.role == "model"))
+    answer = last_box("".join(part.text for part in written.parts if part.role == "model"))
     reason = _fault(written, style)
     if not reason:
         verdict = await asyncio.to_thread(grade, problem, answer)
@@ -307,6 +297,6 @@ def _fault(written: Written, style: Style) -> str:
     bad = next((status for status in written.statuses if status != "ok"), None)
     if bad:
         return f"code ended with {bad}"
-    if extract(first) is not None:
+    if last_box(first) is not None:
         return "answer before the first code"
     return ""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Literal
 
+from podium.answering.protocol import Prompt, Sampling
+from podium.answering.scripted import ScriptedCompleter
 from podium.curate.prompts import PROMPTS
 from podium.curate.tasks import WRITERS, Declined, checked_steps
-from podium.generate.protocol import Prompt, Sampling
-from podium.generate.scripted import ScriptedCompleter
 from podium.records import Message
 
 VERSION = 1

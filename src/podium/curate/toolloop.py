@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from podium.answering.protocol import Completer, CompletionUsage, Finish, Prompt, Sampling
 from podium.curate.sessions import CodeSandbox, CodeSession
-from podium.generate.protocol import Completer, CompletionUsage, Finish, Prompt, Sampling
 from podium.records import Part
 
 OPEN_TAG, CLOSE_TAG = "<tool_call>", "</tool_call>"

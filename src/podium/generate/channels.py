@@ -6,7 +6,7 @@ Knows no completions. A channel is used from one event loop. Whatever ends it is
 from __future__ import annotations
 
 import asyncio
-import importlib
+import logging
 import os
 import signal
 import socket
@@ -125,10 +125,10 @@ class RayChannel:
 
     @classmethod
     async def open(cls, spec: EngineSpec, threads: int | None) -> RayChannel:
-        ray: Any = importlib.import_module("ray")
+        import ray
 
         # A channel's calls wait for something to say for as long as it takes, several at a time.
-        options = {"num_cpus": threads or 1, "max_restarts": 0, "max_concurrency": 100}
+        options: dict[str, Any] = {"num_cpus": threads or 1, "max_restarts": 0, "max_concurrency": 100}
         return cls(ray, ray.remote(**options)(EngineWorker).remote(spec, threads))
 
     async def send(self, messages: Sequence[ToReplica]) -> None:
@@ -156,7 +156,7 @@ def join_cluster(processors: int) -> bool:
         CompleterError: no cluster, or one with fewer `processors`: Ray would wait for them without an end.
     """
     try:
-        ray: Any = importlib.import_module("ray")
+        import ray
     except ImportError as error:
         raise InputError(
             "the backend 'ray' needs Ray", "in a clone: pip install -e '.[cluster]'; or use 'process'"
@@ -164,7 +164,7 @@ def join_cluster(processors: int) -> bool:
     joined = not ray.is_initialized()
     if joined:
         try:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             cure = "check RAY_ADDRESS, or use the backend 'process'"
             raise CompleterError(f"no Ray cluster: {error}", cure) from error
@@ -180,6 +180,6 @@ def join_cluster(processors: int) -> bool:
 
 
 def leave_cluster() -> None:
-    ray: Any = importlib.import_module("ray")
+    import ray
 
     ray.shutdown()

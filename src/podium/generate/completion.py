@@ -8,8 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 
+from podium.answering.protocol import CompletionUsage, Finish, Piece
 from podium.errors import CompleterError
-from podium.generate.protocol import CompletionUsage, Finish, Piece
 
 
 class StreamedCompletion(ABC):

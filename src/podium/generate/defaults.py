@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from podium.answering.reach import is_server
 from podium.errors import InputError
-from podium.models.place import is_server, model_folder
-from podium.records import storage_errors
+from podium.models.place import model_folder
+from podium.storage import storage_errors
 
 Number: TypeAlias = int | float
 

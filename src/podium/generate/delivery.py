@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from podium.answering.protocol import Finish, Piece, Top
 from podium.errors import PodiumError
-from podium.generate.protocol import Finish, Piece, Top
 
 DELIVERY_SECONDS = 0.02
 """Minimum seconds between deliveries to a reader; an ending is delivered at once."""

@@ -15,7 +15,7 @@ from podium.generate.sampling import Chosen, Settings, choose, repeated
 from podium.generate.sequence import Sequence
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
     from podium.text import Tokenizer
 
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from podium.answering.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.cache import ROOT, link
 from podium.generate.completion import StreamedCompletion
 from podium.generate.delivery import own_error
 from podium.generate.open_runner import open_runner
-from podium.generate.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.generate.sampling import check_sampling
 from podium.generate.sequence import Scoring, Sequence
 from podium.generate.speculate import Adaptive, Proposer

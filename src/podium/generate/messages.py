@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, TypeAlias
 
+from podium.answering.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.errors import PodiumError
-from podium.generate.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
 
 # -- to the replica --------------------------------------------------------------------------------------------------
 

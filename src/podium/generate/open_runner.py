@@ -16,7 +16,7 @@ from podium.generate.layered import layered
 from podium.generate.runner import Runner, TorchRunner
 
 if TYPE_CHECKING:
-    from podium.models import StoredModel, Transformer
+    from podium.models import StoredModel, Transformer, TransformerConfig
 
 
 class OpenedRunner(NamedTuple):
@@ -25,6 +25,17 @@ class OpenedRunner(NamedTuple):
     runner: Runner
     sampler: Sampler
     description: str
+
+
+def not_captured(config: TransformerConfig) -> str | None:
+    """What in a model keeps its steps from being captured as graphs on a GPU, or None."""
+    if config.rope.kind == "dynamic":
+        return "rope_type 'dynamic'"  # a position is turned by other angles in longer texts
+    if config.sliding_window is not None:
+        return "sliding-window attention"  # the kernels over paged blocks see all positions up to a row's own
+    if config.mixture is not None:
+        return "a mixture of experts"  # which matrices are multiplied depends on values
+    return None
 
 
 def open_runner(
@@ -47,11 +58,10 @@ def open_runner(
         raise InputError(f"kernel is {kernel!r}", "it must be 'auto', 'torch', 'native' or 'graphs'")
     source = layered(model)
     place = source.device if device is None else find_device(device)
-    # Captured steps and the C kernels turn a position by one angle, whatever the length of its text.
-    per_text = source.config.rope.kind == "dynamic"
-    if kernel == "graphs" and per_text:
-        raise InputError("kernel 'graphs' with rope_type 'dynamic'", "use kernel 'auto' or 'torch'")
-    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda" and not per_text):
+    uncaptured = not_captured(source.config)
+    if kernel == "graphs" and uncaptured:
+        raise InputError(f"kernel 'graphs' with {uncaptured}", "use kernel 'auto' or 'torch'")
+    if kernel == "graphs" or (kernel == "auto" and place.type == "cuda" and not uncaptured):
         from podium.generate.device.runner import GraphRunner
         from podium.generate.device.sampler import GraphSampler
 
@@ -63,7 +73,9 @@ def open_runner(
     if place.type != "cpu" and kernel == "native":
         raise InputError(f"kernel 'native' on {place}", "it computes on the CPU: use kernel 'graphs' or 'auto'")
     why = ""
-    if kernel != "torch":
+    if kernel != "torch" and place.type != "cpu":
+        why = f", since steps with {uncaptured} are not captured"
+    elif kernel != "torch":
         from podium.generate.native.runner import NativeRunner, missing
         from podium.generate.native.sampler import NativeSampler
 

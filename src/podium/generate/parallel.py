@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+from podium.answering.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.errors import CompleterError, InputError, PodiumError
 from podium.generate.channels import Channel, LostReplica, ProcessChannel, RayChannel, join_cluster, leave_cluster
 from podium.generate.completion import StreamedCompletion
@@ -41,7 +42,6 @@ from podium.generate.messages import (
     Started,
     ToReplica,
 )
-from podium.generate.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.generate.replica import EngineSpec
 
 Backend = Literal["process", "ray"]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from podium.generate.protocol import Sampling
+from podium.answering.protocol import Sampling
 from podium.generate.sampling import adjust
 
 if TYPE_CHECKING:

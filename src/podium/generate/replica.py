@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from podium.answering.protocol import Completion, Piece
 from podium.errors import CompleterError, PodiumError, PromptTooLong
 from podium.generate.messages import (
     AskFigures,
@@ -40,7 +41,6 @@ from podium.generate.messages import (
     Started,
     ToReplica,
 )
-from podium.generate.protocol import Completion, Piece
 
 if TYPE_CHECKING:
     from podium.generate.engine import Engine

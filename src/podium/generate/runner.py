@@ -78,7 +78,7 @@ class _Group(NamedTuple):
     length: int
     where: Tensor  # [rows * length] places of their tokens in the step
     tables: Tensor  # [rows * blocks]
-    mask: Tensor  # [rows, 1, heads per key head * length, keys], added to the scores
+    masks: dict[int, Tensor]  # by window [rows, 1, heads per key head * length, keys], added to the scores
 
 
 class TorchRunner:
@@ -105,6 +105,7 @@ class TorchRunner:
             config.head_dim,
         )
         self.group = config.num_attention_heads // self.kv_heads
+        self.windows = {config.window(layer) for layer in range(self.layers)}
         self.block_bytes = 2 * self.layers * self.kv_heads * block_size * self.head_dim * self.dtype.itemsize
         self.weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
         self._pool = torch.empty(0)
@@ -138,7 +139,7 @@ class TorchRunner:
         pool = self._pool
         heads = self.group * self.kv_heads
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
             slotted = pool[layer].view(2, self.kv_heads, -1, self.head_dim)
             slotted[0].index_copy_(1, where, k[0].transpose(0, 1))
             slotted[1].index_copy_(1, where, v[0].transpose(0, 1))
@@ -153,7 +154,7 @@ class TorchRunner:
                     queries.reshape(rows, self.kv_heads, self.group * length, self.head_dim),
                     keys,
                     values,
-                    attn_mask=group.mask,
+                    attn_mask=group.masks[window],
                 )
                 found = found.view(rows, self.kv_heads, self.group, length, self.head_dim).permute(0, 3, 1, 2, 4)
                 mixed.index_copy_(0, group.where, found.reshape(-1, heads, self.head_dim))
@@ -201,11 +202,14 @@ class TorchRunner:
             used = span.blocks[:blocks]
             table[: len(used)] = used
         places = self._on_device(np.stack(positions))
-        unseen = torch.arange(blocks * self.block_size, device=self.device) > places[:, :, None]
-        mask = torch.zeros(unseen.shape, dtype=self.dtype, device=self.device).masked_fill_(unseen, float("-inf"))
-        mask = mask[:, None, None].expand(-1, -1, self.group, -1, -1).flatten(2, 3)
+        keys, own = torch.arange(blocks * self.block_size, device=self.device), places[:, :, None]
+        masks = {}
+        for window in self.windows:
+            unseen = (keys > own) | (keys <= own - window) if window else keys > own
+            mask = torch.zeros(unseen.shape, dtype=self.dtype, device=self.device).masked_fill_(unseen, float("-inf"))
+            masks[window] = mask[:, None, None].expand(-1, -1, self.group, -1, -1).flatten(2, 3)
         where = (ends[:, None] - length + np.arange(length)).ravel()
-        return _Group(rows, length, self._on_device(where), self._on_device(tables.ravel()), mask)
+        return _Group(rows, length, self._on_device(where), self._on_device(tables.ravel()), masks)
 
     def _on_device(self, numbers: np.ndarray) -> Tensor:
         return torch.from_numpy(numbers.astype(np.int64, copy=False)).to(self.device, non_blocking=True)

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from podium.answering.protocol import Sampling, Top
 from podium.errors import InputError
-from podium.generate.protocol import Sampling, Top
 
 CANDIDATES = 64
 """top-k up to this many looks at the likeliest tokens alone."""

@@ -9,11 +9,11 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from podium.answering.protocol import CompletionUsage, Finish, Sampling, Top
+from podium.answering.stopping import StopWatch
 from podium.generate.cache import ROOT, HeldBlocks, link
 from podium.generate.delivery import Output, Reader
 from podium.generate.penalties import Penalties
-from podium.generate.protocol import CompletionUsage, Finish, Sampling, Top
-from podium.generate.stopping import StopWatch
 
 if TYPE_CHECKING:
     from podium.text import Decoder, Tokenizer

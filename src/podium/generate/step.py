@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from podium.answering.protocol import Finish
 from podium.errors import CompleterError
 from podium.generate.cache import BlockPool
 from podium.generate.delivery import Delivery, Output
 from podium.generate.drafting import Drafting, try_rows
 from podium.generate.drawing import DrawBatch, Drawing, Sampler
-from podium.generate.protocol import Finish
 from podium.generate.runner import Runner
 from podium.generate.sampling import Chosen, likeliest
 from podium.generate.scheduler import PromptEnding, Scheduler, StepPlan

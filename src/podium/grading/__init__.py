@@ -4,7 +4,7 @@ Knows nothing of who answered. Importing it is cheap: sympy and reasoning-gym li
 """
 
 from podium.grading.compare import Comparison, Sameness, compare, compare_async, warm
-from podium.grading.extract import extract, extract_answer
+from podium.grading.extract import extract_answer
 from podium.grading.rules import Rules, make_rules, rules_of
 from podium.grading.verdicts import VERIFIERS, classes, equivalent, find_answer, grade
 
@@ -17,7 +17,6 @@ __all__ = [
     "compare",
     "compare_async",
     "equivalent",
-    "extract",
     "extract_answer",
     "find_answer",
     "grade",

@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from podium.boxes import boxes, content, last_box
 from podium.grading.rules import DEFAULT, Finder, Rules
 
-# \boxed{ or \fbox{ opens a box; "\boxed 5" is TeX's form without braces; any other escaped character is skipped, so
-# that \{ and \} do not count as braces.
-_TOKENS = re.compile(r"(?P<box>\\f?box(?:ed)?\s*\{)|\\boxed\s*(?P<bare>-?[\w.,/]+)|\\.|[{}]", re.DOTALL)
 # What announces an answer. A heading of Markdown begins with #### too; its words are no answer, so a number or a
 # formula has to follow.
 _FINAL = re.compile(
@@ -42,19 +40,7 @@ _SECOND = re.compile(
 _WHOLE_LETTER = re.compile(rf"[\s$*_(\[{{]*{_STYLE}{{0,3}}\(?\s*([A-Ja-j])\s*[)\]}}\s$*_.]*")
 _LEADING = re.compile(r"[\s$*_]*\(?([A-J])(?:[).:]|\s*[*_]+(?![A-Za-z*_])|\s+[-–—]\s)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,]\d)|(?<![\w.])-?(?:\d+(?:\.\d+)?|\.\d+)")
-_TAIL = re.compile(r"(?:(?<!\\)[,.]|(?<!\\)\s)+\Z")  # the comma of \, is a space of TeX's
 _EDGE = " \t\r\n*_`"
-_COMMAND = re.compile(r"\\[a-zA-Z]+|\$[^$]*\$")
-_PROSE = re.compile(r"[A-Za-z]{2,}")
-
-
-def extract(text: str) -> str | None:
-    r"""Content of the last balanced \boxed{...} (of the outermost, where boxes are nested), stripped.
-
-    A box that is never closed is passed over. None when there is no box or the last one is empty.
-    """
-    found = boxes(text)
-    return (_content(text, found[-1]) or None) if found else None
 
 
 def extract_answer(text: str, rules: Rules = DEFAULT) -> str | None:
@@ -92,56 +78,12 @@ def _bare_integer(candidate: str, value: int) -> str:
     return candidate if not says_more and integer_of(candidate) == value else str(value)
 
 
-def answer_in(text: str) -> str:
-    r"""The answer in an answer column: the text itself, or, where a whole solution was put there, what it ends with.
-
-    A solution is a text whose box stands in prose or behind an equals sign, or GSM8K's text with `####`. A box inside
-    a formula (`(\boxed{3},4)`) is decoration, and the text stays as it is.
-    """
-    if "####" in text:
-        return text.rsplit("####", 1)[1].strip()
-    if "box" not in text:
-        return text
-    found = boxes(text)
-    if not found or not _content(text, found[-1]):
-        return text
-    start, end = found[-1]
-    before, after = text[: text.rindex("\\", 0, start)], text[end:].removeprefix("}")
-    around = _COMMAND.sub(" ", before) + " " + _COMMAND.sub(" ", after)
-    alone = not after.strip(" \t\r\n$.,;)]\\*") and re.search(r"(?:\A|=|\\approx)[\s$*\\([]*\Z", before)
-    if alone or len(_PROSE.findall(around)) >= 2 or "\n" in before.lstrip():
-        return _content(text, found[-1])
-    return text
-
-
-def boxes(text: str) -> list[tuple[int, int]]:
-    """Start and end of the contents of all closed boxes, in the order of their ends. Nested ones come before theirs."""
-    starts: list[int] = []  # where the content of each open brace starts; -1 for a brace that is not a box
-    found: list[tuple[int, int]] = []
-    for token in _TOKENS.finditer(text):
-        if token["box"]:
-            starts.append(token.end())
-        elif token["bare"]:
-            found.append(token.span("bare"))
-        elif token[0] == "{":
-            starts.append(-1)
-        elif token[0] == "}" and starts:
-            start = starts.pop()
-            if start >= 0:
-                found.append((start, token.start()))
-    return found
-
-
-def _content(text: str, span: tuple[int, int]) -> str:
-    return _TAIL.sub("", text[span[0] : span[1]].strip())
-
-
 _CANDIDATES = 64  # so many are looked at, from the end; more boxes are noise
 
 
 def _box(text: str) -> Iterator[str]:
     for span in reversed(boxes(text)[-_CANDIDATES:]):
-        yield _content(text, span)
+        yield content(text, span)
 
 
 def _final(text: str) -> Iterator[str]:
@@ -155,7 +97,7 @@ def _final(text: str) -> Iterator[str]:
 
 def _said(text: str) -> str:
     """What an announcement says: its box, its formula if that is all of the sentence, else its first sentence."""
-    inner = extract(text)
+    inner = last_box(text)
     if inner is not None:
         return inner
     maths = _MATHS.match(text.lstrip(_EDGE))

@@ -13,14 +13,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from podium.generate.protocol import Sampling
-from podium.generate.respondent import Respondent, quoted
+from podium.answering.protocol import Sampling
+from podium.answering.respondent import Respondent, quoted
 from podium.grading.compare import Comparison, Sameness, compare_async
 from podium.grading.rules import DEFAULT, Rules
 from podium.records import Message
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Completer
+    from podium.answering.protocol import Completer
 
 MAX_LENGTH = 1_000  # characters; a longer answer is an argument, not an answer
 _PROMPT = """\
@@ -45,7 +45,7 @@ class Judge:
 
     `asks` questions per order, each with its own seed; at one ask the temperature is 0, else 0.7. Replies without a
     verdict do not vote. The judge's word counts only if the majority of both orders is the same. A question that fails
-    or takes longer than `seconds` has no reply (podium.generate.respondent).
+    or takes longer than `seconds` has no reply (podium.answering.respondent).
     """
 
     def __init__(

@@ -11,12 +11,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from podium.boxes import answer_in
 from podium.errors import InputError
 from podium.grading.compare import Comparison, Sameness, warm
-from podium.grading.extract import answer_in, extract_answer
+from podium.grading.extract import extract_answer
 from podium.grading.judge import Judge, compare_with_judge
 from podium.grading.rules import DEFAULT, Rules
-from podium.records import iterate_objects, parse_row
+from podium.storage import iterate_objects, parse_row
 
 _AT_ONCE = min(8, os.cpu_count() or 1)  # more would take the seconds of computer algebra from each other
 

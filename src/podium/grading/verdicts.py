@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from podium.boxes import answer_in
 from podium.errors import InputError, nearest
 from podium.grading import arithmetic, exact, guard
 from podium.grading.compare import SECONDS, compare
-from podium.grading.extract import answer_in, extract_answer
+from podium.grading.extract import extract_answer
 from podium.grading.pool import pool
 from podium.grading.rules import Rules, rules_of
 from podium.grading.stated import stated_integer

@@ -1,7 +1,7 @@
 """Hugging Face model folders in and out.
 
-Knows the tensor names of transformers and how they map to the joined matrices of podium.models.transformer; knows
-nothing of training state.
+Knows how the tensors that a family names (podium.models.families) lie in the joined matrices of
+podium.models.transformer; knows nothing of training state.
 """
 
 from __future__ import annotations
@@ -193,36 +193,17 @@ def _last_slots(model: Transformer) -> Iterator[Slot]:
 
 
 def _layer_slots(config: TransformerConfig, number: int, block: Block) -> Iterator[Slot]:
-    size = config.head_dim
-    queries, keys = config.num_attention_heads * size, config.num_key_value_heads * size
-    rows = {
-        "q_proj": queries,
-        "k_proj": keys,
-        "v_proj": keys,
-        "o_proj": config.hidden_size,
-        "gate_proj": config.intermediate_size,
-        "up_proj": config.intermediate_size,
-        "down_proj": config.hidden_size,
-    }
-    attention, feed_forward = block.attention, block.feed_forward
-    prefix = f"model.layers.{number}"
-    yield _whole(f"{prefix}.input_layernorm.weight", block.attention_norm.weight)
-    yield _whole(f"{prefix}.post_attention_layernorm.weight", block.feed_forward_norm.weight)
-    if attention.q_norm is not None and attention.k_norm is not None:
-        yield _paired(f"{prefix}.self_attn.q_norm.weight", attention.q_norm.weight, size)
-        yield _paired(f"{prefix}.self_attn.k_norm.weight", attention.k_norm.weight, size)
-    for linear, home, names in (
-        (attention.qkv, "self_attn", ("q_proj", "k_proj", "v_proj")),
-        (attention.output, "self_attn", ("o_proj",)),
-        (feed_forward.gate_up, "mlp", ("gate_proj", "up_proj")),
-        (feed_forward.down, "mlp", ("down_proj",)),
-    ):
-        for kind, parameter in (("weight", linear.weight), ("bias", linear.bias)):
+    for joined in config.family.tensors(config, number):
+        part = block.get_submodule(joined.part)
+        for kind in ("weight", "bias"):
+            parameter = getattr(part, kind, None)
             if parameter is None:
                 continue
-            for name, part in zip(names, parameter.split([rows[name] for name in names]), strict=True):
-                full_name = f"{prefix}.{home}.{name}.{kind}"
-                yield _paired(full_name, part, size) if name in ("q_proj", "k_proj") else _whole(full_name, part)
+            for (name, _), rows in zip(
+                joined.tensors, parameter.split([rows for _, rows in joined.tensors]), strict=True
+            ):
+                full_name = f"model.layers.{number}.{name}.{kind}"
+                yield _paired(full_name, rows, config.head_dim) if name in joined.turned else _whole(full_name, rows)
 
 
 def _whole(name: str, tensor: Tensor) -> Slot:

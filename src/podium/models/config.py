@@ -1,24 +1,21 @@
-"""The shape of a decoder of the Llama, Qwen2 or Qwen3 kind, from and to a Hugging Face config.json.
+"""The shape of a decoder of any family in podium.models.families, from and to a Hugging Face config.json.
 
-Pure arithmetic and dictionaries: imports no torch, reads no files. Both ways of writing RoPE are understood:
-`rope_parameters` (transformers 5) and `rope_theta` with `rope_scaling` (before, and vLLM); both are written.
+What the families share is read here, what sets one apart in its own file. Pure arithmetic and dictionaries: imports no
+torch, reads no files. Both ways of writing RoPE are understood: `rope_parameters` (transformers 5) and `rope_theta`
+with `rope_scaling` (before, and vLLM); both are written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from podium.errors import InputError, nearest
+from podium.models.families.family import BlockPlan, Family, Mixture
+from podium.models.families.fields import Fields
+from podium.models.families.registry import FAMILIES, find_family
 from podium.records import token_ids
-
-Kind = Literal["llama", "qwen2", "qwen3"]
-ARCHITECTURES: dict[Kind, str] = {
-    "llama": "LlamaForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-}
 
 # What each scaling kind needs and what it may have, beyond the base.
 ROPE_KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -77,11 +74,11 @@ class RopeConfig:
 class TransformerConfig:
     """Sizes and switches, under the names Hugging Face uses.
 
-    `kind` decides what a config.json leaves unsaid: qwen2 has biases on q, k and v but not on the output projection;
-    qwen3 normalises q and k per head. `head_dim` need not be hidden_size / num_attention_heads.
+    `kind` is the family's model_type; it decides what a config.json leaves unsaid (see `block`). `head_dim` need not be
+    hidden_size / num_attention_heads.
     """
 
-    kind: Kind = "llama"
+    kind: str = "llama"
     vocab_size: int = 512
     hidden_size: int = 256
     intermediate_size: int = 704
@@ -92,16 +89,19 @@ class TransformerConfig:
     max_position_embeddings: int = 2048
     rms_norm_eps: float = 1e-6
     tie_word_embeddings: bool = False
-    attention_bias: bool = False  # llama and qwen3: on q, k, v and the output projection
+    attention_bias: bool = False  # on q, k, v and the output projection, in the families where that is a choice
     mlp_bias: bool = False  # llama
+    sliding_window: int | None = None  # positions that a token sees, its own among them; None: all up to its own
+    full_attention_layers: tuple[int, ...] = ()  # those without the window
+    mixture: Mixture | None = None  # experts in place of one feed-forward per layer
     rope: RopeConfig = RopeConfig()
     bos_token_id: int | None = None
     eos_token_id: tuple[int, ...] = ()
     pad_token_id: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ARCHITECTURES:
-            raise InputError(f"unknown kind of model {self.kind!r}", nearest(self.kind, ARCHITECTURES))
+        if self.kind not in FAMILIES:
+            raise InputError(f"unknown kind of model {self.kind!r}", nearest(self.kind, FAMILIES))
         for name in (
             "vocab_size",
             "hidden_size",
@@ -112,9 +112,9 @@ class TransformerConfig:
             "head_dim",
             "max_position_embeddings",
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} is {value!r}", "it must be a whole number of at least 1")
+            _check_size(name, getattr(self, name))
+        if self.sliding_window is not None:
+            _check_size("sliding_window", self.sliding_window)
         if self.num_attention_heads % self.num_key_value_heads:
             raise InputError(
                 f"num_attention_heads {self.num_attention_heads} is not a multiple of "
@@ -125,6 +125,14 @@ class TransformerConfig:
             raise InputError(f"head_dim {self.head_dim} is odd", "rotary embeddings need an even head_dim")
         if self.rope.kind not in ROPE_KINDS:
             raise InputError(f"unknown rope_type {self.rope.kind!r}", nearest(self.rope.kind, ROPE_KINDS))
+        if self.mixture is not None:
+            for name in ("experts", "active", "intermediate_size"):
+                _check_size(f"mixture.{name}", getattr(self.mixture, name))
+            if self.mixture.active > self.mixture.experts:
+                raise InputError(
+                    f"{self.mixture.active} of {self.mixture.experts} experts cannot be active",
+                    "a token visits at most as many experts as there are",
+                )
 
     @property
     def trained_context(self) -> int:
@@ -152,80 +160,60 @@ class TransformerConfig:
         return self.max_position_embeddings
 
     @property
-    def qkv_bias(self) -> bool:
-        return self.kind == "qwen2" or self.attention_bias
+    def family(self) -> Family:
+        """The family that `kind` names."""
+        return FAMILIES[self.kind]
 
-    @property
-    def output_bias(self) -> bool:
-        return self.kind != "qwen2" and self.attention_bias
+    def block(self, layer: int) -> BlockPlan:
+        """What layer `layer` is made of."""
+        return self.family.block(self, layer)
 
-    @property
-    def qk_norm(self) -> bool:
-        return self.kind == "qwen3"
+    def window(self, layer: int) -> int:
+        """Positions that a token sees in layer `layer`, its own among them; 0: all up to its own."""
+        return 0 if self.sliding_window is None or layer in self.full_attention_layers else self.sliding_window
 
     @classmethod
     def from_hf(cls, values: Mapping[str, Any]) -> TransformerConfig:
         """From the dictionary in a config.json.
 
         Raises:
-            InputError: unknown model_type or rope_type, a missing or ill-typed field, or a feature this family does
-                not use here (sliding windows, other activations).
+            InputError: unknown model_type or rope_type, a missing or ill-typed field, or a feature that the family does
+                not have here (sliding windows in Llama, other activations).
         """
-        kind = values.get("model_type")
-        if kind not in ARCHITECTURES:
-            raise InputError(f"config.json: unknown model_type {kind!r}", nearest(str(kind), ARCHITECTURES))
+        family = find_family(values.get("model_type"))
+        fields = Fields(values, family.defaults)
         activation = values.get("hidden_act", "silu")
         if activation not in ("silu", "swish"):
             raise InputError(f"config.json: hidden_act {activation!r} is not supported", "known: silu")
-        windows = [name for name in values.get("layer_types") or () if name != "full_attention"]
-        if values.get("use_sliding_window") or windows:
-            raise InputError(
-                "config.json: sliding-window attention is not supported",
-                "set use_sliding_window to false if the context stays below the window",
-            )
-
-        def whole(name: str, default: int | None = None) -> int:
-            value = values.get(name)
-            value = default if value is None else value
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise InputError(
-                    f"config.json: {name} is {'missing' if value is None else repr(value)}", "it must be a whole number"
-                )
-            return value
-
-        hidden, heads = whole("hidden_size"), whole("num_attention_heads")
-        positions = whole("max_position_embeddings", 2048 if kind == "llama" else 32768)
+        hidden, heads = fields.whole("hidden_size"), fields.whole("num_attention_heads")
+        layers = fields.whole("num_hidden_layers")
         return cls(
-            kind=kind,
-            vocab_size=whole("vocab_size"),
+            kind=family.model_type,
+            vocab_size=fields.whole("vocab_size"),
             hidden_size=hidden,
-            intermediate_size=whole("intermediate_size"),
-            num_hidden_layers=whole("num_hidden_layers"),
+            intermediate_size=fields.whole("intermediate_size"),
+            num_hidden_layers=layers,
             num_attention_heads=heads,
-            num_key_value_heads=whole("num_key_value_heads", heads),
-            head_dim=whole("head_dim", 128 if kind == "qwen3" else hidden // max(heads, 1)),
-            max_position_embeddings=positions,
-            rms_norm_eps=_number(values.get("rms_norm_eps", 1e-6), "rms_norm_eps"),
-            tie_word_embeddings=bool(values.get("tie_word_embeddings", False)),
-            attention_bias=kind != "qwen2" and bool(values.get("attention_bias", False)),
-            mlp_bias=kind == "llama" and bool(values.get("mlp_bias", False)),
+            num_key_value_heads=fields.whole("num_key_value_heads", heads),
+            head_dim=fields.whole("head_dim", hidden // max(heads, 1)),
+            max_position_embeddings=fields.whole("max_position_embeddings", 2048),
+            rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
+            tie_word_embeddings=fields.flag("tie_word_embeddings"),
             rope=_rope_from_hf(values),
             bos_token_id=values.get("bos_token_id"),
             eos_token_id=token_ids(values.get("eos_token_id")),
             pad_token_id=values.get("pad_token_id"),
+            **family.windows(fields, layers),
+            **family.read(fields, layers),
         )
 
     def to_hf(self) -> dict[str, Any]:
         """The dictionary for config.json, readable by transformers 4 and 5 and by vLLM."""
         rope = self.rope.to_hf()
-        values = {
-            "architectures": [ARCHITECTURES[self.kind]],
+        return {
+            "architectures": [self.family.architecture],
             "model_type": self.kind,
-            **{
-                field.name: getattr(self, field.name)
-                for field in fields(self)
-                if field.name not in ("kind", "rope", "attention_bias", "mlp_bias", "eos_token_id")
-            },
+            **{name: getattr(self, name) for name in _WRITTEN},
             "hidden_act": "silu",
             "attention_dropout": 0.0,
             "initializer_range": 0.02,
@@ -236,18 +224,34 @@ class TransformerConfig:
             "eos_token_id": list(self.eos_token_id)
             if len(self.eos_token_id) > 1
             else next(iter(self.eos_token_id), None),
+            **self.family.write(self),
         }
-        if self.kind != "qwen2":
-            values["attention_bias"] = self.attention_bias
-        if self.kind == "llama":
-            values["mlp_bias"] = self.mlp_bias
-        else:
-            values["use_sliding_window"] = False
-        return values
 
     def architecture(self) -> dict[str, Any]:
         """What two models must share for their weights to mean the same: all but the token ids."""
         return {key: value for key, value in asdict(self).items() if not key.endswith("_token_id")}
+
+
+_WRITTEN = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "tie_word_embeddings",
+    "bos_token_id",
+    "pad_token_id",
+)
+"""Fields of every family that are written to a config.json as they are."""
+
+
+def _check_size(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} is {value!r}", "it must be a whole number of at least 1")
 
 
 def _number(value: Any, name: str) -> float:

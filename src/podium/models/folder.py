@@ -20,7 +20,7 @@ from torch import Tensor
 
 from podium.errors import InputError
 from podium.models.finite import all_finite
-from podium.records import read_json, storage_errors, sync_folder
+from podium.storage import read_json, storage_errors, sync_folder
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -11,14 +11,9 @@ from typing import Any
 
 from podium.errors import InputError
 from podium.models.config import TransformerConfig
-from podium.records import read_json
+from podium.storage import read_json
 
 SERVER = "or give the address of any server that runs it: http://HOST:PORT/v1#NAME"
-
-
-def is_server(model: Path | str) -> bool:
-    """Whether a model is named by the address of its server and not by its folder."""
-    return str(model).startswith(("http://", "https://"))
 
 
 def model_folder(path: Path | str) -> Path:

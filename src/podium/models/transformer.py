@@ -1,4 +1,4 @@
-"""The decoder shared by Llama, Qwen2/2.5 and Qwen3.
+"""The decoder shared by all families: blocks made of the parts that `TransformerConfig.block` names.
 
 Knows neither packing nor caches nor tokens' meaning: attention is handed in. Projections of one input are one matrix
 (q, k, v together; gate and up together), and within a head of q and k the halves that RoPE pairs are interleaved.
@@ -7,6 +7,7 @@ Hugging Face folders keep both apart; podium.models.checkpoint translates.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -16,19 +17,23 @@ from torch import Tensor, nn
 
 from podium.models import fused
 from podium.models.config import TransformerConfig
+from podium.models.experts import MixtureOfExperts
+from podium.models.families.family import BlockPlan
 from podium.models.ops import rotate, split_rotate
 from podium.models.rope import Rope
 
-Attend: TypeAlias = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""layer, q [B, T, H, Dh], k and v [B, T, Hkv, Dh], q and k after RoPE -> [B, T, H, Dh]"""
+Attend: TypeAlias = Callable[[int, Tensor, Tensor, Tensor, int], Tensor]
+"""layer, q [B, T, H, Dh], k and v [B, T, Hkv, Dh], q and k after RoPE, the layer's window -> [B, T, H, Dh]
+
+The window is how many positions a token sees, its own among them; 0: all up to its own."""
 
 
 @runtime_checkable
 class AttendsUnturned(Protocol):
     """An Attend that can apply RoPE itself, where it reads q and k anyway."""
 
-    def unturned(self, layer: int, qkv: Tensor, turns: Tensor, kv_heads: int) -> Tensor:
-        """qkv [B, T, H + 2 Hkv, Dh] before RoPE, turns [B or 1, T, 1, Dh/2] -> [B, T, H, Dh]"""
+    def unturned(self, layer: int, qkv: Tensor, turns: Tensor, kv_heads: int, window: int) -> Tensor:
+        """qkv [B, T, H + 2 Hkv, Dh] before RoPE, turns [B or 1, T, 1, Dh/2], window as in Attend -> [B, T, H, Dh]"""
         ...
 
 
@@ -54,17 +59,18 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, plan: BlockPlan) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = (
             config.num_attention_heads,
             config.num_key_value_heads,
             config.head_dim,
         )
-        self.qkv = nn.Linear(config.hidden_size, (self.heads + 2 * self.kv_heads) * self.head_dim, config.qkv_bias)
-        self.output = nn.Linear(self.heads * self.head_dim, config.hidden_size, config.output_bias)
-        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if config.qk_norm else None
+        self.window = plan.window
+        self.qkv = nn.Linear(config.hidden_size, (self.heads + 2 * self.kv_heads) * self.head_dim, plan.qkv_bias)
+        self.output = nn.Linear(self.heads * self.head_dim, config.hidden_size, plan.output_bias)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if plan.qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps) if plan.qk_norm else None
 
     def forward(self, x: Tensor, layer: int, turns: Tensor, attend: Attend) -> Tensor:
         batch, length, _ = x.shape
@@ -73,21 +79,21 @@ class Attention(nn.Module):
         if self.q_norm is not None and self.k_norm is not None:
             q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=2)
             q, k = rotate(self.q_norm(q), turns), rotate(self.k_norm(k), turns)
-            mixed = attend(layer, q, k, v)
+            mixed = attend(layer, q, k, v, self.window)
         elif isinstance(attend, AttendsUnturned):
-            mixed = attend.unturned(layer, qkv, turns, kv_heads)
+            mixed = attend.unturned(layer, qkv, turns, kv_heads, self.window)
         else:
-            mixed = attend(layer, *split_rotate(qkv, turns, kv_heads))
+            mixed = attend(layer, *split_rotate(qkv, turns, kv_heads), self.window)
         return self.output(mixed.reshape(batch, length, heads * self.head_dim))
 
 
 class FeedForward(nn.Module):
     """SwiGLU (arXiv:2002.05202, equation 6)."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, hidden: int, inner: int, bias: bool = False) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.hidden_size, 2 * config.intermediate_size, config.mlp_bias)
-        self.down = nn.Linear(config.intermediate_size, config.hidden_size, config.mlp_bias)
+        self.gate_up = nn.Linear(hidden, 2 * inner, bias)
+        self.down = nn.Linear(inner, hidden, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if fused.applies(x) and self.down.bias is None and type(self.gate_up) is type(self.down) is nn.Linear:
@@ -97,12 +103,17 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
+        plan = config.block(layer)
         self.attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.attention = Attention(config)
+        self.attention = Attention(config, plan)
         self.feed_forward_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = (
+            FeedForward(config.hidden_size, config.intermediate_size, plan.mlp_bias)
+            if plan.mixture is None
+            else MixtureOfExperts(config.hidden_size, plan.mixture, FeedForward)
+        )
 
     def forward(self, x: Tensor, layer: int, turns: Tensor, attend: Attend) -> Tensor:
         branch = self.attention(self.attention_norm(x), layer, turns, attend)
@@ -117,7 +128,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.unembedding = (
             None if config.tie_word_embeddings else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
@@ -202,12 +213,12 @@ class Transformer(nn.Module):
     def fused_parts(self) -> dict[str, tuple[int, ...]]:
         """Names of the matrices that are several stacked ones, with the rows of each (for optimisers that care)."""
         config = self.config
-        query, key = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
-        parts: dict[str, tuple[int, ...]] = {}
-        for layer in range(config.num_hidden_layers):
-            parts[f"layers.{layer}.attention.qkv.weight"] = (query, key, key)
-            parts[f"layers.{layer}.feed_forward.gate_up.weight"] = (config.intermediate_size,) * 2
-        return parts
+        return {
+            f"layers.{layer}.{joined.part}.weight": tuple(rows for _, rows in joined.tensors)
+            for layer in range(config.num_hidden_layers)
+            for joined in config.family.tensors(config, layer)
+            if len(joined.tensors) > 1
+        }
 
     def num_parameters(self, *, embedding: bool = True) -> int:
         """Parameters, each counted once; `embedding=False` leaves out the input embedding unless it is the head too."""
@@ -219,37 +230,53 @@ class Transformer(nn.Module):
 
         Counts what multiplies: all projections and the head (also when tied), not the embedding lookup, plus the two
         products of attention over `context_length` keys (PaLM, arXiv:2204.02311, appendix B: 6N + 12 L H Q T with the
-        backward pass). `causal` counts the half of attention that a causal mask leaves.
+        backward pass). `causal` counts the half of attention that a causal mask leaves. Of experts those count that a
+        token visits, and of keys those within a layer's window.
         """
         config = self.config
-        matrices = sum(
-            module.weight.numel()
-            for name, module in self.named_modules()
-            if isinstance(module, nn.Linear) and name != "unembedding"
-        )
-        matrices += config.vocab_size * config.hidden_size
-        attention = 2 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * context_length
-        forward = 2 * matrices + 2 * attention * (0.5 if causal else 1.0)
+        matrices = config.vocab_size * config.hidden_size
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear) and name != "unembedding":
+                mixture = config.mixture if ".experts." in name else None
+                matrices += module.weight.numel() * (mixture.active / mixture.experts if mixture else 1)
+        seen = 0.0
+        for window in (config.window(layer) for layer in range(config.num_hidden_layers)):
+            width = min(window, context_length) if window else context_length
+            # A causal mask leaves half of the square of all pairs, or takes its first corner from the band of a window.
+            seen += width - width**2 / (2 * context_length) if causal else width
+        attention = 2 * config.num_attention_heads * config.head_dim * seen
+        forward = 2 * matrices + 2 * attention
         return forward * (3 if backward else 1)
 
 
-def causal_attention(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Each token sees itself and what is before it."""
-    return _attention(q, k, v, None)
+def causal_attention(layer: int, q: Tensor, k: Tensor, v: Tensor, window: int = 0) -> Tensor:
+    """Each token sees itself and what is before it, as far as the window goes."""
+    length = q.shape[1]
+    return _attention(q, k, v, causal_mask(length, window, q.device) if 0 < window < length else None)
 
 
 def padded_attention(attention_mask: Tensor) -> Attend:
     """Causal attention that does not see padding, on the left or on the right; attention_mask is [B, T]."""
     length = attention_mask.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=attention_mask.device).tril()
     itself = torch.eye(length, dtype=torch.bool, device=attention_mask.device)
-    # Padding sees itself: a row of the softmax with nothing in it would be NaN and spread through the gradients.
-    mask = ((causal & attention_mask.bool()[:, None, :]) | itself)[:, None]
 
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return _attention(q, k, v, mask)
+    @functools.cache
+    def mask(window: int) -> Tensor:
+        causal = causal_mask(length, window, attention_mask.device)
+        # Padding sees itself: a row of the softmax with nothing in it would be NaN and spread through the gradients.
+        return ((causal & attention_mask.bool()[:, None, :]) | itself)[:, None]
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, window: int = 0) -> Tensor:
+        return _attention(q, k, v, mask(window))
 
     return attend
+
+
+def causal_mask(length: int, window: int, device: torch.device) -> Tensor:
+    """[T, T], true where the token of a row sees that of a column: itself and what is before it, `window` tokens in all
+    where that is not 0."""
+    mask = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+    return mask.triu(1 - window) if window else mask
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from podium.errors import InputError
+from podium.models.families.registry import FAMILIES
 from podium.plan.convnet import ConvNet
 from podium.plan.named import find_model
 from podium.plan.show import print_json, print_lines, print_table
@@ -30,7 +31,8 @@ def memory(
     """
     shape = find_model(model)
     if isinstance(shape, ConvNet):
-        raise InputError(f"{shape.name}: the trainer has no such model", "it trains Llama, Qwen2 and Qwen3 decoders")
+        known = ", ".join(FAMILIES)
+        raise InputError(f"{shape.name}: the trainer has no such model", f"it trains decoders of families {known}")
     found = trainer_memory(
         shape,
         rows,

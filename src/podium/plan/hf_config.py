@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError, nearest
+from podium.models.families.fields import Fields
+from podium.models.families.registry import FAMILIES
 from podium.plan.convnet import ConvNet
 from podium.plan.shapes import Experts, Latent, Patches, Shape
 
 # What a family means where its config.json leaves a field out: the defaults of transformers' own configuration classes.
 # A folder's own config.json always has its sizes; the text_config of a model with several towers is saved without those
 # that are at their default, so that the sizes are here too (_SIZES; only used there).
-_FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "mistral": {"num_key_value_heads": 8},
+_FAMILIES: dict[str, Mapping[str, Any]] = {
+    **{name: family.defaults for name, family in FAMILIES.items()},
     "mixtral": {"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2},
-    "qwen2": {"num_key_value_heads": 32},
     "qwen2_moe": {
         "num_key_value_heads": 16, "num_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408,
         "shared_expert_intermediate_size": 5632,
-    },
-    "qwen3": {"num_key_value_heads": 32, "head_dim": 128},
-    "qwen3_moe": {
-        "num_key_value_heads": 4, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
     },
     "deepseek_v2": {
         "n_routed_experts": 64, "moe_intermediate_size": 1407, "n_shared_experts": 2, "kv_lora_rank": 512,
@@ -49,14 +45,10 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "opt": {"ffn_dim": 3072},
 }  # fmt: skip
 # Layers, hidden size, heads, feed-forward, vocabulary, context.
-_SIZES: dict[str, tuple[int, int, int, int, int, int]] = {
-    "llama": (32, 4096, 32, 11008, 32000, 2048),
-    "mistral": (32, 4096, 32, 14336, 32000, 131072),
+_SIZES: dict[str, tuple[int, ...]] = {
+    **{name: family.sizes for name, family in FAMILIES.items()},
     "mixtral": (32, 4096, 32, 14336, 32000, 131072),
-    "qwen2": (32, 4096, 32, 22016, 151936, 32768),
     "qwen2_moe": (24, 2048, 16, 5632, 151936, 32768),
-    "qwen3": (32, 4096, 32, 22016, 151936, 32768),
-    "qwen3_moe": (24, 2048, 32, 6144, 151936, 32768),
     "gemma": (28, 3072, 16, 24576, 256000, 8192),
     "gemma2": (26, 2304, 8, 9216, 256000, 8192),
     "gemma3_text": (26, 2304, 8, 9216, 262208, 131072),
@@ -149,7 +141,7 @@ def _decoder(c: _Values, name: str, kind: str) -> Shape:
     layers = c.number("num_hidden_layers")
     qwen2 = kind in ("qwen2", "qwen2_moe")
     bias = c.flag("attention_bias", kind == "gpt_oss")
-    windowed, experts = _windowed(c, kind, layers), _experts(c, kind, layers)
+    (windowed, window), experts = _windows(c, kind, layers), _experts(c, kind, layers)
     return Shape(
         name=name,
         layers=layers,
@@ -170,22 +162,27 @@ def _decoder(c: _Values, name: str, kind: str) -> Shape:
         mlp_bias=c.flag("mlp_bias", False),
         experts=experts,
         latent=_latent(c) if kind in ("deepseek_v2", "deepseek_v3") else None,
-        window=c.number("sliding_window", default=0) if windowed else 0,
+        window=window,
         windowed=windowed,
         extra=_extra(c, kind, layers, heads, hidden, experts),
     )
 
 
-def _windowed(c: _Values, kind: str, layers: int) -> int:
-    """How many layers see a sliding window only; where no list says it, as the family has it."""
+def _windows(c: _Values, kind: str, layers: int) -> tuple[int, int]:
+    """How many layers see a sliding window only, and its tokens; where no list says it, as the family has it."""
     types = c.values.get("layer_types")
     if isinstance(types, list):
-        return types.count("sliding_attention")
+        windowed = types.count("sliding_attention")
+        return windowed, c.number("sliding_window", default=0) if windowed else 0
+    if kind in FAMILIES:
+        found = FAMILIES[kind].windows(Fields(c.values, c.family, c.where), layers)
+        return layers - len(found.get("full_attention_layers", ())) if found else 0, found.get("sliding_window", 0)
     if kind == "gemma3_text":
         every = c.number("sliding_window_pattern", "_sliding_window_pattern", default=6)
-        return layers - layers // max(1, every)
-    # Every other layer, the first one among them.
-    return -(-layers // 2) if kind in ("gemma2", "gpt_oss") else 0
+        windowed = layers - layers // max(1, every)
+    else:  # every other layer, the first one among them
+        windowed = -(-layers // 2) if kind in ("gemma2", "gpt_oss") else 0
+    return windowed, c.number("sliding_window", default=0) if windowed else 0
 
 
 def _experts(c: _Values, kind: str, layers: int) -> Experts | None:

@@ -253,10 +253,10 @@ def find_model(text: str) -> Shape | ConvNet:
     if "=" in text:
         return parse_shape(text)
     path = Path(text)
-    if text.endswith(".json") or (path / "config.json").is_file():
+    if text.endswith(".json") or path.is_file() or (path / "config.json").is_file():
         from podium.plan.hf_config import read_config
 
-        return read_config(path if text.endswith(".json") else path / "config.json")
+        return read_config(path / "config.json" if path.is_dir() else path)
     if found := _BY_KEY.get(_key(text)):
         return found
     raise InputError(

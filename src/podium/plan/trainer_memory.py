@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from podium.errors import InputError, nearest
+from podium.models.families.registry import FAMILIES
 from podium.plan.counting import parameters
 from podium.plan.shapes import Shape
 
@@ -48,8 +49,13 @@ def trainer_memory(
     """
     if optimizer not in _OPTIMIZERS:
         raise InputError(f"unknown optimiser {optimizer!r}", nearest(optimizer, _OPTIMIZERS))
-    if shape.experts or shape.latent or not shape.gated or shape.kind != "decoder":
-        raise InputError(f"{shape.name}: the trainer has no such model", "it trains Llama, Qwen2 and Qwen3 decoders")
+    if shape.experts:
+        raise InputError(
+            f"{shape.name}: what the trainer needs for a mixture of experts is not planned yet", "train a step and look"
+        )
+    if shape.latent or not shape.gated or shape.kind != "decoder":
+        known = ", ".join(FAMILIES)
+        raise InputError(f"{shape.name}: the trainer has no such model", f"it trains decoders of families {known}")
     walk = _Walk(shape, rows * row_length, trained, kernels)
     total = NUMBER * parameters(shape).total
     hidden_matrices = NUMBER * shape.layers * (walk.attention_weights + walk.feed_forward_weights)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 CHUNK = 1 << 22
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from podium.errors import InputError, nearest
 from podium.problems.rows import ANSWER_FIELDS, ID_FIELDS, problem_of
-from podium.records import Problem, iterate_objects
+from podium.records import Problem
+from podium.storage import iterate_objects
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from podium.boxes import answer_in, last_box
 from podium.errors import InputError
-from podium.records import Attempt, Maker, Message, Part, Problem, Solution, iterate_objects, parse_row
+from podium.records import Attempt, Maker, Message, Part, Problem, Solution
+from podium.storage import iterate_objects, parse_row
 
 TEXT_FIELDS = ("problem", "question", "text", "instruction", "prompt")
 ANSWER_FIELDS = ("expected_answer", "answer", "final_answer", "gold")
@@ -103,7 +105,7 @@ def problem_of(row: Any, where: str, default_id: str) -> Problem:
     else:
         text = _question(row, where, "problem")
     gold = next((row[name] for name in ANSWER_FIELDS if row.get(name) is not None), None)
-    answer = read_gold(gold) if gold is not None else _boxed(solution)
+    answer = read_gold(gold) if gold is not None else last_box(solution or "")
     return Problem(
         id=_id(row, default_id),
         text=text,
@@ -158,7 +160,7 @@ def _solution(identifier: str, prompt: tuple[Message, ...], text: str, where: st
         style="tir" if "<tool_call>" in text else "cot",
         prompt=prompt,
         parts=(Part(role="model", text=text),),
-        answer=_boxed(text),
+        answer=last_box(text),
         maker=Maker(model="given"),
     )
 
@@ -199,8 +201,6 @@ def _is_own_problem(row: dict[str, Any]) -> bool:
 
 def read_gold(value: Any) -> str:
     """The answer itself: of a whole solution its last box, or what follows `####`; 27.0 is the integer 27."""
-    from podium.grading.extract import answer_in
-
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return answer_in(str(value)).strip()
@@ -232,12 +232,6 @@ def _text(row: dict[str, Any], names: tuple[str, ...], where: str) -> str | None
 
 def _has(row: dict[str, Any], names: tuple[str, ...]) -> bool:
     return any(row.get(name) is not None for name in names)
-
-
-def _boxed(text: str | None) -> str | None:
-    from podium.grading import extract
-
-    return extract(text) if text else None
 
 
 def _id(row: dict[str, Any], default: str) -> str:

@@ -17,7 +17,7 @@ from podium.errors import InputError, nearest
 from podium.recipe.document import Recipe, StageSpec
 from podium.recipe.identity import changed_output, identities, read_marks
 from podium.recipe.registry import Estimate
-from podium.records import PARTIAL, storage_errors, sync_folder
+from podium.storage import PARTIAL, storage_errors, sync_folder
 
 KEPT = ".kept"
 Status = Literal["done", "resume", "to do"]

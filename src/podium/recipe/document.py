@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from podium.errors import InputError, nearest
 from podium.recipe.registry import RESERVED, StageKind, find_kind
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 TOP = ("name", "seed", "stages")

@@ -22,8 +22,8 @@ from podium.recipe.document import Recipe
 from podium.recipe.identity import BEGUN, DONE, NOT_OUTPUTS, STATE, outputs
 from podium.recipe.registry import StageContext, StageReport
 from podium.recipe.view import View
-from podium.records import PARTIAL, read_json, storage_errors, sync_folder, write_json, write_text
 from podium.runlog import RunLog, system_description
+from podium.storage import PARTIAL, read_json, storage_errors, sync_folder, write_json, write_text
 
 
 @dataclass(frozen=True, slots=True)

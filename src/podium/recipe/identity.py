@@ -15,7 +15,7 @@ from typing import Any
 
 from podium.errors import InputError
 from podium.recipe.document import Recipe
-from podium.records import PARTIAL, read_json, storage_errors
+from podium.storage import PARTIAL, read_json, storage_errors
 
 BEGUN = "stage.json"
 DONE = "done.json"

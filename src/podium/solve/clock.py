@@ -14,6 +14,7 @@ the same grants as the exam itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -239,3 +240,21 @@ def _share(budget: float, problems: int) -> float:
             f"clock: {budget:g} s for {problems} problems", "give a positive budget and at least one problem"
         )
     return budget / problems
+
+
+def parse_seconds(text: str | None) -> float | None:
+    """Seconds of `5h`, `90m`, `1h30m`, `45s` or `300`.
+
+    Raises:
+        InputError: none of these, or not positive.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    if found is None or not any(found.groups()):
+        raise InputError(f"{text!r} is no time", "write 5h, 90m, 1h30m or a number of seconds")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    total = 3600 * hours + 60 * minutes + seconds
+    if total <= 0:
+        raise InputError(f"{text!r} is no time at all", "write 5h, 90m, 1h30m or a number of seconds")
+    return total

@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from podium.generate.protocol import Piece
+from podium.answering.protocol import Piece
 
 TAIL = 512  # tokens
 TOP = 20  # likeliest tokens asked for

@@ -22,22 +22,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from podium.answering.protocol import Completer
 from podium.errors import InputError, PodiumError, PromptTooLong
-from podium.generate.protocol import Completer
 from podium.grading.rules import Finder
 from podium.lock import locked_folder
-from podium.records import (
-    ExamResult,
-    Journal,
-    Problem,
-    drop_torn_line,
-    find_repeated,
-    read_json,
-    read_rows,
-    write_json,
-    write_rows,
-    write_text,
-)
+from podium.records import ExamResult, Problem, find_repeated
 from podium.runlog import RunLog
 from podium.solve.clock import Clock, Ledger, drawn, pool
 from podium.solve.identity import refuse_other
@@ -52,6 +41,7 @@ from podium.solve.stopwatch import exam_time
 from podium.solve.tokenlimit import TokenLimit, limit_from, measure_speed
 from podium.solve.trace import TRACES, Trace, trace_of
 from podium.solve.vote import ASKED, check_weight
+from podium.storage import Journal, drop_torn_line, read_json, read_rows, write_json, write_rows, write_text
 
 if TYPE_CHECKING:
     from podium.grading.judge import Judge

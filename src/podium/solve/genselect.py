@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from podium.answering.protocol import Completer, Sampling, complete
+from podium.boxes import boxes, last_box
 from podium.curate.sessions import CodeSandbox
 from podium.curate.toolloop import CLOSE_TAG, write_solution
 from podium.errors import CompleterError, InputError, PromptTooLong
-from podium.generate.protocol import Completer, Sampling, complete
 from podium.grading import classes as equivalence_classes
-from podium.grading import extract, rules_of
-from podium.grading.extract import boxes
+from podium.grading import rules_of
 from podium.records import ExamResult, Message, Problem, Verdict
 from podium.solve.sitting import attempt_seed
 from podium.solve.vote import Classes, Vote, majority
@@ -110,7 +110,7 @@ def summary_of(text: str) -> str | None:
     if len(boxes(rest)) != 1:
         return None
     rest = _tail(rest)
-    return rest if extract(rest) is not None else None
+    return rest if last_box(rest) is not None else None
 
 
 def _unboxed(text: str) -> str | None:
@@ -129,7 +129,7 @@ def _tail(text: str, most: int = LONGEST) -> str:
 
 def longest_valid(summaries: Sequence[str], answer: str) -> str | None:
     """Of several summaries of one solution the longest that keeps its answer (the released code's rule)."""
-    valid = [text for text in summaries if summary_of(text) is not None and extract(text) == answer]
+    valid = [text for text in summaries if summary_of(text) is not None and last_box(text) == answer]
     return max(valid, key=len, default=None)
 
 
@@ -190,7 +190,7 @@ def pick_of(text: str, group: Group, named: Named, classes: Classes) -> int | No
     the boxed answer it is the first."""
     if named == "index":
         return read_pick(text, len(group.candidates))
-    answer = extract(text)
+    answer = last_box(text)
     if answer is None:
         return None
     for alike in classes(group.problem, [answer, *(each.answer for each in group.candidates)]):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError
-from podium.records import read_json
+from podium.storage import read_json
 
 FOUND_OUT = frozenset({"token_limit"})
 _MOST = 6  # settings that are named

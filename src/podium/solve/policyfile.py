@@ -16,10 +16,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from podium.errors import InputError, nearest
-from podium.records import storage_errors
 from podium.solve.clock import ClockMaker, Even, Pool, Speed, SpeedStep
 from podium.solve.policy import Policy
 from podium.solve.rules import RULES, SHARES, OptimalStop, Rule
+from podium.storage import storage_errors
 
 
 def shipped() -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from podium.answering.protocol import Sampling
 from podium.errors import InputError, nearest
-from podium.generate.protocol import Sampling
 from podium.records import Message, Problem
 from podium.sandbox import Limits
 from podium.solve.prompt import PROMPT_STYLES, check_template, fill, version_of
@@ -116,3 +116,9 @@ def get_profile(name: str, **overrides: Any) -> Profile:
         if getattr(profile, key) < least:
             raise InputError(f"profile {name!r}: field {key!r} is {getattr(profile, key)}", f"at least {least}")
     return profile
+
+
+def profile_overrides(code: bool, max_tokens: int | None, temperature: float | None) -> dict[str, Any]:
+    """Fields of a tool profile that a command line replaces."""
+    given = {"max_tokens": max_tokens, "temperature": temperature, "code_calls": None if code else 0}
+    return {key: value for key, value in given.items() if value is not None}

@@ -15,7 +15,7 @@ from typing import get_args
 
 from podium.errors import InputError, nearest
 from podium.grading.rules import Finder
-from podium.records import storage_errors
+from podium.storage import storage_errors
 
 PROBLEM = "{problem}"
 FINDERS: dict[str, Finder] = {"boxed": "box", **{name: name for name in get_args(Finder)}}

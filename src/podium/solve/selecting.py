@@ -20,26 +20,18 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from podium.answering.protocol import Completer, Sampling
 from podium.curate.sessions import CodeSandbox
 from podium.errors import InputError
-from podium.generate.protocol import Completer, Sampling
 from podium.lock import locked_folder
-from podium.records import (
-    Attempt,
-    ExamResult,
-    Journal,
-    Row,
-    Verdict,
-    drop_torn_line,
-    read_rows,
-    write_json,
-)
+from podium.records import Attempt, ExamResult, Row, Verdict
 from podium.solve.exam import BUSY
 from podium.solve.genselect import MOST, PROMPT_CHARACTERS, Named, candidates_of, select
 from podium.solve.identity import refuse_other
 from podium.solve.scores import Estimate, estimate
 from podium.solve.statistics import paired_bootstrap, sign_flip_test
 from podium.solve.vote import Vote, ballots, majority, weigh
+from podium.storage import Journal, drop_torn_line, read_rows, write_json
 
 CHOICES = "choices.jsonl"
 SCORES = "scores.json"

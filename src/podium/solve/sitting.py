@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from podium.answering.protocol import Completer
 from podium.errors import CompleterError
-from podium.generate.protocol import Completer
 from podium.grading import classes, grade
 from podium.records import Attempt, Event, ExamResult, Problem, StopReason, Verdict
 from podium.solve.answerbook import AnswerBook

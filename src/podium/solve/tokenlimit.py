@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
-from podium.generate.protocol import Completer, Sampling
+from podium.answering.protocol import Completer, Sampling
 from podium.records import Message
 
 TRIED_TOKENS = 48

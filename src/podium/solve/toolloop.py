@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
+from podium.boxes import last_box
 from podium.errors import PromptTooLong
-from podium.generate.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
-from podium.grading import extract, find_answer
+from podium.grading import find_answer
 from podium.grading.rules import rules_of
 from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopReason, Usage
 from podium.solve.confidence import Confidence
@@ -43,7 +44,7 @@ def fence(shown: str) -> str:
     return f"\n```output\n{shown}\n```\n"
 
 
-# As in podium.grading.extract: a box opens, an escaped character is skipped, a brace opens or closes.
+# As in podium.boxes: a box opens, an escaped character is skipped, a brace opens or closes.
 _BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
 _UNSETTLED = re.compile(r"\\+[a-z]*\s*\Z")  # what more text may still turn into another token
 
@@ -66,7 +67,7 @@ class AnswerWatch:
             if token[0] == "}":
                 start = self._open.pop() if self._open else -1
                 if start >= 0 and not any(outer >= 0 for outer in self._open):
-                    self.answer = extract(self.text[start : token.end()]) or self.answer
+                    self.answer = last_box(self.text[start : token.end()]) or self.answer
             elif token[0] == "{" or token["box"]:
                 self._open.append(token.start() if token["box"] else -1)
         self._looked = max(self._looked, end)

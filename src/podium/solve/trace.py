@@ -15,10 +15,11 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from podium.errors import InputError
-from podium.records import Row, StopReason, Verdict, read_rows
+from podium.records import Row, StopReason, Verdict
 from podium.solve.happening import Action, Happening
 from podium.solve.rules import Plan
 from podium.solve.sitting import Sat, Stream
+from podium.storage import read_rows
 
 TRACES = "traces.jsonl"
 EventTuple = tuple[float, str, int, int, int | None, StopReason]

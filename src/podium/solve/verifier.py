@@ -14,13 +14,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from podium.answering.protocol import Piece, Sampling
+from podium.answering.respondent import Respondent, quoted
 from podium.errors import InputError
-from podium.generate.protocol import Piece, Sampling
-from podium.generate.respondent import Respondent, quoted
 from podium.records import Attempt, Message, Problem
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Completer
+    from podium.answering.protocol import Completer
 
 SECONDS = 30.0  # that one score may take
 LONGEST = 12_000  # characters of a solution; of a longer one its end is shown
@@ -60,7 +60,7 @@ class Verifier:
         thinking: tokens it may write before its word; 0: none, and one question is enough.
         asks: verifications whose mean is the score, where it thinks.
         seconds: that a question may take. One without a reply gives no score, and a model that is gone is not asked
-            over and over (podium.generate.respondent).
+            over and over (podium.answering.respondent).
 
     Raises:
         InputError: fewer than 0 tokens or 1 verification.

@@ -19,7 +19,8 @@ from typing import Any
 import tokenizers
 
 from podium.errors import InputError
-from podium.records import Message, Part, atomic_file, read_json, storage_errors, token_ids
+from podium.records import Message, Part, token_ids
+from podium.storage import atomic_file, read_json, storage_errors
 from podium.text.chat import chat_turns
 from podium.text.decoding import ByteDecoder, Decoder, Speller, WindowDecoder, blank_mark, byte_table, piece_bytes
 from podium.text.origin import MESSAGE, TEMPLATE, UNSURE
@@ -250,10 +251,14 @@ class Tokenizer:
     def _drops_first_space(self) -> bool:
         if self._mark is None:
             return False
-        marked = next(
-            (entry for entry in self._core.get_vocab() if entry.startswith(self._mark) and len(entry) > 1), None
+        # An entry with one blank and something behind it; of two blanks one would be left.
+        marked = (
+            number
+            for entry, number in self._core.get_vocab().items()
+            if entry.startswith(self._mark) and entry.lstrip(self._mark) == entry[1:] != ""
         )
-        return marked is not None and not self._core.decode([self._core.token_to_id(marked) or 0]).startswith(" ")
+        first = next(marked, None)
+        return first is not None and not self._core.decode([first]).startswith(" ")
 
     def special_id(self, content: str) -> int | None:
         """The id of an added token such as <tool_call>, if there is one."""

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from podium.models.kernels import Kernels, Spans, kernels
 from podium.models.ops import split_rotate
+from podium.models.transformer import causal_mask
 
 Layout = Sequence[Sequence[int]]
 """Lengths of the documents of each row, in order. What is left of a row is padding."""
@@ -35,14 +36,19 @@ class Dense:
             ends = torch.tensor([*lengths, row_length - sum(lengths)])
             documents[row] = torch.repeat_interleave(torch.arange(len(ends)), ends)
         same = documents[:, :, None] == documents[:, None, :]
-        self.mask = same.tril()[:, None].to(device)  # [B, 1, T, T]
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        @functools.cache
+        def mask(window: int) -> Tensor:
+            return (same & causal_mask(row_length, window, same.device))[:, None].to(device)
+
+        self.mask = mask  # window -> [B, 1, T, T]
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int = 0) -> Tensor:
         mixed = F.scaled_dot_product_attention(
             q.transpose(1, 2),
             k.transpose(1, 2),
             v.transpose(1, 2),
-            attn_mask=self.mask,
+            attn_mask=self.mask(window),
             enable_gqa=q.shape[2] != k.shape[2],
         )
         return mixed.transpose(1, 2)
@@ -61,6 +67,9 @@ class ByDocument:
     stands there, `put` the way back; both are applied to whole vectors of Dh numbers, which makes every group
     contiguous without further copies. Places after a document's end repeat its last token: being last they are seen
     by nobody else, and their own results are dropped.
+
+    Where a layer has a window that is shorter than a document, the kernel leaves out what lies before it, and without
+    the kernel the dense mask does.
     """
 
     def __init__(self, layout: Layout, row_length: int) -> None:
@@ -81,6 +90,7 @@ class ByDocument:
             self._groups.append((torch.tensor(starts), torch.tensor(lengths), lengths[-1]))
             first = last
         self._plans: dict[int, _Plan] = {}
+        self._dense = functools.cache(lambda: Dense(layout, row_length))
         self._spans = Spans(
             [(start, length) for length, start in documents],
             [
@@ -90,18 +100,20 @@ class ByDocument:
             ],
         )
 
-    def unturned(self, layer: int, qkv: Tensor, turns: Tensor, kv_heads: int) -> Tensor:
+    def unturned(self, layer: int, qkv: Tensor, turns: Tensor, kv_heads: int, window: int = 0) -> Tensor:
         """q, k and v [B, T, H + 2 Hkv, Dh] before RoPE, which the kernel applies as it reads them."""
         native = kernels()
         if native is None or qkv.dtype != torch.float32:
-            return self(layer, *split_rotate(qkv, turns, kv_heads))
-        return _Attend.apply(native, self._spans, turns.flatten(0, 2), kv_heads, qkv)  # pyright: ignore[reportReturnType]
+            return self(layer, *split_rotate(qkv, turns, kv_heads), window)
+        return _Attend.apply(native, self._spans, window, turns.flatten(0, 2), kv_heads, qkv)  # pyright: ignore[reportReturnType]
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int = 0) -> Tensor:
         heads, kv_heads = q.shape[2], k.shape[2]
         native = kernels()
         if native is not None and q.dtype == k.dtype == v.dtype == torch.float32:
-            return _Attend.apply(native, self._spans, None, kv_heads, q, k, v)  # pyright: ignore[reportReturnType]
+            return _Attend.apply(native, self._spans, window, None, kv_heads, q, k, v)  # pyright: ignore[reportReturnType]
+        if 0 < window < self._spans.longest:
+            return self._dense()(layer, q, k, v, window)
         if heads != k.shape[2]:
             k, v = (x.repeat_interleave(heads // x.shape[2], dim=2) for x in (k, v))
         if heads not in self._plans:
@@ -113,10 +125,13 @@ class _Attend(torch.autograd.Function):
     """Attention by the kernel: of qkv in one tensor with turns to be applied, or of q, k and v already turned."""
 
     @staticmethod
-    def forward(ctx, native: Kernels, spans: Spans, turns: Tensor | None, kv_heads: int, *inputs: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx, native: Kernels, spans: Spans, window: int, turns: Tensor | None, kv_heads: int, *inputs: Tensor
+    ) -> Tensor:
         flat = [_by_token(x) for x in inputs]
-        out, logsumexp = native.attention_forward(spans, *_split(flat, kv_heads), turns)
-        ctx.native, ctx.spans, ctx.kv_heads, ctx.shapes = native, spans, kv_heads, [x.shape for x in inputs]
+        out, logsumexp = native.attention_forward(spans, *_split(flat, kv_heads), turns, window)
+        ctx.native, ctx.spans, ctx.window, ctx.kv_heads = native, spans, window, kv_heads
+        ctx.shapes = [x.shape for x in inputs]
         ctx.save_for_backward(turns, logsumexp, *flat)
         return out.view(*inputs[0].shape[:2], *out.shape[1:])
 
@@ -133,8 +148,9 @@ class _Attend(torch.autograd.Function):
             logsumexp,
             _by_token(grad_outputs[0]),
             _split(grads, ctx.kv_heads),
+            ctx.window,
         )
-        return None, None, None, None, *(x.view(shape) for x, shape in zip(grads, ctx.shapes, strict=True))
+        return None, None, None, None, None, *(x.view(shape) for x, shape in zip(grads, ctx.shapes, strict=True))
 
 
 def _by_token(x: Tensor) -> Tensor:
@@ -251,9 +267,9 @@ class VariableLength:
         self._bounds = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
         self._dense = functools.cache(lambda: Dense(layout, row_length, device))
 
-    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor, window: int = 0) -> Tensor:
         if q.dtype not in (torch.bfloat16, torch.float16):
-            return self._dense()(layer, q, k, v)
+            return self._dense()(layer, q, k, v, window)
         from torch.nn.attention.varlen import varlen_attn
 
         bounds, longest = self._bounds, self._longest
@@ -265,7 +281,7 @@ class VariableLength:
             bounds,
             longest,
             longest,
-            window_size=(-1, 0),
+            window_size=(window - 1, 0),  # tokens before the own one; -1: all of them
             enable_gqa=q.shape[2] != k.shape[2],
         )
         assert isinstance(mixed, Tensor)  # a pair only when more is asked for

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from podium.errors import InputError, TrainingError
-from podium.records import atomic_file, storage_errors, write_json
+from podium.storage import atomic_file, storage_errors, write_json
 
 _NAME = re.compile(r"step-(\d+)\.json")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from podium.probe.ceilings import matmul_rate
+from podium.ceilings import matmul_rate
 
 
 def measure_gemm_peak(

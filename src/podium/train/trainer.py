@@ -134,7 +134,7 @@ def train(
     objective: Objective,
     batches: BatchSource,
     config: TrainConfig,
-    folder: Path | str,
+    folder: Path | str | None,
     *,
     runlog: EventLog,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
@@ -144,17 +144,20 @@ def train(
     """Train `model` in place for `config.steps` steps, going on from the newest whole checkpoint in `folder`.
 
     Args:
+        folder: where checkpoints are kept; None keeps none, for a run that is timed and never resumed.
         evaluate: called after every `evaluate_every` steps and the last one, with the model in eval mode; what it
             draws from torch's random state does not change the training.
         stop: called with the step and the result of each evaluation; True ends the run there.
 
     Raises:
         TrainingError: loss not finite `patience` times in a row; a checkpoint of another run in `folder`; weights
-            that are not finite to begin with.
+            that are not finite to begin with; a mean of states (`average`) without a folder to keep them in.
         StorageError: the disk is full or not writable; earlier checkpoints are kept.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the step under way was finished and saved.
     """
-    return _Run(model, objective, batches, config, Path(folder), runlog, evaluate, stop, progress).run()
+    return _Run(
+        model, objective, batches, config, Path(folder) if folder else None, runlog, evaluate, stop, progress
+    ).run()
 
 
 class _Run:
@@ -164,7 +167,7 @@ class _Run:
         objective: Objective,
         batches: BatchSource,
         config: TrainConfig,
-        folder: Path,
+        folder: Path | None,
         runlog: EventLog,
         evaluate: Callable[[nn.Module], dict[str, float]] | None,
         stop: Callable[[int, dict[str, float]], bool] | None,
@@ -183,6 +186,8 @@ class _Run:
             if config.average
             else set()
         )
+        if self.folder is None and self.snapshot_steps:
+            raise TrainingError("a mean of several states needs a folder to keep them in", "name one, or average: 0")
         self.saved_at = -1
 
     # -- the whole run -------------------------------------------------------------------------------------------
@@ -384,7 +389,7 @@ class _Run:
     # -- state ---------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        if self.saved_at == self.at.step:
+        if self.folder is None or self.saved_at == self.at.step:
             return
         at = self.at
         save_checkpoint(
@@ -406,6 +411,8 @@ class _Run:
 
     def resume(self) -> int | None:
         """Load the newest whole checkpoint, if any; returns its step."""
+        if self.folder is None:
+            return None
         state, damaged = load_newest(self.checkpoints)
         for step in damaged:
             self.runlog.point("checkpoint_damaged", None, step=step)
@@ -424,9 +431,11 @@ class _Run:
 
     @property
     def checkpoints(self) -> Path:
+        assert self.folder is not None
         return self.folder / "checkpoints"
 
     def snapshot_path(self, step: int) -> Path:
+        assert self.folder is not None
         return self.folder / "snapshots" / f"step-{step:08d}.pt"
 
     def shapes(self) -> dict[str, list[int]]:

@@ -100,6 +100,10 @@ def test_packed_numbers(values: list[int]):
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_example_or_refused(data: bytes):
     try:
-        parse_example(data)
+        found = parse_example(data)
     except WireError:
-        pass
+        return
+    for name, value in found.items():
+        assert isinstance(name, str)
+        kinds = [bytes] if isinstance(value, list) else [np.dtype("<f4"), np.dtype(np.int64)]
+        assert all(type(one) in kinds for one in value) if isinstance(value, list) else value.dtype in kinds

@@ -7,14 +7,15 @@ import threading
 import pytest
 import torch
 
-from podium.generate import Engine, Sampling
+from podium.answering import Sampling
+from podium.generate import Engine
 from podium.generate.device.fp8 import Fp8Linear
 from podium.generate.device.place import find_device, own_dtype, place_model
 from podium.generate.device.runner import GraphRunner
 from podium.generate.layered import layered
 from podium.generate.runner import Span, TorchRunner
 from tests.generate.conftest import random_model, read
-from tests.generate.test_parity import KINDS, check_all, oracle  # noqa: F401
+from tests.generate.test_parity import CAPTURED, KINDS, check_all, oracle  # noqa: F401
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,7 +44,7 @@ def prompts_and_rows(vocabulary, rng):
 
 
 @pytest.mark.parametrize("format", ["fp32", "bf16", "fp16", "fp8"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CAPTURED)
 def test_captured_steps_are_the_eager_ones(tokenizer, gpu, kind, format):
     if format == "fp8":
         needs_fp8(gpu)
@@ -77,6 +78,7 @@ def test_a_replayed_step_neither_waits_nor_allocates(tokenizer, gpu):
     assert torch.cuda.memory_allocated(gpu) == before
 
 
+@pytest.mark.parametrize("oracle", CAPTURED, indirect=True)
 async def test_greedy_answers_are_those_of_transformers(oracle, make_engine):  # noqa: F811
     engine = make_engine(oracle.model, device="cuda", format="fp32", max_rows=12)
     assert engine.description.startswith("graphs, fp32 on ")

@@ -1,21 +1,21 @@
 """Draws of fixed shape give the tokens of sampling.choose, row by row, from the same random numbers."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.device.drawing import DrawStep, Kinds, kinds_of, uniforms_of
 from podium.generate.device.runner import GraphRunner
 from podium.generate.device.sampler import GraphSampler
 from podium.generate.sampling import Settings, choose, repeated, uniforms
 from tests.generate.conftest import random_model
-from tests.generate.device.test_graph_safe import CUDA, OnDevice, WithoutDriver
+from tests.generate.device.test_graph_safe import OnDevice
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 
 samplings = st.builds(
     Sampling,
@@ -135,17 +135,21 @@ def test_settings_are_those_of_the_rows_after_a_draw_with_penalties(tokenizer):
         assert found[0] == choose(logits, Settings(rows, CPU), [1, 1, 1])[0]
 
 
-def test_a_draw_stays_on_the_device():
-    for kinds in (Kinds(True, False, False), Kinds(False, True, False), Kinds(True, True, True)):
-        with FakeTensorMode(), WithoutDriver(), torch.inference_mode():
-            step = DrawStep.__new__(DrawStep)
-            step.kinds = kinds
-            step.logits = torch.zeros(4, 9000, device=CUDA)
-            step.found = torch.zeros(3, 4, dtype=torch.float64, device=CUDA)
-            step.settings = type("Box", (), {"device": torch.zeros(4, 4, device=CUDA)})()
-            step.numbers = type("Box", (), {"device": torch.zeros(2, 4, dtype=torch.int64, device=CUDA)})()
-            with OnDevice():
-                step.run()
+@pytest.mark.parametrize("kinds", [Kinds(True, False, False), Kinds(False, True, False), Kinds(True, True, True)])
+def test_a_draw_stays_on_the_device(kinds):
+    """On PyTorch's meta device tensors have no values: what waits for one, or counts a shape by one, fails there.
+
+    A tensor of the host is found by its device.
+    """
+    step = DrawStep(torch.zeros(4, 9000, device=META), kinds)
+    with torch.inference_mode(), OnDevice(META) as seen:
+        step.run()
+    assert len(seen.operations) > 10
+    with pytest.raises(RuntimeError, match="meta"):
+        step.found[0, 0].item()
+    step.logits = torch.zeros(4, 9000)
+    with torch.inference_mode(), OnDevice(META), pytest.raises(AssertionError, match="a tensor on cpu"):
+        step.run()
 
 
 def test_a_recorded_draw_answers_to_new_numbers():

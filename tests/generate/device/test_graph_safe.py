@@ -27,15 +27,16 @@ ROWS, WIDTH, BLOCKS = 4, 3, 7
 class OnDevice(TorchDispatchMode):
     """Fails when an operation takes or gives a tensor elsewhere; counts operations."""
 
-    def __init__(self):
+    def __init__(self, device=CUDA):
         super().__init__()
+        self.device = device
         self.operations = []
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         found = operation(*args, **(kwargs or {}))
         for tensor in tree_leaves((args, kwargs, found)):
             if isinstance(tensor, torch.Tensor):
-                assert tensor.device == CUDA, f"{operation}: a tensor on {tensor.device}"
+                assert tensor.device == self.device, f"{operation}: a tensor on {tensor.device}"
         assert "lift_fresh" not in str(operation), "numbers of the host become a tensor"
         self.operations.append(str(operation))
         return found

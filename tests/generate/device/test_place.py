@@ -3,14 +3,15 @@
 import pytest
 import torch
 
+from podium.answering import Sampling
 from podium.errors import CompleterError, InputError
-from podium.generate import Engine, Sampling
+from podium.generate import Engine
 from podium.generate.device import attention, place
 from podium.generate.device.attention import first_right, gathered, kernels
 from podium.generate.device.place import find_device, place_model, weight_bytes
 from podium.generate.layered import layered
 from podium.models import StoredModel, save_model
-from podium.recipe.single import open_model
+from podium.opening import open_model
 from tests.generate.conftest import answer, random_model
 
 CPU = torch.device("cpu")

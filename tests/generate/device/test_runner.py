@@ -6,14 +6,14 @@ import random
 import pytest
 import torch
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.device.buckets import ROWS
 from podium.generate.device.runner import TOGETHER, GraphRunner
 from podium.generate.guess import guesser
 from podium.generate.runner import Span, TorchRunner
 from podium.generate.speculate import Fixed
 from tests.generate.conftest import memory_for, random_model, read
-from tests.generate.test_parity import check_all, oracle  # noqa: F401
+from tests.generate.test_parity import CAPTURED, check_all, oracle  # noqa: F401
 
 BLOCKS = 60
 
@@ -100,12 +100,14 @@ def test_padding_writes_to_nobody(tokenizer):
     assert changed == [0, 1, 4, 5], "block 5 is the one that padding has"
 
 
+@pytest.mark.parametrize("oracle", CAPTURED, indirect=True)
 async def test_answers_are_those_of_transformers(oracle, make_engine):  # noqa: F811
     engine = make_engine(oracle.model, max_rows=9, kernel="graphs")
     assert engine.description.startswith("graphs, fp32 on cpu")
     await check_all(engine, oracle)
 
 
+@pytest.mark.parametrize("oracle", CAPTURED, indirect=True)
 async def test_interrupted_and_guessed_answers_too(oracle, make_engine):  # noqa: F811
     prompts = sorted(oracle.prompts, key=len)[:24]
     answers = oracle.generate(prompts, 90)

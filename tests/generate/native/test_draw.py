@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from podium.generate import Sampling
+from podium.answering import Sampling
 from podium.generate.layered import layered
 from podium.generate.native.build import native_library
 from podium.generate.native.linear import available_isas, isa, set_isa

@@ -25,6 +25,7 @@ from podium.generate.open_runner import open_runner
 from podium.generate.runner import Span, TorchRunner
 from podium.models import StoredModel, Transformer, TransformerConfig, save_model
 from podium.models.config import RopeConfig
+from podium.models.families.family import Mixture
 
 pytestmark = pytest.mark.skipif(native_library().library is None, reason=native_library().reason)
 
@@ -100,6 +101,16 @@ SHAPES = {
     "head_dim 8": {"head_dim": 8},
     "head_dim 40": {"kind": "qwen3", "head_dim": 40},
     "head_dim 256": {"head_dim": 256, "num_hidden_layers": 1},
+    "mistral": {"kind": "mistral", "sliding_window": 40},
+    "a window of a block": {"kind": "mistral", "sliding_window": 32},
+    "a window of one": {"kind": "mistral", "sliding_window": 1, "num_attention_heads": 6},
+    "a window longer than the text": {"kind": "mistral", "sliding_window": 400},
+    "windows in some layers": {"kind": "qwen3", "sliding_window": 33, "full_attention_layers": (1,)},
+    "windows, one key head": {"kind": "qwen2", "sliding_window": 7, "num_key_value_heads": 1},
+    "qwen3_moe": {"kind": "qwen3_moe", "mixture": Mixture(8, 2, 40)},
+    "experts in some layers": {"kind": "qwen3_moe", "mixture": Mixture(5, 3, 37, normalised=True, dense_layers=(0,))},
+    "all experts": {"kind": "qwen3_moe", "mixture": Mixture(3, 3, 64, normalised=True), "hidden_size": 50},
+    "one expert": {"kind": "qwen3_moe", "mixture": Mixture(1, 1, 16), "sliding_window": 9},
     "odd sizes": {"hidden_size": 50, "intermediate_size": 77, "vocab_size": 223},
     "linear": {"rope": RopeConfig(kind="linear", factor=4.0)},
     "llama3": {
@@ -162,13 +173,25 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("kv", ["fp32", "fp16"])
 def test_every_instruction_set(instruction_set: str, kv: str) -> None:
-    model = tiny("qwen3", num_attention_heads=6, head_dim=40)
+    model = tiny("qwen3", num_attention_heads=6, head_dim=40, sliding_window=50, full_attention_layers=(0,))
     tokens = words(130)
     runner = runner_of(model, kv=kv)
     logits = whole(runner, tokens)
     torch.testing.assert_close(logits, expected(model, tokens), atol=1e-4 if kv == "fp32" else 2e-2, rtol=0)
     pieces = [
         runner.step([Span(tokens[a:b], a, table_for(130, 1), b - a)])[0] for a, b in pairwise((0, 1, 64, 129, 130))
+    ]
+    assert torch.equal(torch.cat(pieces), logits)
+
+
+def test_experts_on_every_instruction_set(instruction_set: str) -> None:
+    model = tiny("qwen3_moe", mixture=Mixture(7, 3, 44, normalised=True))
+    tokens = words(300)
+    runner = runner_of(model)
+    logits = whole(runner, tokens)
+    torch.testing.assert_close(logits, expected(model, tokens), atol=1e-4, rtol=0)
+    pieces = [
+        runner.step([Span(tokens[a:b], a, table_for(300, 1), b - a)])[0] for a, b in pairwise((0, 1, 64, 299, 300))
     ]
     assert torch.equal(torch.cat(pieces), logits)
 
@@ -190,8 +213,9 @@ def rounded(model: Transformer, format: str) -> Transformer:
     copy = Transformer(model.config).eval()
     copy.load_state_dict(model.state_dict())
     activations = {"int8": per_token, "bf16": lambda x: x.bfloat16().float()}.get(format)
-    for module in copy.modules():
-        if isinstance(module, torch.nn.Linear):
+    for name, module in copy.named_modules():
+        # A router is not rounded: that would send tokens to other experts.
+        if isinstance(module, torch.nn.Linear) and not name.endswith("router"):
             module.weight.copy_(packed(module.weight, format))
             if activations is not None:
                 module.register_forward_pre_hook(lambda _, inputs: activations(inputs[0]))
@@ -225,6 +249,14 @@ def test_formats_are_the_model_with_rounded_weights(format: str, tolerance: floa
     assert apart.norm() < 0.5 * (expected(model, tokens) - want).norm()
 
 
+@pytest.mark.parametrize("format", ["fp16", "w8a16", "w4a16", "fp8"])
+def test_formats_of_experts_are_the_model_with_rounded_weights(format: str) -> None:
+    model = tiny("qwen3_moe", mixture=Mixture(5, 2, 40), tie_word_embeddings=False)
+    tokens = words(60)
+    got, want = whole(runner_of(model, format), tokens), expected(rounded(model, format), tokens)
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("format", ["int8", "bf16"])
 def test_activations_are_rounded_where_the_model_with_rounded_weights_does_it(
     instruction_set: str, format: str
@@ -252,9 +284,19 @@ ways = pytest.mark.parametrize(
 )
 
 
+# Rows begin their windows in different blocks, and visit different experts.
+FAMILIES = {
+    "full": {},
+    "windowed": {"kind": "mistral", "sliding_window": 37},
+    "experts": {"kind": "qwen3_moe", "mixture": Mixture(6, 2, 40, dense_layers=(1,))},
+}
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
 @ways
-def test_chunks_and_single_tokens_are_the_whole(format: str, kv: str) -> None:
-    runner = runner_of(tiny("qwen3"), format, kv=kv)
+@families
+def test_chunks_and_single_tokens_are_the_whole(format: str, kv: str, family: str) -> None:
+    runner = runner_of(tiny(**{"kind": "qwen3", **FAMILIES[family]}), format, kv=kv)
     tokens = words(200)
     logits = whole(runner, tokens)
     for seed, cuts in enumerate(([0, 3, 67, 96, 190, 200], [0, 150, *range(151, 201)]), start=1):
@@ -264,8 +306,9 @@ def test_chunks_and_single_tokens_are_the_whole(format: str, kv: str) -> None:
 
 
 @ways
-def test_a_row_is_the_same_in_every_crowd(format: str, kv: str) -> None:
-    runner = runner_of(tiny(num_attention_heads=6), format, kv=kv)
+@families
+def test_a_row_is_the_same_in_every_crowd(format: str, kv: str, family: str) -> None:
+    runner = runner_of(tiny(**FAMILIES[family], num_attention_heads=6), format, kv=kv)
     draw = random.Random(1)
     lengths = [draw.randrange(2, 64) for _ in range(40)]
     sequences = [words(length, seed) for seed, length in enumerate(lengths)]
@@ -280,8 +323,9 @@ def test_a_row_is_the_same_in_every_crowd(format: str, kv: str) -> None:
 
 
 @ways
-def test_mixed_spans_are_what_they_are_alone(format: str, kv: str) -> None:
-    runner = runner_of(tiny(), format, kv=kv)
+@families
+def test_mixed_spans_are_what_they_are_alone(format: str, kv: str, family: str) -> None:
+    runner = runner_of(tiny(**FAMILIES[family]), format, kv=kv)
     tokens = words(170)
     logits = whole(runner, tokens)
     old, new, drafted = list(range(10, 16)), list(range(20, 26)), list(range(30, 36))
@@ -312,20 +356,21 @@ def test_two_spans_of_one_sequence_in_one_step() -> None:
 
 
 @ways
+@families
 @pytest.mark.parametrize("threads", [1, 3])
-def test_siblings_sharing_blocks_are_what_they_are_alone(format: str, kv: str, threads: int) -> None:
-    model = tiny(num_attention_heads=6)
+def test_siblings_sharing_blocks_are_what_they_are_alone(format: str, kv: str, threads: int, family: str) -> None:
+    model = tiny(**FAMILIES[family], num_attention_heads=6)
     runner, other = runner_of(model, format, threads, kv), runner_of(model, format, 1, kv)
     system = words(64, 1)
     free = iter(random.Random(0).sample(range(POOL), POOL))
     common = [next(free), next(free)]
     runner.step([Span(system, 0, common, 0)])
     spans, alone = [], []
-    for family in range(2):
-        prompt, fork = words(64, 2 + family), [next(free), next(free)]
+    for kin in range(2):
+        prompt, fork = words(64, 2 + kin), [next(free), next(free)]
         runner.step([Span(prompt, 64, common + fork, 0)])
         for child in range(9):  # of different lengths
-            rest = words(1 + 4 * child, 10 * (family + 1) + child)
+            rest = words(1 + 4 * child, 10 * (kin + 1) + child)
             table = common + fork + [next(free) for _ in range(-(-len(rest) // BLOCK_SIZE))]
             if child:
                 runner.step([Span(rest[:-1], 128, table, 0)])
@@ -344,12 +389,13 @@ def test_threads_do_not_change_bits(format: str, kv: str) -> None:
         assert torch.equal(whole(runner_of(model, format, threads, kv), tokens), first)
 
 
-def test_many_small_steps_with_more_threads_than_cores() -> None:
+@families
+def test_many_small_steps_with_more_threads_than_cores(family: str) -> None:
     # Late threads must neither take work of a step that is over nor disturb the next.
-    runner = runner_of(tiny(), threads=6)
+    runner = runner_of(tiny(**FAMILIES[family]), threads=6)
     tokens = words(30)
     logits = whole(runner, tokens)
-    for round in range(60):
+    for round in range(60 if family == "full" else 20):
         table = [round]
         rows = [runner.step([Span(tokens[i : i + 1], i, table)])[0][0] for i in range(30)]
         assert torch.equal(torch.stack(rows), logits)
@@ -374,6 +420,35 @@ def test_nan_reaches_the_logits() -> None:
     with torch.no_grad():
         model.layers[1].attention.qkv.weight[-1, 0] = float("nan")  # pyright: ignore
     assert whole(runner_of(model), words(40)).isnan().all()
+
+
+@torch.no_grad()
+def test_what_lies_before_the_window_is_not_seen() -> None:
+    """Not even as 0 times NaN."""
+    model = tiny("mistral", sliding_window=10, num_hidden_layers=1)
+    tokens = [8 if token == 7 else token for token in words(100)]
+    tokens[40] = 7
+    sound = whole(runner_of(model), tokens)
+    model.embedding.weight[7] = torch.nan
+    broken = whole(runner_of(model), tokens)
+    assert broken[40:50].isnan().any(-1).all()
+    assert torch.equal(broken[:40], sound[:40])
+    assert torch.equal(broken[50:], sound[50:])
+
+
+@torch.no_grad()
+def test_nan_of_one_row_reaches_no_other_row_of_its_experts() -> None:
+    model = tiny("qwen3_moe", mixture=Mixture(4, 2, 24))
+    texts = [words(20, seed) for seed in range(4)]
+    texts = [[8 if token == 7 else token for token in text] for text in texts]
+    runner = runner_of(model)
+    alone = [whole(runner, text) for text in texts]
+    model.embedding.weight[7] = torch.nan
+    texts[2][19] = 7
+    logits = runner_of(model).step([Span(text, 0, [block], 20) for block, text in enumerate(texts)])[0].split(20)
+    assert logits[2][19].isnan().all()
+    for got, want in ((logits[0], alone[0]), (logits[1], alone[1]), (logits[2][:19], alone[2][:19])):
+        assert torch.equal(got, want)
 
 
 def test_nan_of_one_token_is_not_seen_before_it() -> None:
@@ -437,9 +512,24 @@ def test_dynamic_rope_is_left_to_torch() -> None:
         open_runner(model, "graphs", None, 1)
 
 
-@pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("qwen2", False), ("qwen3", False)])
+@pytest.mark.parametrize(
+    "changes",
+    [{"kind": "mistral", "sliding_window": 40}, {"kind": "qwen3_moe", "mixture": Mixture(4, 2, 24)}],
+    ids=["window", "experts"],
+)
+def test_windows_and_experts_are_computed_in_c_and_not_in_captured_steps(changes: dict) -> None:
+    model = tiny(**changes)
+    runner, _, description = open_runner(model, "auto", None, 1)
+    assert isinstance(runner, NativeRunner)
+    assert description == "native, fp16 weights"
+    with pytest.raises(InputError, match=r"kernel 'graphs' with .*(window|experts)"):
+        open_runner(model, "graphs", None, 1)
+
+
+@pytest.mark.parametrize(("kind", "tied"), [("llama", True), ("qwen2", False), ("qwen3", False), ("qwen3_moe", False)])
 def test_a_stored_model_is_packed_layer_by_layer_and_computes_the_same(kind: str, tied: bool, tmp_path: Path) -> None:
-    model = tiny(kind, tie_word_embeddings=tied)
+    experts = {"mixture": Mixture(4, 2, 24, dense_layers=(1,))} if kind == "qwen3_moe" else {}
+    model = tiny(kind, tie_word_embeddings=tied, **experts)
     save_model(tmp_path / "model", model)
     stored = StoredModel(tmp_path / "model")
     runner = NativeRunner(layered(stored), format="fp32", threads=1, kv="fp32")
@@ -538,5 +628,5 @@ def test_the_pool_is_touched_only_where_it_is_used() -> None:
 def test_the_structures_are_those_of_the_header() -> None:
     from podium.generate.native.stack import StackShape, StackStep
 
-    assert ctypes.sizeof(StackShape) == 44
+    assert ctypes.sizeof(StackShape) == 60
     assert ctypes.sizeof(StackStep) == 8 + 6 * ctypes.sizeof(ctypes.c_void_p)

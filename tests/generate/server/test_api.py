@@ -8,10 +8,10 @@ import httpx
 import openai
 import pytest
 
-from podium.generate import Completer, Sampling, complete
+from podium.answering import Completer, Sampling, complete
+from podium.answering.openai import OpenAICompleter
+from podium.answering.protocol import CompletionUsage, Piece
 from podium.generate.defaults import SamplingDefaults
-from podium.generate.openai import OpenAICompleter
-from podium.generate.protocol import CompletionUsage, Piece
 from podium.records import Message
 from tests.generate.conftest import answer
 from tests.generate.server.conftest import serving, wait_for
@@ -129,7 +129,7 @@ class Spelling:
 
 class Spelled:
     def __init__(self, parent, sampling):
-        from podium.generate.stopping import StopWatch
+        from podium.answering.stopping import StopWatch
 
         self.parent, self.sampling = parent, sampling
         self.watch = StopWatch(sampling)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from podium.generate.checkup import Checkup, check_server
+from podium.answering.checkup import Checkup, check_server
 from tests.generate.server.conftest import serving
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from podium.generate import Sampling
-from podium.generate.logprobs import read_logprobs
-from podium.generate.openai import OpenAICompleter
+from podium.answering import Sampling
+from podium.answering.logprobs import read_logprobs
+from podium.answering.openai import OpenAICompleter
 from podium.generate.server.shapes import chat_logprobs, completion_logprobs
 from podium.records import Message
 from podium.solve.confidence import Confidence

@@ -17,10 +17,11 @@ import openai
 import pytest
 import torch
 
+from podium.answering import Sampling, complete
+from podium.answering.openai import OpenAICompleter
+from podium.answering.protocol import Piece
 from podium.errors import CompleterError, InputError
-from podium.generate import EngineSpec, ParallelCompleter, Sampling, complete
-from podium.generate.openai import OpenAICompleter
-from podium.generate.protocol import Piece
+from podium.generate import EngineSpec, ParallelCompleter
 from podium.generate.server import bind
 from podium.models import save_model
 from tests.generate.conftest import random_model
@@ -264,8 +265,15 @@ def started(folder, *options):
     return process, found[0]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("grace", ["60", "0"])
+@pytest.mark.parametrize(
+    ("stop", "grace"),
+    [
+        (signal.SIGINT, "60"),
+        (signal.SIGTERM, "0"),
+        pytest.param(signal.SIGINT, "0", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "60", marks=pytest.mark.slow),
+    ],
+)
 def test_the_end_is_orderly(folder, stop, grace):
     process, url = started(folder, "--grace", grace)
     client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
@@ -352,7 +360,7 @@ def test_a_privileged_port_is_explained():
         bind("127.0.0.1", 80)
 
 
-def test_bad_command_lines_end_with_exit_code_2(folder, tmp_path):
+def test_bad_command_lines_end_with_exit_code_2(folder, tmp_path, podium):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for arguments, said in (
             ([str(tmp_path / "none")], "no such model folder"),
@@ -360,12 +368,10 @@ def test_bad_command_lines_end_with_exit_code_2(folder, tmp_path):
             ([str(folder), "--port", str(taken.getsockname()[1])], "in use"),
             ([str(folder), "--rows", "0"], "--rows"),
         ):
-            done = subprocess.run(
-                [sys.executable, "-m", "podium", "serve", *arguments], capture_output=True, text=True, timeout=60
-            )
-            assert done.returncode == 2
-            assert said in done.stderr
-            assert "Traceback" not in done.stderr
+            done = podium("serve", *arguments)
+            assert done.code == 2
+            assert said in done.error
+            assert "Traceback" not in done.error
 
 
 @pytest.fixture

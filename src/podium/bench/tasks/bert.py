@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from podium.bench.registry import benchmark_task
 from podium.bench.shuffled import Shuffled
-from podium.bench.task import Data, Preset, Samples, Size, at_least
+from podium.bench.task import Data, Preset, Samples, Size, Task, at_least
 from podium.bench.wikipedia import IGNORED, Wikipedia, open_wikipedia
 from podium.models.bert import BERT_LARGE, Bert, BertConfig
 from podium.train.objective import Loss
@@ -55,7 +56,8 @@ class MaskedWords:
         return 0.0
 
 
-class BertTask:
+@benchmark_task
+class BertTask(Task):
     key = "bert"
     area = "natural language processing"
     presets: Mapping[Size, Preset] = {
@@ -231,6 +233,3 @@ def library_text(characters: int) -> tuple[list[str], list[str]]:
         if seen >= characters:
             break
     return train, held_out
-
-
-TASK = BertTask()

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from podium.bench.quality.ranking import area_under_curve
+from podium.bench.registry import benchmark_task
 from podium.bench.shuffled import Shuffled
-from podium.bench.task import Data, Preset, Samples, Size, at_least
+from podium.bench.task import Data, Preset, Samples, Size, Task, at_least
 from podium.errors import InputError
 from podium.models.dlrm import CRITEO_TABLES, DLRM, DLRMConfig
 from podium.train.objective import Loss
@@ -84,7 +85,8 @@ class Click:
         return 0.0
 
 
-class DLRMTask:
+@benchmark_task
+class DLRMTask(Task):
     key = "dlrm"
     area = "recommendation"
     presets: Mapping[Size, Preset] = {
@@ -212,6 +214,3 @@ def make_logs(logs: ClickLogs) -> dict[str, np.ndarray]:
     probability = 1 / (1 + np.exp(-(logit - np.quantile(logit, 0.7))))
     clicks = (draw.random(rows) < probability).astype(np.uint8)
     return {"counts": counts, "categories": categories, "clicks": clicks, "probability": probability}
-
-
-TASK = DLRMTask()

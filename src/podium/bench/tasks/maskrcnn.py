@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from podium.bench.coco_masks import open_coco_masks
 from podium.bench.quality.detection import Found, True_, average_precision, box_overlap, mask_overlap
+from podium.bench.registry import benchmark_task
 from podium.bench.shapes import Shapes, read_shapes, write_shapes
 from podium.bench.shuffled import Shuffled
-from podium.bench.task import Condition, Data, Preset, Samples, Size, Target
+from podium.bench.task import Data, MetricBound, Preset, Samples, Size, Target, Task
 from podium.models.maskrcnn import MaskRCNN, MaskRCNNConfig
 from podium.models.resnet import ResNetConfig
 from podium.train.detection import ANCHORS, PROPOSALS, Matching, mask_rcnn_losses
@@ -23,6 +24,11 @@ from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
 from podium.train.schedule import ScheduleConfig
 from podium.train.trainer import TrainConfig
+
+
+def both(boxes: float, masks: float) -> Target:
+    """Precision of boxes and of masks at once, by the names that logs of v1.1 have for them."""
+    return Target((MetricBound("box_ap", "max", boxes, "BBOX"), MetricBound("mask_ap", "max", masks, "SEGM")))
 
 
 class FiveLosses:
@@ -43,9 +49,11 @@ class FiveLosses:
         return 0.0
 
 
-class MaskRCNNTask:
+@benchmark_task
+class MaskRCNNTask(Task):
     key = "maskrcnn"
     area = "object detection, heavy"
+    control = "wrong loss sign"
     presets: Mapping[Size, Preset] = {
         "smoke": Preset(
             network=MaskRCNNConfig(
@@ -77,7 +85,7 @@ class MaskRCNNTask:
                 guard_sigmas=0,
                 evaluate_every=75,
             ),
-            target=Target((Condition("box_ap", "max", 0.50), Condition("mask_ap", "max", 0.50))),
+            target=both(0.50, 0.50),
             dataset="drawn shapes in COCO form",
         ),
         "small": Preset(
@@ -92,7 +100,7 @@ class MaskRCNNTask:
                 guard_sigmas=0,
                 evaluate_every=250,
             ),
-            target=Target((Condition("box_ap", "max", 0.60), Condition("mask_ap", "max", 0.60))),
+            target=both(0.60, 0.60),
             dataset="drawn shapes in COCO form",
         ),
         # Batch 48 of the reference convergence points of the round. There the 6000 candidates are the best of six
@@ -111,7 +119,7 @@ class MaskRCNNTask:
                 precision="bfloat16",
                 evaluate_every=2443,
             ),
-            target=Target((Condition("box_ap", "max", 0.377), Condition("mask_ap", "max", 0.339))),
+            target=both(0.377, 0.339),
             dataset="COCO 2017",
             settings={
                 "opt_learning_rate_warmup_factor": 1 / 800,
@@ -175,6 +183,3 @@ class MaskRCNNTask:
             }
 
         return Data(Shuffled(len(images), preset.batch, seed, make), evaluate, len(images), len(evaluation))
-
-
-TASK = MaskRCNNTask()

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from podium.bench.go.games import Experience, Rules, match, self_play, win_rate
 from podium.bench.go.official import BLACK_TO_MOVE, load_start, load_target, read_generations
 from podium.bench.go.search import network
-from podium.bench.task import Data, Preset, Samples, Size, at_least
+from podium.bench.registry import benchmark_task
+from podium.bench.task import Data, Preset, Samples, Size, Task, at_least
 from podium.models.minigo import DualConfig, DualNet
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
@@ -117,9 +118,11 @@ def turned(planes: Tensor, policy: Tensor, symmetry: int) -> tuple[Tensor, Tenso
     return planes.contiguous(), torch.cat([board.reshape(len(board), -1), policy[:, -1:]], dim=1)
 
 
-class MinigoTask:
+@benchmark_task
+class MinigoTask(Task):
     key = "minigo"
     area = "reinforcement learning"
+    control = "frozen weights"
     presets: Mapping[Size, Preset] = {
         "smoke": Preset(
             network=DualConfig(size=5, width=24, blocks=2, hidden=32),
@@ -222,6 +225,3 @@ def _open_official(preset: Preset, folder: Path, model: DualNet, seed: int) -> D
         return {"win_rate": match(play.rules, network(model), network(target), play.judged, draw)}
 
     return Data(SelfPlay(play, model, preset.batch, seed, before), evaluate, play.steps * preset.batch, play.judged)
-
-
-TASK = MinigoTask()

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from podium.bench.imagenet import open_imagenet
+from podium.bench.registry import benchmark_task
 from podium.bench.shuffled import Shuffled
-from podium.bench.task import Data, Preset, Samples, Size, at_least
+from podium.bench.task import Data, Preset, Samples, Size, Task, at_least
 from podium.models.resnet import RESNET50, ResNet, ResNetConfig
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
@@ -46,7 +47,8 @@ class Classify:
         return 0.0
 
 
-class ResNetTask:
+@benchmark_task
+class ResNetTask(Task):
     key = "resnet"
     area = "image classification"
     presets: Mapping[Size, Preset] = {
@@ -154,6 +156,3 @@ class ResNetTask:
 
 def _enlarge(images: Tensor, factor: int) -> Tensor:
     return images if factor == 1 else F.interpolate(images, scale_factor=factor, mode="bilinear")
-
-
-TASK = ResNetTask()

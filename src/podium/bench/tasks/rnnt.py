@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from podium.bench.filterbank import Filterbank
 from podium.bench.librispeech import LibriSpeech, open_librispeech
 from podium.bench.quality.words import word_error_rate
+from podium.bench.registry import benchmark_task
 from podium.bench.shuffled import Shuffled
 from podium.bench.speech import ALPHABET, RATE, Speech, make_speech
-from podium.bench.task import Data, Preset, Samples, Size, at_most
+from podium.bench.task import Data, Preset, Samples, Size, Task, at_most
 from podium.models.rnnt import RNNT, RNNTConfig
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
@@ -42,7 +43,8 @@ class Transduce:
         return 0.0
 
 
-class RNNTTask:
+@benchmark_task
+class RNNTTask(Task):
     key = "rnnt"
     area = "speech recognition"
     presets: Mapping[Size, Preset] = {
@@ -189,6 +191,3 @@ class RNNTTask:
             return {"wer": word_error_rate(["".join(ALPHABET[s] for s in row) for row in heard], texts[train:])}
 
         return Data(Shuffled(train, preset.batch, seed, make), evaluate, train, speech.evaluation)
-
-
-TASK = RNNTTask()

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from podium.bench.coco import open_coco
 from podium.bench.quality.detection import Found, True_, average_precision, box_overlap
+from podium.bench.registry import benchmark_task
 from podium.bench.shapes import Shapes, read_shapes, write_shapes
 from podium.bench.shuffled import Shuffled
-from podium.bench.task import Data, Preset, Samples, Size, at_least
+from podium.bench.task import Data, Preset, Samples, Size, Task, at_least
 from podium.models.boxes import encode
 from podium.models.resnet import ResNetConfig
 from podium.models.ssd import CODE_WEIGHTS, SSD, Extra, SSDConfig, match, multibox_loss
@@ -45,7 +46,8 @@ class Multibox:
         return 0.0
 
 
-class SSDTask:
+@benchmark_task
+class SSDTask(Task):
     key = "ssd"
     area = "object detection, light"
     presets: Mapping[Size, Preset] = {
@@ -166,6 +168,3 @@ class SSDTask:
 
 def _normalised(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).movedim(-1, 1).float() / 127.5 - 1
-
-
-TASK = SSDTask()

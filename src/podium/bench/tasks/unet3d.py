@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from podium.bench.kits import KITS, open_kits
 from podium.bench.quality.overlap import dice
+from podium.bench.registry import benchmark_task
 from podium.bench.shuffled import Shuffled
-from podium.bench.task import Data, Preset, Samples, Size, at_least
+from podium.bench.task import Data, Preset, Samples, Size, Task, at_least
 from podium.models.unet3d import UNet3D, UNet3DConfig
 from podium.train.objective import Loss
 from podium.train.optim import OptimizerConfig
@@ -54,9 +55,11 @@ class DiceAndCrossEntropy:
         return 0.0
 
 
-class UNet3DTask:
+@benchmark_task
+class UNet3DTask(Task):
     key = "unet3d"
     area = "medical image segmentation"
+    control = "frozen weights"
     presets: Mapping[Size, Preset] = {
         "smoke": Preset(
             network=UNet3DConfig(filters=(8, 16, 32)),
@@ -188,6 +191,3 @@ def _inside(grid: np.ndarray, centre: np.ndarray, radii: np.ndarray, turn: np.nd
 def _unit(draw: np.random.Generator) -> np.ndarray:
     vector = draw.normal(size=3)
     return vector / np.linalg.norm(vector)
-
-
-TASK = UNet3DTask()

@@ -47,7 +47,7 @@ class DecodeStep:
         slots = blocks * block_size + positions % block_size
         attend_rows = self.kernel(Paged(pool, tables, positions))
 
-        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
             keys, values = pool[layer].view(2, kv_heads, -1, head_dim).unbind(0)
             keys.index_copy_(1, slots, k[0].transpose(0, 1))
             values.index_copy_(1, slots, v[0].transpose(0, 1))

@@ -17,7 +17,7 @@ from podium.generate.device.replay import Mailbox
 from podium.generate.sampling import CANDIDATES, candidates, draw_in_parts, draw_sorted, in_parts, sums_of_parts
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling
+    from podium.answering.protocol import Sampling
 
 TRIES = 3
 """Draws per step of a row with top-p or min-p; one in ten thousand with top-p 0.95 needs more, which are made apart."""

@@ -18,7 +18,6 @@ from podium.models import Transformer
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp8": None}
 """By weight format; fp8: matrices of the layers, the rest in the device's own dtype."""
 
-_MATRICES = ("attention.qkv", "attention.output", "feed_forward.gate_up", "feed_forward.down")
 _RESERVE = 1 << 30
 """Bytes that graphs, workspaces and the activations of a prompt's chunk may take."""
 
@@ -114,10 +113,19 @@ def place_model(model: LayeredModel, device: torch.device, format: str | None) -
     placed.requires_grad_(False)
     for number in range(model.config.num_hidden_layers):
         with model.layer(number) as block:
-            _put(placed.layers[number], block, device, dtype, _MATRICES if eight else ())
+            _put(placed.layers[number], block, device, dtype, _matrices(block) if eight else ())
     with model.ends() as ends:
         _put_ends(placed, ends, device, dtype)
     return placed, "fp8" if eight else name_of(dtype)
+
+
+def _matrices(block: nn.Module) -> tuple[str, ...]:
+    """Paths of the matrices that FP8 rounds: all but a router's, whose rounding would send tokens to other experts."""
+    return tuple(
+        path
+        for path, module in block.named_modules()
+        if isinstance(module, nn.Linear) and not path.endswith("feed_forward.router")
+    )
 
 
 def name_of(dtype: torch.dtype) -> str:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from podium.answering.protocol import Sampling
 from podium.generate.device.buckets import ROWS, row_bucket
 from podium.generate.device.drawing import DrawStep, Kinds, kinds_of
 from podium.generate.device.runner import GraphRunner
 from podium.generate.drawing import TorchSampler
-from podium.generate.protocol import Sampling
 from podium.generate.sampling import Chosen, Settings, choose, repeated
 
 

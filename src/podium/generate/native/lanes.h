@@ -157,15 +157,16 @@ INLINE void NAMED(score_rows)(const float *q, int stride, int size, const void *
         for (int j = 0; j < BLOCK_VECTORS; j++) V_STORE(scores + r * BLOCK + j * LANES, sums[r][j]);
 }
 
-/* mixed[r][c..] += sum over j < seen of weights[r][j] * value[j][c..], j ascending, for `vectors` vectors of columns */
-INLINE void NAMED(mix_rows)(const float *weights, int seen, const void *values, int half, float *mixed, int padded,
+/* mixed[r][c..] += sum over first <= j < seen of weights[r][j] * value[j][c..], j ascending, for `vectors` vectors of
+   columns */
+INLINE void NAMED(mix_rows)(const float *weights, int first, int seen, const void *values, int half, float *mixed, int padded,
                             const int rows, const int vectors) {
     V sums[VALUE_ROWS][VALUE_VECTORS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
         for (int c = 0; c < vectors; c++) sums[r][c] = V_LOAD(mixed + (size_t)r * padded + c * LANES);
-    for (int j = 0; j < seen; j++) {
+    for (int j = first; j < seen; j++) {
         V value[VALUE_VECTORS];
 #pragma GCC unroll 8
         for (int c = 0; c < vectors; c++) value[c] = NAMED(stored)(values, (size_t)j * padded + c * LANES, half);
@@ -190,7 +191,7 @@ INLINE void NAMED(mix_rows)(const float *weights, int seen, const void *values, 
 #define MIX_CASE(n)                                                                                                   \
     case n:                                                                                                           \
         if (n <= VALUE_ROWS)                                                                                          \
-            NAMED(mix_rows)(weights, seen, values, half, mixed, padded, n <= VALUE_ROWS ? n : 1, vectors);            \
+            NAMED(mix_rows)(weights, first, seen, values, half, mixed, padded, n <= VALUE_ROWS ? n : 1, vectors);     \
         break;
 
 INLINE void NAMED(score_some)(const float *q, int stride, int size, const void *keys, int half, float *scores,
@@ -200,8 +201,8 @@ INLINE void NAMED(score_some)(const float *q, int stride, int size, const void *
     }
 }
 
-INLINE void NAMED(mix_some)(const float *weights, int seen, const void *values, int half, float *mixed, int padded,
-                            int rows, const int vectors) {
+INLINE void NAMED(mix_some)(const float *weights, int first, int seen, const void *values, int half, float *mixed,
+                            int padded, int rows, const int vectors) {
     switch (rows) { MIX_CASE(1) MIX_CASE(2) MIX_CASE(3) MIX_CASE(4) MIX_CASE(5) MIX_CASE(6) }
 }
 
@@ -211,10 +212,10 @@ static inline int NAMED(part)(int rows, int most) {
     return (rows + parts - 1) / parts;
 }
 
-/* Online softmax over one block of which the first `seen` positions are visible to all of `rows` rows. Per row: the
+/* Online softmax over one block of which the positions [first, seen) are visible to all of `rows` rows. Per row: the
    largest score so far, LANES partial sums of the exponentials, and the mixed values [padded]. */
 INLINE void NAMED(attend)(const float *q, int rows, int size, int padded, const void *keys, const void *values,
-                          int seen, int half, float *scores, float *largest, float *totals, float *mixed) {
+                          int first, int seen, int half, float *scores, float *largest, float *totals, float *mixed) {
     for (int r = 0; r < rows;) {
         int n = NAMED(part)(rows - r, SCORE_ROWS);
         NAMED(score_some)(q + (size_t)r * padded, padded, size, keys, half, scores + r * BLOCK, n);
@@ -223,6 +224,7 @@ INLINE void NAMED(attend)(const float *q, int rows, int size, int padded, const 
     for (int r = 0; r < rows; r++) {
         float *row = scores + r * BLOCK;
         for (int j = seen; j < BLOCK; j++) row[j] = -INFINITY; /* not visible, and perhaps never written */
+        for (int j = 0; j < first; j++) row[j] = -INFINITY;    /* before the window */
         V high = V_SET(largest[r]);
         for (int j = 0; j < BLOCK; j += LANES) high = V_MAX(V_LOAD(row + j), high);
         float top = NAMED(maximum)(high);
@@ -239,6 +241,7 @@ INLINE void NAMED(attend)(const float *q, int rows, int size, int padded, const 
         for (int j = 0; j < BLOCK; j += LANES)
             V_STORE(row + j, NAMED(exponential)(V_SUB(V_LOAD(row + j), offset)));
         for (int j = seen; j < BLOCK; j++) row[j] = 0.0f;
+        for (int j = 0; j < first; j++) row[j] = 0.0f;
         for (int j = 0; j < BLOCK; j += LANES) total = V_ADD(total, V_LOAD(row + j));
         V_STORE(totals + r * LANES, total);
     }
@@ -249,7 +252,7 @@ INLINE void NAMED(attend)(const float *q, int rows, int size, int padded, const 
         size_t width = half ? sizeof(uint16_t) : sizeof(float);
 #define MIX(count)                                                                                                    \
     for (; c + (count) * LANES <= padded; c += (count) * LANES)                                                       \
-        NAMED(mix_some)(weights, seen, (const char *)values + c * width, half, sums + c, padded, n, count);
+        NAMED(mix_some)(weights, first, seen, (const char *)values + c * width, half, sums + c, padded, n, count);
         MIX(VALUE_VECTORS)
         MIX(1)
 #undef MIX
@@ -258,15 +261,15 @@ INLINE void NAMED(attend)(const float *q, int rows, int size, int padded, const 
 }
 
 TARGET static void NAMED(attend_single)(const float *q, int rows, int size, int padded, const void *keys,
-                                        const void *values, int seen, float *scores, float *largest, float *totals,
-                                        float *mixed) {
-    NAMED(attend)(q, rows, size, padded, keys, values, seen, 0, scores, largest, totals, mixed);
+                                        const void *values, int first, int seen, float *scores, float *largest,
+                                        float *totals, float *mixed) {
+    NAMED(attend)(q, rows, size, padded, keys, values, first, seen, 0, scores, largest, totals, mixed);
 }
 
 TARGET static void NAMED(attend_half)(const float *q, int rows, int size, int padded, const void *keys,
-                                      const void *values, int seen, float *scores, float *largest, float *totals,
-                                      float *mixed) {
-    NAMED(attend)(q, rows, size, padded, keys, values, seen, 1, scores, largest, totals, mixed);
+                                      const void *values, int first, int seen, float *scores, float *largest,
+                                      float *totals, float *mixed) {
+    NAMED(attend)(q, rows, size, padded, keys, values, first, seen, 1, scores, largest, totals, mixed);
 }
 
 /* The mixed values over the sum of the exponentials. */

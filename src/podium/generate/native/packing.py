@@ -6,7 +6,7 @@ Knows the model's parts and the stack's; no steps. A model's layers come one at 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -15,16 +15,17 @@ from torch import Tensor
 from podium.errors import CompleterError
 from podium.generate.formats import WEIGHT_FORMATS
 from podium.generate.native.stack import Stack
+from podium.models.experts import MixtureOfExperts
 
 if TYPE_CHECKING:
     from podium.generate.layered import LayeredModel
     from podium.models import TransformerConfig
-    from podium.models.transformer import Block, Transformer
+    from podium.models.transformer import Block, FeedForward, Transformer
 
 _GROUP = 32  # inputs per scale in w4a16
 _GATE_ROWS = 16
 _ROWS_AT_ONCE = 1024  # of a matrix while it is packed
-_QKV, _OUTPUT, _GATE_UP, _DOWN, _HEAD = range(5)  # StackPart
+_QKV, _OUTPUT, _GATE_UP, _DOWN, _HEAD, _ROUTER = range(6)  # StackPart
 _ATTENTION_NORM, _MLP_NORM, _QUERY_NORM, _KEY_NORM, _LAST_NORM = range(5)  # StackNorm
 _EMBEDDING = (-1, 0)  # its place among what is kept
 
@@ -77,7 +78,7 @@ class Packing:
     def _pack_layer(self, number: int, block: Block) -> None:
         config = self._config
         heads, kv_heads, size = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        attention, feed_forward = block.attention, block.feed_forward
+        attention = block.attention
         turned = (heads + kv_heads) * size
         rows = torch.arange(turned + kv_heads * size)
         # The model keeps the two halves of a head that rotate against each other interleaved.
@@ -85,10 +86,10 @@ class Packing:
         for part, linear, order in (
             (_QKV, attention.qkv, rows),
             (_OUTPUT, attention.output, None),
-            (_GATE_UP, feed_forward.gate_up, _gate_up_rows(config.intermediate_size)),
-            (_DOWN, feed_forward.down, None),
         ):
             self._matrix(part, number, linear.weight, linear.bias, order)
+        self._pack_feed_forward(number, block.feed_forward)
+        self._library.stack_set_window(self._stack, number, config.window(number))
         self._norm(_ATTENTION_NORM, number, block.attention_norm.weight)
         self._norm(_MLP_NORM, number, block.feed_forward_norm.weight)
         if attention.q_norm is not None and attention.k_norm is not None:
@@ -96,12 +97,38 @@ class Packing:
             self._norm(_QUERY_NORM, number, attention.q_norm.weight, halves)
             self._norm(_KEY_NORM, number, attention.k_norm.weight, halves)
 
-    def _matrix(self, part: int, layer: int, weight: Tensor, bias: Tensor | None, rows: Tensor | None) -> None:
+    def _pack_feed_forward(self, layer: int, part: FeedForward | MixtureOfExperts) -> None:
+        if isinstance(part, MixtureOfExperts):
+            # Never rounded: a router's rounding would send tokens to other experts.
+            exact = WEIGHT_FORMATS["fp32"].number
+            self._matrix(_ROUTER, layer, part.router.weight, None, None, format=exact)
+        experts = enumerate(part.experts) if isinstance(part, MixtureOfExperts) else [(None, part)]
+        for number, one in experts:
+            one = cast("FeedForward", one)
+            order = _gate_up_rows(one.down.in_features)
+            self._matrix(_GATE_UP, layer, one.gate_up.weight, one.gate_up.bias, order, expert=number)
+            self._matrix(_DOWN, layer, one.down.weight, one.down.bias, None, expert=number)
+
+    def _matrix(
+        self,
+        part: int,
+        layer: int,
+        weight: Tensor,
+        bias: Tensor | None,
+        rows: Tensor | None,
+        *,
+        expert: int | None = None,
+        format: int | None = None,
+    ) -> None:
         """Pack weight[rows] and bias[rows]; row -1 stands for zeros."""
-        target = self._library.stack_linear(self._stack, part, layer)
         outputs = len(weight) if rows is None else len(rows)
-        if not target.contents.n:
-            if self._library.linear_new(target, self._format, outputs, weight.shape[1], _GROUP):
+        if expert is None:
+            target = self._library.stack_linear(self._stack, part, layer)
+        else:
+            target = self._library.stack_expert(self._stack, part, layer, expert)
+        if not target or not target.contents.n:
+            chosen = self._format if format is None else format
+            if not target or self._library.linear_new(target, chosen, outputs, weight.shape[1], _GROUP):
                 raise CompleterError(
                     f"cannot pack a matrix of {outputs} x {weight.shape[1]}", "free memory, or use the torch engine"
                 )

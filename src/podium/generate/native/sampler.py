@@ -20,7 +20,7 @@ from podium.generate.native.stack import Stack, StackDraw
 from podium.generate.sampling import Settings, choose, repeated
 
 if TYPE_CHECKING:
-    from podium.generate.protocol import Sampling, Top
+    from podium.answering.protocol import Sampling, Top
     from podium.generate.sampling import Chosen
 
 _ASK = np.dtype(  # DrawAsk

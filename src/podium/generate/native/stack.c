@@ -35,8 +35,15 @@ Linear *stack_linear(Stack *s, StackPart part, int layer) {
         case STACK_OUTPUT: return &s->layer[layer].output;
         case STACK_GATE_UP: return &s->layer[layer].gate_up;
         case STACK_DOWN: return &s->layer[layer].down;
+        case STACK_ROUTER: return &s->layer[layer].router;
         default: return &s->head;
     }
+}
+
+Linear *stack_expert(Stack *s, StackPart part, int layer, int expert) {
+    struct layer *l = &s->layer[layer];
+    if (!l->expert) l->expert = calloc(2 * (size_t)s->shape.experts, sizeof *l->expert);
+    return l->expert ? &l->expert[2 * expert + (part == STACK_DOWN)] : NULL;
 }
 
 void stack_set_norm(Stack *s, StackNorm norm, int layer, const float *weight) {
@@ -48,6 +55,8 @@ void stack_set_norm(Stack *s, StackNorm norm, int layer, const float *weight) {
         default: s->last_norm = weight;
     }
 }
+
+void stack_set_window(Stack *s, int layer, int window) { s->layer[layer].window = window; }
 
 void stack_set_embedding(Stack *s, const void *table) { s->embedding = table; }
 
@@ -89,15 +98,6 @@ void stack_copy_block(Stack *s, int source, int target) {
 void stack_seconds(const Stack *s, double seconds[3]) { memcpy(seconds, s->seconds, sizeof s->seconds); }
 
 /* ---- products ---- */
-
-/* What a matrix product reads: rows, and their packed form where the format has one. `stride` bytes between the
-   packed forms of blocks of rows. */
-struct input {
-    const float *x;
-    size_t width;
-    const char *scratch;
-    size_t stride;
-};
 
 /* Normalise `rows` rows of x (norm NULL: as they are) and pack them for `linear`. Few rows are prepared by every thread
    for itself. A late thread may then read an x that others already write to; it will find no piece of work left. */
@@ -170,7 +170,7 @@ static void compute(const struct product *p, float *y, size_t stride) {
                p->from, p->to);
 }
 
-static void multiply_into(struct worker *w, const Linear *linear, struct input in, int rows, float *y) {
+void stack_multiply(struct worker *w, const Linear *linear, struct input in, int rows, float *y) {
     struct product p = multiply(w, linear, in, rows, 32);
     size_t n = (size_t)linear->n;
     while (next_piece(&p)) {
@@ -199,18 +199,26 @@ static void multiply_gated(struct worker *w, const Linear *linear, struct input 
     struct product p = multiply(w, linear, in, rows, CHUNK_PANELS);
     while (next_piece(&p)) {
         compute(&p, w->part, (size_t)p.width);
-        for (int i = 0; i < p.count; i++) {
-            const float *both = w->part + (size_t)i * p.width;
-            float *out = y + (size_t)(p.row + i) * stride;
-            for (int column = p.from; column < p.to; column += LINEAR_PANEL, both += LINEAR_PANEL) {
-                int first = column / 2, count = least(GATE_ROWS, (int)stride - first);
-                if (count > 0) w->stack->lanes->gate(both, both + GATE_ROWS, count, out + first);
-            }
-        }
+        for (int i = 0; i < p.count; i++)
+            gate_panels(w->stack, w->part + (size_t)i * p.width, p.from, p.to, y + (size_t)(p.row + i) * stride,
+                        (int)stride);
         finish(&p.turn);
     }
     settle(&p.turn);
     spent(w, TIME_LINEAR);
+}
+
+void stack_normalise(struct worker *w, const float *norm, const float *x, int rows, float *out) {
+    Stack *s = w->stack;
+    size_t hidden = (size_t)s->shape.hidden;
+    int pieces = row_pieces(s, rows), piece;
+    struct turn turn = begin(w, pieces);
+    while ((piece = grab(&turn)) >= 0) {
+        for (int i = row_begin(piece, pieces, rows); i < row_begin(piece + 1, pieces, rows); i++)
+            s->lanes->rms_norm(x + (size_t)i * hidden, norm, s->shape.eps, s->shape.hidden, out + (size_t)i * hidden);
+        finish(&turn);
+    }
+    settle(&turn);
 }
 
 /* ---- the step ---- */
@@ -256,7 +264,7 @@ static void program(struct worker *w) {
         const struct layer *l = &s->layer[layer];
         struct input in = prepare(w, &l->qkv, l->attention_norm, x, hidden, rows, s->normed);
         spent(w, TIME_REST);
-        multiply_into(w, &l->qkv, in, rows, s->qkv);
+        stack_multiply(w, &l->qkv, in, rows, s->qkv);
 
         pieces = row_pieces(s, rows);
         turn = begin(w, pieces);
@@ -292,27 +300,24 @@ static void program(struct worker *w) {
         in = prepare(w, &l->output, NULL, s->mixed, c->heads * size, rows, NULL);
         spent(w, TIME_REST);
         multiply_onto(w, &l->output, in, rows, x);
-        in = prepare(w, &l->gate_up, l->mlp_norm, x, hidden, rows, s->normed);
-        spent(w, TIME_REST);
-        multiply_gated(w, &l->gate_up, in, rows, s->inner, (size_t)c->inner);
-        in = prepare(w, &l->down, NULL, s->inner, c->inner, rows, NULL);
-        spent(w, TIME_REST);
-        multiply_onto(w, &l->down, in, rows, x);
+        if (l->expert) {
+            stack_visit_experts(w, l, x, rows);
+        } else {
+            in = prepare(w, &l->gate_up, l->mlp_norm, x, hidden, rows, s->normed);
+            spent(w, TIME_REST);
+            multiply_gated(w, &l->gate_up, in, rows, s->inner, (size_t)c->inner);
+            in = prepare(w, &l->down, NULL, s->inner, c->inner, rows, NULL);
+            spent(w, TIME_REST);
+            multiply_onto(w, &l->down, in, rows, x);
+        }
         if (l->tap) lay_state(w, l->tap, x, s->wanted_row, s->wanted);
     }
 
-    pieces = row_pieces(s, rows);
-    turn = begin(w, pieces);
-    while ((piece = grab(&turn)) >= 0) {
-        for (int i = row_begin(piece, pieces, rows); i < row_begin(piece + 1, pieces, rows); i++)
-            s->lanes->rms_norm(x + (size_t)i * hidden, s->last_norm, c->eps, hidden, s->normed + (size_t)i * hidden);
-        finish(&turn);
-    }
-    settle(&turn);
+    stack_normalise(w, s->last_norm, x, rows, s->normed);
     lay_state(w, 0, s->normed, NULL, rows);
     struct input in = prepare(w, &s->head, NULL, s->normed, hidden, rows, NULL);
     spent(w, TIME_REST);
-    multiply_into(w, &s->head, in, rows, s->logits);
+    stack_multiply(w, &s->head, in, rows, s->logits);
 }
 
 static int spans_by_table(const Stack *s, int a, int b) {
@@ -451,6 +456,9 @@ void stack_free(Stack *s) {
         linear_free(&s->layer[i].output);
         linear_free(&s->layer[i].gate_up);
         linear_free(&s->layer[i].down);
+        linear_free(&s->layer[i].router);
+        for (int j = 0; s->layer[i].expert && j < 2 * s->shape.experts; j++) linear_free(&s->layer[i].expert[j]);
+        free(s->layer[i].expert);
     }
     linear_free(&s->head);
     free(s->layer);

@@ -1,4 +1,4 @@
-/* The whole decoder (Llama, Qwen2, Qwen3) over a paged cache, one call per step, on threads of its own.
+/* The whole decoder (Llama, Mistral, Qwen2, Qwen3, Qwen3-MoE) over a paged cache, one call per step, on threads of its own.
  *
  * Contract
  *  - A step computes spans: consecutive tokens of sequences. All keys and values of a step are written before any is
@@ -25,9 +25,11 @@ typedef struct {
     int half_cache;    /* keys and values are stored in fp16, else in fp32 */
     int half_embedding;
     float eps;
+    int experts, active, expert_inner; /* of layers that are mixtures of experts: a row visits `active` of `experts` */
+    int normalised;                    /* the weights of the visited experts add up to 1 */
 } StackShape;
 
-typedef enum { STACK_QKV = 0, STACK_OUTPUT, STACK_GATE_UP, STACK_DOWN, STACK_HEAD /* of layer 0 */ } StackPart;
+typedef enum { STACK_QKV = 0, STACK_OUTPUT, STACK_GATE_UP, STACK_DOWN, STACK_HEAD /* of layer 0 */, STACK_ROUTER } StackPart;
 
 typedef enum { STACK_ATTENTION_NORM = 0, STACK_MLP_NORM, STACK_QUERY_NORM, STACK_KEY_NORM, STACK_LAST_NORM } StackNorm;
 
@@ -49,8 +51,13 @@ void stack_free(Stack *);
  * against each other one after the other; STACK_GATE_UP holds 16 rows of gate, 16 of up, 16 of gate ..., both filled up
  * with zeros to a multiple of 16. Freed with the stack. */
 Linear *stack_linear(Stack *, StackPart part, int layer);
+/* The same of one expert (STACK_GATE_UP, STACK_DOWN) of a layer that has a STACK_ROUTER, a LINEAR_F32 that scores them.
+ * NULL when memory is short. */
+Linear *stack_expert(Stack *, StackPart part, int layer, int expert);
 /* What is below stays the caller's memory and must outlive the stack. Norms are fp32. */
 void stack_set_norm(Stack *, StackNorm norm, int layer, const float *weight);
+/* How many positions a token sees in a layer, its own among them; 0, as at first: all up to its own. */
+void stack_set_window(Stack *, int layer, int window);
 void stack_set_embedding(Stack *, const void *table); /* [vocabulary, hidden], fp16 or fp32 */
 /* Layers below the last whose outputs stand behind the last state, in this order. */
 void stack_set_taps(Stack *, int count, const int *layers);

@@ -31,6 +31,10 @@ class StackShape(ctypes.Structure):
         ("half_cache", ctypes.c_int),
         ("half_embedding", ctypes.c_int),
         ("eps", ctypes.c_float),
+        ("experts", ctypes.c_int),
+        ("active", ctypes.c_int),
+        ("expert_inner", ctypes.c_int),
+        ("normalised", ctypes.c_int),
     )
 
 
@@ -74,6 +78,10 @@ class Stack:
         assert library is not None
         self.library = _declare(library)
         self._threads = threads
+        mixture = config.mixture
+        experts = (
+            (mixture.experts, mixture.active, mixture.intermediate_size, mixture.normalised) if mixture else (0,) * 4
+        )
         shape = StackShape(
             config.num_hidden_layers,
             config.hidden_size,
@@ -82,10 +90,11 @@ class Stack:
             config.num_key_value_heads,
             config.head_dim,
             config.vocab_size,
-            config.qk_norm,
+            config.block(0).qk_norm,
             half_cache,
             half_embedding,
             config.rms_norm_eps,
+            *experts,
         )
         stack = self.library.stack_new(ctypes.byref(shape))
         if not stack:
@@ -112,7 +121,9 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         ("stack_new", (pointer,), pointer),
         ("stack_free", (pointer,), None),
         ("stack_linear", (pointer, whole, whole), ctypes.POINTER(CLinear)),
+        ("stack_expert", (pointer, whole, whole, whole), ctypes.POINTER(CLinear)),
         ("stack_set_norm", (pointer, whole, whole, pointer), None),
+        ("stack_set_window", (pointer, whole, whole), None),
         ("stack_set_embedding", (pointer, pointer), None),
         ("stack_set_taps", (pointer, whole, pointer), None),
         ("stack_set_angles", (pointer, pointer, pointer, whole), None),

@@ -41,6 +41,21 @@ static int block_at(const struct tile *t, int i, int block) {
     return t->worker->stack->tables[t->plan->span[row]][block];
 }
 
+/* The first position that row i of the tile sees. */
+static int first_seen(const struct tile *t, int i) {
+    int window = t->worker->stack->layer[t->layer].window, limit = t->plan->limit[t->order[i]];
+    return window && limit > window ? limit - window : 0;
+}
+
+/* How many positions of a block lie before what row i sees, and where what it sees ends. */
+static int hidden_in(const struct tile *t, int i, int block) {
+    int before = first_seen(t, i) - block * BLOCK;
+    return before < 0 ? 0 : least(before, BLOCK);
+}
+static int seen_in(const struct tile *t, int i, int block) {
+    return least(t->plan->limit[t->order[i]] - block * BLOCK, BLOCK);
+}
+
 static void fetch(const char *from, size_t bytes) {
     for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
 }
@@ -50,8 +65,12 @@ static void fetch(const char *from, size_t bytes) {
 static void walk(const struct tile *t, int from, int to, int block) {
     struct worker *w = t->worker;
     const Stack *s = w->stack;
-    const struct plan *plan = t->plan;
     for (;; block++) {
+        if (s->layer[t->layer].window) { /* blocks that lie before everybody's window are passed over */
+            int first = first_seen(t, from);
+            for (int i = from + 1; i < to; i++) first = least(first, first_seen(t, i));
+            if (block < first / BLOCK) block = first / BLOCK;
+        }
         int id = block_at(t, from, block), same = from + 1;
         while (same < to && block_at(t, same, block) == id) same++;
         if (same < to) { /* they part here */
@@ -70,12 +89,16 @@ static void walk(const struct tile *t, int from, int to, int block) {
             fetch(values_of(s, t->layer, next) + (size_t)t->head * s->value_bytes, s->value_bytes);
         }
         for (int i = from; i < to;) {
-            int seen = least(plan->limit[t->order[i]] - block * BLOCK, BLOCK), end = i + 1;
-            while (end < to && least(plan->limit[t->order[end]] - block * BLOCK, BLOCK) == seen) end++;
+            int hidden = hidden_in(t, i, block), seen = seen_in(t, i, block), end = i + 1;
+            while (end < to && hidden_in(t, end, block) == hidden && seen_in(t, end, block) == seen) end++;
+            if (hidden == BLOCK) { /* their windows begin later */
+                i = end;
+                continue;
+            }
             size_t first = (size_t)i * (size_t)t->group;
             (s->shape.half_cache ? s->lanes->attend_half : s->lanes->attend_single)(
-                w->queries + first * s->padded, (end - i) * t->group, s->shape.head_dim, s->padded, keys, values, seen,
-                w->scores, w->largest + first, w->totals + first * s->lanes->lanes, w->mixed + first * s->padded);
+                w->queries + first * s->padded, (end - i) * t->group, s->shape.head_dim, s->padded, keys, values,
+                hidden, seen, w->scores, w->largest + first, w->totals + first * s->lanes->lanes, w->mixed + first * s->padded);
             i = end;
         }
     }

@@ -10,6 +10,7 @@ static size_t scratch_for(Stack *s, int m) {
         struct layer *l = &s->layer[layer];
         bytes = most(bytes, most(linear_scratch(&l->qkv, m), linear_scratch(&l->output, m)));
         bytes = most(bytes, most(linear_scratch(&l->gate_up, m), linear_scratch(&l->down, m)));
+        if (l->expert) bytes = most(bytes, most(linear_scratch(&l->expert[0], m), linear_scratch(&l->expert[1], m)));
     }
     return aligned(bytes);
 }
@@ -74,9 +75,15 @@ int stack_reserve(Stack *s, size_t spans, size_t rows) {
         size_t floats = aligned(room * hidden * sizeof(float)) * 3 + aligned(room * wide * sizeof(float)) +
                         aligned(room * heads * size * sizeof(float)) +
                         aligned(room * (size_t)inner_rows(c) * sizeof(float));
+        size_t visits = visits_of(c, room), experts = (size_t)c->experts, scratch = scratch_for(s, 1);
+        size_t lists = visits ? (size_t)route_visits((int)room, c->active, c->experts, ROW_BLOCK) : 0;
+        size_t routed = aligned(room * experts * sizeof(float)) + 4 * aligned(visits * sizeof(float)) +
+                        aligned(experts * sizeof(int32_t)) + aligned(lists * sizeof(RouteVisit)) +
+                        aligned(visits * hidden * sizeof(float)) +
+                        aligned(visits * (size_t)c->expert_inner * sizeof(float)) + visits * scratch;
         free(s->row_memory);
         s->row_room = 0;
-        if (posix_memalign((void **)&s->row_memory, 64, 9 * ints + floats + blocks * s->scratch_bytes)) {
+        if (posix_memalign((void **)&s->row_memory, 64, 9 * ints + floats + blocks * s->scratch_bytes + routed)) {
             s->row_memory = NULL;
             return STACK_NO_MEMORY;
         }
@@ -95,7 +102,17 @@ int stack_reserve(Stack *s, size_t spans, size_t rows) {
         s->qkv = (float *)take(&p, room * wide * sizeof(float));
         s->mixed = (float *)take(&p, room * heads * size * sizeof(float));
         s->inner = (float *)take(&p, room * (size_t)inner_rows(c) * sizeof(float));
-        s->scratch = p;
+        s->scratch = take(&p, blocks * s->scratch_bytes);
+        s->scores = (float *)take(&p, room * experts * sizeof(float));
+        s->weight = (float *)take(&p, visits * sizeof(float));
+        s->chosen = (int32_t *)take(&p, visits * sizeof(int32_t));
+        s->place = (int32_t *)take(&p, visits * sizeof(int32_t));
+        s->visitor = (int32_t *)take(&p, visits * sizeof(int32_t));
+        s->end = (int32_t *)take(&p, experts * sizeof(int32_t));
+        s->visits = (RouteVisit *)take(&p, lists * sizeof(RouteVisit));
+        s->visiting = (float *)take(&p, visits * hidden * sizeof(float));
+        s->visit_inner = (float *)take(&p, visits * (size_t)c->expert_inner * sizeof(float));
+        s->visit_scratch = p;
         s->row_room = room;
     }
     return STACK_DONE;

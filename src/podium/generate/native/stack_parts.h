@@ -1,6 +1,7 @@
 /* What the files of the stack share; not for others.
  *
  *   stack.c            the program of a step, its matrix products, and the face of stack.h
+ *   stack_experts.c    the experts of a layer, each over the rows that visit it
  *   stack_attention.c  keys and values into the cache, queries over it
  *   stack_memory.c     what threads and steps work in
  *   stack_threads.c    running jobs; waking, sleeping and ending threads
@@ -18,6 +19,7 @@
 #define _GNU_SOURCE
 #endif
 #include "draw.h"
+#include "route.h"
 #include "stack.h"
 
 #include <pthread.h>
@@ -56,25 +58,29 @@ struct lanes {
     void (*remember)(const float *key, const float *value, int size, int padded, int place, int half, void *keys,
                      void *values);
     void (*attend_single)(const float *q, int rows, int size, int padded, const void *keys, const void *values,
-                          int seen, float *scores, float *largest, float *totals, float *mixed);
-    void (*attend_half)(const float *q, int rows, int size, int padded, const void *keys, const void *values, int seen,
-                        float *scores, float *largest, float *totals, float *mixed);
+                          int first, int seen, float *scores, float *largest, float *totals, float *mixed);
+    void (*attend_half)(const float *q, int rows, int size, int padded, const void *keys, const void *values, int first,
+                        int seen, float *scores, float *largest, float *totals, float *mixed);
     void (*finish)(const float *totals, const float *mixed, int size, float *out);
 };
 
 struct layer {
-    int tap; /* place of its output in a state; 0: none */
+    int tap;    /* place of its output in a state; 0: none */
+    int window; /* positions that a token sees, its own among them; 0: all up to its own */
     Linear qkv, output, gate_up, down;
+    Linear router;  /* where it is packed, experts stand for gate_up and down */
+    Linear *expert; /* [2 experts] gate_up and down of each; NULL where there are none */
     const float *attention_norm, *mlp_norm, *query_norm, *key_norm;
 };
 
 /* Phases that a step goes through at most. */
-static inline int step_phases(const StackShape *shape) { return shape->layers * 13 + 9; }
+static inline int step_phases(const StackShape *shape) { return shape->layers * 18 + 9; }
 
 /* One phase of a step: tickets for its pieces of work, and how many are done. A cache line pair each. */
 struct phase {
     _Alignas(128) _Atomic int next;
     _Atomic int done;
+    int pieces; /* of phases whose pieces the phase before them counts, see count_pieces() */
 };
 
 /* Rows whose queries attend: in the order of the tables, so that rows with common leading blocks stand together. */
@@ -133,6 +139,13 @@ struct Stack {
     float *x, *normed, *qkv, *mixed, *inner, *few; /* few: x of the wanted rows */
     char *scratch;                                 /* per block of rows */
     size_t scratch_bytes;                          /* of one block */
+
+    /* the experts of a layer; visits are sorted by expert */
+    float *scores, *weight;                  /* [rows, experts], [rows, active] */
+    int32_t *chosen, *place, *visitor, *end; /* [rows, active] twice, [visits], [experts] */
+    RouteVisit *visits;
+    float *visiting, *visit_inner; /* [visits, hidden] what goes in and what comes out, [visits, expert_inner] */
+    char *visit_scratch;
     double seconds[3];
     double mark;
 };
@@ -143,6 +156,8 @@ static inline size_t most(size_t a, size_t b) { return a > b ? a : b; }
 static inline int least(int a, int b) { return a < b ? a : b; }
 static inline size_t aligned(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 static inline int parts(int whole, int part) { return (whole + part - 1) / part; }
+
+static inline size_t visits_of(const StackShape *s, size_t rows) { return s->experts ? rows * (size_t)s->active : 0; }
 
 static inline int inner_rows(const StackShape *s) { return parts(s->inner, GATE_ROWS) * GATE_ROWS; }
 
@@ -212,6 +227,23 @@ static inline int row_pieces(const Stack *s, int rows) {
 
 static inline int row_begin(int piece, int pieces, int rows) { return (int)((int64_t)rows * piece / pieces); }
 
+/* What a matrix product reads: rows, and their packed form where the format has one. `stride` bytes between the
+   packed forms of blocks of rows. */
+struct input {
+    const float *x;
+    size_t width;
+    const char *scratch;
+    size_t stride;
+};
+
+/* Columns [from, to) of one row of gate_up, which begin at `both`, into what they open of `out` [inner]. */
+static inline void gate_panels(const Stack *s, const float *both, int from, int to, float *out, int inner) {
+    for (int column = from; column < to; column += LINEAR_PANEL, both += LINEAR_PANEL) {
+        int first = column / 2, count = least(GATE_ROWS, inner - first);
+        if (count > 0) s->lanes->gate(both, both + GATE_ROWS, count, out + first);
+    }
+}
+
 /* ---- what one file does for the others ---- */
 
 const struct lanes *stack_lanes_for(LinearIsa isa);
@@ -227,6 +259,12 @@ void stack_run_job(Stack *s, void (*job)(struct worker *), int phases);
 void stack_stop_threads(Stack *s, int running);
 /* Rows [from, to) of qkv: normalise and turn queries and keys, put keys and values into the cache. */
 void stack_write_cache(Stack *s, int layer, int from, int to);
+/* A matrix product: rows of `in` -> y [rows, n]. */
+void stack_multiply(struct worker *w, const Linear *linear, struct input in, int rows, float *y);
+/* RMS norm of rows of x [rows, hidden] into `out`. */
+void stack_normalise(struct worker *w, const float *norm, const float *x, int rows, float *out);
+/* Every row of x [rows, hidden] gets the weighted outputs of the experts it visits added, in ascending order. */
+void stack_visit_experts(struct worker *w, const struct layer *l, float *x, int rows);
 /* The rows of `plan` attend: queries [rows, width] -> out [rows, heads * head_dim]. */
 void stack_attend(struct worker *w, int layer, const struct plan *plan, const float *queries, size_t width, float *out);
 

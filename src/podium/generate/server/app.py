@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from podium.answering.protocol import Completer
 from podium.generate.engine import Engine
 from podium.generate.parallel import ParallelCompleter
-from podium.generate.protocol import Completer
 from podium.generate.server.access import Guard
 from podium.generate.server.asks import DetokenizeAsk, TokenizeAsk, read_ask
 from podium.generate.server.forms import Chat, Completions

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from podium.answering.protocol import Sampling
 from podium.errors import InputError, nearest
 from podium.generate.defaults import SamplingDefaults
-from podium.generate.protocol import Sampling
 from podium.generate.server.refusal import Refusal
 from podium.text.chat import content_text
 

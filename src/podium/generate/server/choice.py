@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from podium.generate.protocol import Completion, CompletionUsage, Finish, Piece
+from podium.answering.protocol import Completion, CompletionUsage, Finish, Piece
 
 FinishReason = Literal["stop", "length", "abort"]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from podium.answering.protocol import Completer
 from podium.errors import InputError, PodiumError
 from podium.generate.defaults import SamplingDefaults
-from podium.generate.protocol import Completer
 from podium.generate.server.access import Access
 from podium.generate.server.asks import Turn, unknown_fields
 from podium.generate.server.gate import Gate

@@ -63,7 +63,7 @@ class _Attention(ctypes.Structure):
     _fields_ = (
         *((name, _int) for name in ("documents", "gaps")),
         ("spans", _pointer),
-        *((name, _int) for name in ("heads", "kv_heads", "size", "turn_tokens")),
+        *((name, _int) for name in ("heads", "kv_heads", "size", "window", "turn_tokens")),
         *((name, _pointer) for name in ("turns", "q", "k", "v")),
         *((name, _size) for name in ("q_stride", "k_stride", "v_stride")),
         ("out", _pointer),
@@ -187,13 +187,14 @@ class Kernels:
         )
 
     def attention_forward(
-        self, spans: Spans, q: Tensor, k: Tensor, v: Tensor, turns: Tensor | None
+        self, spans: Spans, q: Tensor, k: Tensor, v: Tensor, turns: Tensor | None, window: int = 0
     ) -> tuple[Tensor, Tensor]:
         """q [T, H, Dh], k and v [T, Hkv, Dh], the heads of a token side by side, turns complex [T', Dh/2] (token i is
-        turned by row i % T') -> [T, H, Dh] and, for the gradient, logsumexp [T, H]."""
+        turned by row i % T') -> [T, H, Dh] and, for the gradient, logsumexp [T, H]. A token sees `window` tokens, its
+        own among them; 0: all up to its own."""
         tokens, heads, size = q.shape
         out, logsumexp = torch.empty(tokens, heads, size), torch.empty(tokens, heads)
-        task, _scratch = self._attention(spans, q, k, v, turns, logsumexp)
+        task, _scratch = self._attention(spans, q, k, v, turns, logsumexp, window)
         task.out, task.out_stride = out.data_ptr(), out.stride(0)
         self._library.attention_forward(task, torch.get_num_threads())
         return out, logsumexp
@@ -206,9 +207,10 @@ class Kernels:
         logsumexp: Tensor,
         grad: Tensor,
         grads: tuple[Tensor, Tensor, Tensor],
+        window: int = 0,
     ) -> None:
         """Writes the gradients of the inputs q, k and v (unturned, where there are turns) into `grads`."""
-        task, _scratch = self._attention(spans, *inputs, turns, logsumexp)
+        task, _scratch = self._attention(spans, *inputs, turns, logsumexp, window)
         task.grad, task.grad_stride = grad.data_ptr(), grad.stride(0)
         for name, target in zip("qkv", grads, strict=True):
             setattr(task, f"grad_{name}", target.data_ptr())
@@ -216,7 +218,7 @@ class Kernels:
         self._library.attention_backward(task, torch.get_num_threads())
 
     def _attention(
-        self, spans: Spans, q: Tensor, k: Tensor, v: Tensor, turns: Tensor | None, logsumexp: Tensor
+        self, spans: Spans, q: Tensor, k: Tensor, v: Tensor, turns: Tensor | None, logsumexp: Tensor, window: int
     ) -> tuple[_Attention, Tensor]:
         heads, size = q.shape[1:]
         scratch = torch.empty(torch.get_num_threads() * self._library.attention_scratch(size, spans.longest))
@@ -227,6 +229,7 @@ class Kernels:
             heads=heads,
             kv_heads=k.shape[1],
             size=size,
+            window=window,
             turn_tokens=1 if turns is None else turns.shape[0],
             turns=None if turns is None else turns.data_ptr(),
             q=q.data_ptr(),

@@ -70,6 +70,7 @@ typedef struct {
     int documents, gaps;
     const int32_t *spans; /* (first token, length) of every document, then of every gap between them */
     int heads, kv_heads, size;
+    int window; /* tokens that a token sees, its own among them; 0: all up to its own */
     int turn_tokens;
     const float *turns; /* [turn_tokens, size]: (cos, sin) for each pair of q and k, token i taking row i % turn_tokens;
                            NULL: q and k are already turned */

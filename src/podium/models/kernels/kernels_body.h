@@ -321,29 +321,38 @@ static ISA void transpose(float *to, int along, const float *from, int length, i
     }
 }
 
-/* out[i, :] = q[i] . across[:, j] for the queries [begin, begin + count) and the keys j that their tile may see. */
-FN void scores_of(float *out, const float *q, const float *across, const Work *w, int begin, int count) {
+/* The first key that one of the queries from `begin` on may see, down to a whole vector. */
+FN int first_key(const Attention *a, int begin) {
+    return a->window && begin >= a->window ? (begin + 1 - a->window) / WIDTH * WIDTH : 0;
+}
+
+/* out[i, j] = q[i] . across[:, j] for the queries [begin, begin + count) and the keys j from `start` on that their tile
+   may see. */
+FN void scores_of(float *out, const float *q, const float *across, const Work *w, int start, int begin, int count) {
     for (int i = 0; i < count; i += TILE_ROWS) {
         const int rows = least(TILE_ROWS, count - i);
-        const Product p = {q + (size_t)i * (size_t)w->wide, (size_t)w->wide, 1, across, (size_t)w->along, w->size,
-                           out + (size_t)i * (size_t)w->along, (size_t)w->along, 0};
-        strip(rows, up_to(begin + i + rows, WIDTH), &p);
+        const Product p = {q + (size_t)i * (size_t)w->wide, (size_t)w->wide, 1, across + start, (size_t)w->along,
+                           w->size, out + (size_t)i * (size_t)w->along + start, (size_t)w->along, 0};
+        strip(rows, up_to(begin + i + rows, WIDTH) - start, &p);
     }
 }
 
-/* out[i, :] = sum over the keys j up to query i of weights[i, j] rows[j, :]; weights past the diagonal are 0. */
-FN void mix(float *out, const float *weights, const float *rows_of, const Work *w, int begin, int count) {
+/* out[i, :] = sum over the keys j from `start` up to query i of weights[i, j] rows[j, :]; weights past the diagonal and
+   before the window are 0. */
+FN void mix(float *out, const float *weights, const float *rows_of, const Work *w, int start, int begin, int count) {
     for (int i = 0; i < count; i += TILE_ROWS) {
         const int rows = least(TILE_ROWS, count - i);
-        const Product p = {weights + (size_t)i * (size_t)w->along, (size_t)w->along, 1, rows_of, (size_t)w->wide,
-                           begin + i + rows, out + (size_t)i * (size_t)w->wide, (size_t)w->wide, 0};
+        const Product p = {weights + (size_t)i * (size_t)w->along + start, (size_t)w->along, 1,
+                           rows_of + (size_t)start * (size_t)w->wide, (size_t)w->wide,
+                           begin + i + rows - start, out + (size_t)i * (size_t)w->wide, (size_t)w->wide, 0};
         strip(rows, w->wide, &p);
     }
 }
 
-/* out[j, :] += sum over the queries i from key j on of weights[i, j] rows[i, :]. */
-FN void mix_back(float *out, const float *weights, const float *rows_of, const Work *w, int begin, int count) {
-    for (int j = 0; j < begin + count; j += TILE_ROWS) {
+/* out[j, :] += sum over the queries i from key j on of weights[i, j] rows[i, :], for the keys j from `start` on. */
+FN void mix_back(float *out, const float *weights, const float *rows_of, const Work *w, int start, int begin,
+                 int count) {
+    for (int j = start; j < begin + count; j += TILE_ROWS) {
         const int rows = least(TILE_ROWS, begin + count - j), from = j > begin ? j - begin : 0;
         const Product p = {weights + (size_t)from * (size_t)w->along + j, 1, (size_t)w->along,
                            rows_of + (size_t)from * (size_t)w->wide, (size_t)w->wide, count - from,
@@ -365,19 +374,20 @@ static ISA void attention_forward_pair(const Attention *a, int pair, float *scra
     gather(w.v, w.wide, a->v + head * w.size, a->v_stride, w.first, w.length, w.size, NULL, 1, 1.0f);
     for (int query_head = head * group; query_head < (head + 1) * group; query_head++)
         for (int begin = 0; begin < w.length; begin += QUERIES) {
-            const int count = least(QUERIES, w.length - begin), first = w.first + begin;
+            const int count = least(QUERIES, w.length - begin), first = w.first + begin, start = first_key(a, begin);
             float sums[QUERIES];
             gather(w.q, w.wide, a->q + query_head * w.size, a->q_stride, first, count, w.size, a->turns,
                    a->turn_tokens, scale);
-            scores_of(w.scores, w.q, w.k_across, &w, begin, count);
+            scores_of(w.scores, w.q, w.k_across, &w, start, begin, count);
             for (int i = 0; i < count; i++) {
                 float *row = w.scores + (size_t)i * (size_t)w.along;
                 const int seen = begin + i + 1, padded = up_to(seen, WIDTH);
                 fill(row, seen, padded, -INFINITY);
-                V most = load(row), sum = {0};
-                for (int j = WIDTH; j < padded; j += WIDTH) most = choose(load(row + j) > most, load(row + j), most);
+                if (a->window) fill(row, start, seen - a->window, -INFINITY);
+                V most = load(row + start), sum = {0};
+                for (int j = start + WIDTH; j < padded; j += WIDTH) most = choose(load(row + j) > most, load(row + j), most);
                 const float top = largest_of(most);
-                for (int j = 0; j < padded; j += WIDTH) {
+                for (int j = start; j < padded; j += WIDTH) {
                     const V weight = exponential(load(row + j) - splat(top));
                     store(row + j, weight);
                     sum += weight;
@@ -386,7 +396,7 @@ static ISA void attention_forward_pair(const Attention *a, int pair, float *scra
                 sums[i] = sum_of(sum);
                 a->logsumexp[(size_t)(first + i) * (size_t)a->heads + (size_t)query_head] = top + logf(sums[i]);
             }
-            mix(w.mixed, w.scores, w.v, &w, begin, count);
+            mix(w.mixed, w.scores, w.v, &w, start, begin, count);
             for (int i = 0; i < count; i++)
                 scatter(a->out + query_head * w.size, a->out_stride, first + i, 1, w.mixed + (size_t)i * (size_t)w.wide,
                         w.wide, w.size, NULL, 1, 1.0f / sums[i]);
@@ -405,35 +415,36 @@ static ISA void attention_backward_pair(const Attention *a, int pair, float *scr
     memset(w.grad_v, 0, sizeof(float) * (size_t)w.length * (size_t)w.wide);
     for (int query_head = head * group; query_head < (head + 1) * group; query_head++)
         for (int begin = 0; begin < w.length; begin += QUERIES) {
-            const int count = least(QUERIES, w.length - begin), first = w.first + begin;
+            const int count = least(QUERIES, w.length - begin), first = w.first + begin, start = first_key(a, begin);
             gather(w.q, w.wide, a->q + query_head * w.size, a->q_stride, first, count, w.size, a->turns,
                    a->turn_tokens, scale);
             gather(w.grad, w.wide, a->grad + query_head * w.size, a->grad_stride, first, count, w.size, NULL, 1, 1.0f);
-            scores_of(w.scores, w.q, w.k_across, &w, begin, count);
-            scores_of(w.slopes, w.grad, w.v_across, &w, begin, count);
+            scores_of(w.scores, w.q, w.k_across, &w, start, begin, count);
+            scores_of(w.slopes, w.grad, w.v_across, &w, start, begin, count);
             for (int i = 0; i < count; i++) {
                 float *weights = w.scores + (size_t)i * (size_t)w.along;
                 float *slopes = w.slopes + (size_t)i * (size_t)w.along;
                 const int seen = begin + i + 1, padded = up_to(seen, WIDTH);
                 const V total = splat(a->logsumexp[(size_t)(first + i) * (size_t)a->heads + (size_t)query_head]);
                 fill(weights, seen, padded, -INFINITY);
+                if (a->window) fill(weights, start, seen - a->window, -INFINITY);
                 V mean = {0};
-                for (int j = 0; j < padded; j += WIDTH) {
+                for (int j = start; j < padded; j += WIDTH) {
                     const V weight = exponential(load(weights + j) - total);
                     store(weights + j, weight);
                     mean = FMA(weight, load(slopes + j), mean);
                 }
                 const V middle = splat(sum_of(mean));
-                for (int j = 0; j < padded; j += WIDTH)
+                for (int j = start; j < padded; j += WIDTH)
                     store(slopes + j, load(weights + j) * (load(slopes + j) - middle));
                 fill(weights, padded, seen + TILE_ROWS, 0.0f);
                 fill(slopes, padded, seen + TILE_ROWS, 0.0f);
             }
-            mix(w.mixed, w.slopes, w.k, &w, begin, count);
+            mix(w.mixed, w.slopes, w.k, &w, start, begin, count);
             scatter(a->grad_q + query_head * w.size, a->grad_q_stride, first, count, w.mixed, w.wide, w.size, a->turns,
                     a->turn_tokens, scale);
-            mix_back(w.grad_k, w.slopes, w.q, &w, begin, count);
-            mix_back(w.grad_v, w.scores, w.grad, &w, begin, count);
+            mix_back(w.grad_k, w.slopes, w.q, &w, start, begin, count);
+            mix_back(w.grad_v, w.scores, w.grad, &w, start, begin, count);
         }
     scatter(a->grad_k + head * w.size, a->grad_k_stride, w.first, w.length, w.grad_k, w.wide, w.size, a->turns,
             a->turn_tokens, 1.0f);

@@ -1,0 +1,190 @@
+"""`podium exam revote`: the votes of a stored exam under every weight. Puts rooms together; does no work of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podium.errors import InputError
+from podium.records import ExamResult
+from podium.solve.vote import check_weight
+from podium.solve.wording import say_change, say_share
+from podium.storage import read_json, read_rows, write_json, write_rows, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from podium.grading.judge import Judge
+    from podium.solve.revote import Revoted
+    from podium.solve.verifier import Verifier
+
+
+def revote_command(
+    folder: Path,
+    *,
+    vote: str | None,
+    verifier: str | None,
+    thinking: int,
+    judge: str | None,
+    out: Path | None,
+    json_: bool,
+) -> None:
+    """Show the exam under every weight; write it as one of them decides.
+
+    Raises:
+        InputError: no exam in the folder, no such weight, nothing to write, or a folder that holds an exam already.
+        StorageError: another process is at work in the folder that is to be written.
+    """
+    from podium.lock import locked_folder
+    from podium.solve.exam import BUSY
+
+    vote = vote or (None if verifier is None else "verifier")
+    if vote is not None:
+        check_weight(vote)
+    if out is not None and vote is None:
+        raise InputError(f"--out {out}: decided by which vote?", "add --vote NAME")
+    if out is not None:
+        with locked_folder(out, BUSY):
+            _revote(folder, vote, verifier, thinking, judge, out, json_)
+    else:
+        _revote(folder, vote, verifier, thinking, judge, None, json_)
+
+
+def _revote(
+    folder: Path,
+    vote: str | None,
+    verifier: str | None,
+    thinking: int,
+    judge: str | None,
+    out: Path | None,
+    json_: bool,
+) -> None:
+    from podium.opening import open_judge, open_verifier
+    from podium.solve.revote import revote_all
+
+    if out is not None and (out / "results.jsonl").exists():
+        raise InputError(f"{out}: holds an exam already", "name a new folder with --out FOLDER")
+    results = read_rows(folder / "results.jsonl", ExamResult)
+    if not results:
+        raise InputError(f"{folder}: no problem was finished", "sit the exam first")
+
+    async def ask() -> tuple[list[ExamResult], list[str]]:
+        async with AsyncExitStack() as stack:
+            reads = None if verifier is None else await open_verifier(verifier, thinking, stack)
+            judges = None if judge is None else await open_judge(judge, stack)
+            asked = [await _asked(result, reads, judges) for result in results]
+            return asked, [each.trouble for each in (reads, judges) if each is not None and each.trouble]
+
+    troubles: list[str] = []
+    if verifier is not None or judge is not None:
+        results, troubles = asyncio.run(ask())
+    found = revote_all(results)
+    if json_:
+        print(json.dumps({"folder": str(folder), "recorded": results[0].vote, "votes": [_row(each) for each in found]}))
+    else:
+        _show(found, results)
+    if out is not None:
+        chosen = next(each for each in found if each.vote == vote)
+        _write(folder, out, chosen, {"verifier": verifier, "judge": judge})
+    _say(troubles, out, quiet=json_)
+
+
+async def _asked(result: ExamResult, verifier: Verifier | None, judge: Judge | None) -> ExamResult:
+    """The result with scores of a verifier and verdicts of a judge."""
+    from podium.solve.judging import judge_result
+
+    if verifier is not None:
+        voters = {index for row in result.votes for index in row.attempts}
+        read = [attempt for attempt in result.attempts if attempt.index in voters]
+        scores = await asyncio.gather(*(verifier.score(result.problem, attempt) for attempt in read))
+        known = {attempt.index: score for attempt, score in zip(read, scores, strict=True) if score is not None}
+        attempts = tuple(
+            attempt.model_copy(update={"signals": {**attempt.signals, "verifier": known[attempt.index]}})
+            if attempt.index in known
+            else attempt
+            for attempt in result.attempts
+        )
+        result = result.model_copy(update={"attempts": attempts})
+    return result if judge is None else (await judge_result(result, (), (), judge))[0]
+
+
+def _write(folder: Path, out: Path, revoted: Revoted, asked: dict[str, str | None]) -> None:
+    """The exam in a folder of its own, to be compared, replayed, exported and reported like one that was sat."""
+    from podium.board import write_report
+    from podium.solve.scores import score_results
+    from podium.solve.trace import TRACES, read_traces
+
+    named = {key: value for key, value in asked.items() if value is not None}
+    identity = read_json(folder / "exam.json")
+    identity["config"] = {**identity.get("config", {}), "vote": revoted.vote}
+    write_json(out / "exam.json", {**identity, **named, "revoted_from": str(folder)})
+    if (folder / TRACES).exists():
+        signals = {
+            result.problem.id: {attempt.index: attempt.signals for attempt in result.attempts if attempt.signals}
+            for result in revoted.results
+        }
+        traces = [
+            trace.model_copy(update={"vote": revoted.vote, "signals": signals.get(trace.problem_id, {})})
+            for trace in read_traces([folder])
+        ]
+        write_rows(out / TRACES, traces)
+    write_rows(out / "attempts.jsonl", (attempt for result in revoted.results for attempt in result.attempts))
+    if (folder / "summary.json").exists():
+        summary = read_json(folder / "summary.json")
+        scores = score_results(revoted.results, summary["config"]["attempts"], summary["config"]["seed"])
+        summary |= {**named, "scores": scores.model_dump(mode="json"), "config": identity["config"]}
+        write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_rows(out / "results.jsonl", revoted.results)  # last: with it the folder holds an exam
+    write_report(out)
+
+
+def _show(found: Sequence[Revoted], results: Sequence[ExamResult]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("vote", "score", "minus recorded", "p", "other answers", "ties", "attempts with it"):
+        table.add_column(column, justify="left" if column == "vote" else "right")
+    for each in found:
+        recorded = " (recorded)" if {result.vote for result in results} == {each.vote} else ""
+        table.add_row(
+            each.vote + recorded,
+            "{} [{}]".format(*say_share(each.score.value, each.score.low, each.score.high)),
+            "{} [{}]".format(*say_change(each.difference.value, each.difference.low, each.difference.high, scale=100)),
+            f"{each.p:.3f}",
+            str(each.changed),
+            str(each.ties),
+            f"{100 * each.known:.0f} %",
+        )
+    console.print(table)
+    console.print(
+        f"{len(results)} problems; ties are split in the scores; 95 % intervals over problems, p of a paired sign-flip "
+        "test. An attempt without the signal weighs like the median of the others; where none has it, all weigh alike.",
+        style="dim",
+    )
+
+
+def _row(each: Revoted) -> dict[str, Any]:
+    return {
+        "vote": each.vote,
+        "score": each.score.model_dump(),
+        "difference": {"value": each.difference.value, "low": each.difference.low, "high": each.difference.high},
+        "p": each.p,
+        "changed": each.changed,
+        "ties": each.ties,
+        "known": each.known,
+    }
+
+
+def _say(troubles: Sequence[str], out: Path | None, *, quiet: bool) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, stderr=quiet)
+    for trouble in troubles:
+        console.print(trouble, style="yellow", markup=False, soft_wrap=True)
+    if out is not None:
+        console.print(f"exam: {out}", markup=False, soft_wrap=True)

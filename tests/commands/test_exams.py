@@ -1,0 +1,283 @@
+"""`podium exam` and its companions, as a person calls them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from podium.commands.cli import app
+from podium.errors import InputError
+from podium.solve import parse_policy
+from podium.solve.clock import parse_seconds
+
+
+def podium(*words: str):
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5h", 18_000), ("90m", 5_400), ("1h30m", 5_400), ("45s", 45), ("300", 300), ("0.5h", 1_800), ("1h2m3s", 3_723)],
+)
+def test_times(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "5 hours", "0", "h"])
+def test_what_is_no_time(text):
+    with pytest.raises(InputError, match="no time"):
+        parse_seconds(text)
+
+
+def test_replay_compares_policies_and_draws_the_frontier(tmp_path):
+    plot = tmp_path / "frontier.html"
+    done = podium(
+        "exam", "replay", "simulated:24", "--policy", "winner", "--policy", "m_of_n:1", "--budget", "60m",
+        "--problems", "20", "--exams", "30", "--plot", str(plot), "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout.splitlines()[-1])
+    winner, first = result["policies"]
+    assert (winner["policy"], first["policy"]) == ("winner", "m_of_n:1")
+    assert winner["against_first"]["difference"] == 0.0
+    assert first["seconds"] < winner["seconds"] <= 3600
+    assert winner["low"] < winner["score"] < winner["high"]
+    page = plot.read_text()
+    assert page.count("<polyline") == 2 * 3  # in the wide and in the narrow chart
+    assert "m_of_n:1" in page
+
+
+def test_optimising_writes_a_policy_that_can_be_used(tmp_path):
+    out = tmp_path / "mine.yaml"
+    done = podium(
+        "exam", "replay", "simulated:20", "--n", "4", "--policy", "first_k_agree:3", "--budget", "20m", "--problems",
+        "10", "--exams", "10", "--optimise", "--out", str(out),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "held out" in done.output
+    policy = parse_policy(str(out))
+    policy.check(4)
+    assert policy.rules
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["exam", "replay", "no/such/folder"], "no such file"),
+        (["exam", "replay", "simulated:many"], "how many problems"),
+        (["exam", "replay", "simulated:5", "--policy", "winer"], "did you mean 'winner'"),
+        (["exam", "replay", "simulated:5", "--budget", "soon"], "is no time"),
+        (["exam", "replay", "simulated:4", "--optimise"], "folds"),
+        (["exam", "rehearse", "no_entry.py", "--set", "aime24", "--rules", "imo"], "no contest is called"),
+        (["exam", "no_model", "--set", "aime24", "--policy", "paperr"], "did you mean 'paper'"),
+    ],
+)
+def test_mistakes_are_said_in_two_lines(words, said):
+    done = podium(*words)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_exam_without_a_subcommand_sits_one():
+    assert "--set" in podium("exam", "sit", "--help").output
+    assert "replay" in podium("exam", "--help").output
+    done = podium("exam", "some_model")
+    assert done.exit_code == 2
+    assert "--set NAME" in done.output
+
+
+def test_check_says_that_nobody_is_there():
+    done = podium("exam", "--check", "http://127.0.0.1:9/v1", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["findings"][0]["name"] == "server"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of random weights whose answers are nonsense, and come at once."""
+    import torch
+
+    from podium.models import Transformer, TransformerConfig, save_model
+    from podium.text import train_tokenizer
+
+    tokenizer = train_tokenizer(["What is 12 + 31? It is 43.\n"] * 3, 300)
+    config = TransformerConfig(
+        kind="llama",
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=512,
+        eos_token_id=(tokenizer.eos_id,),
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("exams") / "model"
+    save_model(folder, Transformer(config).initialise(0, std=0.15), tokenizer)
+    return folder
+
+
+@pytest.fixture
+def sums(tmp_path):
+    path = tmp_path / "sums.jsonl"
+    rows = [{"id": f"s{i}", "text": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"jsonl:{path}"
+
+
+SMALL = ("-n", "2", "--no-code", "--max-tokens", "12")
+
+
+def sit(model, sums, out, *words):
+    return podium("exam", str(model), "--set", sums, "--out", str(out), *SMALL, *words)
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_an_exam_says_first_why_there_are_no_answers(model, sums, tmp_path):
+    done = sit(model, sums, tmp_path / "e")
+    assert done.exit_code == 0, done.output
+    told = done.stdout.index("6 of 6 attempts have no answer")
+    assert told < done.stdout.index("maj@2")
+    assert "--max-tokens N (now 12)" in done.stdout
+    assert "all: 2 attempts per problem; no clock" in done.stdout
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert page.index("6 of 6 attempts have no answer") < page.index('id="result"')
+    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
+    assert summary["scores"]["no_answer"] == 6
+
+
+def test_prompt_system_and_places_reach_the_attempts(model, sums, tmp_path):
+    prompt = tmp_path / "mine.txt"
+    prompt.write_text("Frage {problem} in \\boxed{}\n")
+    done = sit(
+        model, sums, tmp_path / "e", "--prompt", str(prompt), "--system", "Be brief.", "--extract", "boxed,number"
+    )
+    assert done.exit_code == 0, done.output
+    for row in rows(tmp_path / "e"):
+        assert row["problem"]["meta"]["rules"]["find"] == ["box", "number"]
+        for attempt in row["attempts"]:
+            assert [turn["content"] for turn in attempt["prompt"]] == [
+                "Be brief.",
+                f"Frage {row['problem']['text']} in \\boxed{{}}",
+            ]
+            assert attempt["maker"]["prompt_version"].startswith("template-")
+    prompt.write_text("Frage {problem}")  # the same file, another prompt
+    other = sit(
+        model, sums, tmp_path / "e", "--prompt", str(prompt), "--system", "Be brief.", "--extract", "boxed,number"
+    )
+    assert other.exit_code == 2
+    assert "template was Frage {problem} in \\boxed{}, is Frage {problem} now" in other.stderr
+
+
+def test_another_exam_is_told_before_a_model_is_loaded(model, sums, tmp_path, monkeypatch):
+    assert sit(model, sums, tmp_path / "e").exit_code == 0
+    before = (tmp_path / "e" / "results.jsonl").read_bytes()
+
+    def load(*_, **__):
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("podium.opening.open_model", load)
+    for words, said in (
+        (("-n", "3"), "attempts was 2, is 3 now"),
+        (("--max-tokens", "13"), "max_tokens was 12, is 13 now"),
+        (("--limit", "2"), "the problems were 3, are 2 now"),
+        (("--prompt", "boxed"), "prompt was not set, is boxed now"),
+        (("--no-repetition-stop",), "repetition_stop was on, is not set now"),
+        (("--budget", "1h"), "budget_seconds was not set, is 3600 now"),
+        (("--policy", "m_of_n:1"), "policy was all, is m_of_n:1 now"),
+        (("--concurrency", "2", "--budget", "1h"), "concurrency 2 under a clock"),
+        (("--vote", "loud"), "no vote weight"),
+        (("--prompt", "cot"), "no prompt style or file is called 'cot'"),
+        (("--prompt", "code"), "promises Python"),
+        (("--extract", "boxes"), "did you mean 'box"),
+        (("--policy", "first_k_agree:9"), "9"),
+    ):
+        wrong = sit(model, sums, tmp_path / "e", *words)
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.output
+    assert (tmp_path / "e" / "results.jsonl").read_bytes() == before
+
+
+def test_a_finished_exam_is_shown_again_without_loading_its_model(model, sums, tmp_path, monkeypatch):
+    first = sit(model, sums, tmp_path / "e")
+
+    def load(*_, **__):
+        raise AssertionError("a model is loaded")
+
+    monkeypatch.setattr("podium.opening.open_model", load)
+    (tmp_path / "e" / "report.html").unlink()
+    again = sit(model, sums, tmp_path / "e")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "e" / "report.html").exists()
+    table = first.stdout[first.stdout.index("exam ") :]
+    assert table in again.stdout
+
+
+def test_fresh_starts_anew_and_keeps_the_old_exam_aside(model, sums, tmp_path):
+    folder = tmp_path / "e"
+    assert sit(model, sums, folder).exit_code == 0
+    old = rows(folder)
+    again = sit(model, sums, folder)
+    assert "all problems were finished before" in again.stdout
+    assert rows(folder) == old
+    (tmp_path / "e.old-1").mkdir()
+    done = sit(model, sums, folder, "--fresh", "--seed", "1")
+    assert done.exit_code == 0, done.output
+    assert f"moved the earlier exam to {folder}.old-2" in done.stderr
+    assert rows(tmp_path / "e.old-2") == old
+    assert len(rows(folder)) == 3
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("Dear")
+    wrong = sit(model, sums, tmp_path / "mine", "--fresh")
+    assert (wrong.exit_code, "holds no exam" in wrong.stderr) == (2, True)
+    assert (tmp_path / "mine" / "letter.txt").exists()
+
+
+def test_whoever_comes_second_is_told_the_number_of_the_first(model, sums, tmp_path):
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom podium.lock import locked_folder\n"
+        "with locked_folder(Path(sys.argv[1]), ''), locked_folder(Path(sys.argv[2]), ''), locked_folder("
+        "Path(sys.argv[3]), ''):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    folder = tmp_path / "e"
+    assert sit(model, sums, folder).exit_code == 0
+    before = (folder / "results.jsonl").read_bytes()
+    held = [str(folder), str(folder / "genselect" / "chooser"), str(tmp_path / "anew")]
+    with subprocess.Popen([sys.executable, "-c", code, *held], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        for done in (
+            sit(model, sums, folder),
+            sit(model, sums, folder, "--fresh"),
+            podium("exam", "select", held[0], str(model), "--out", held[1]),
+            podium("exam", "select", held[0], str(model), "--out", held[1], "--fresh"),
+            podium("exam", "revote", held[0], "--vote", "length", "--out", held[2]),
+        ):
+            assert done.exit_code == 2
+            assert f"process {holder.pid} is working here" in done.stderr
+            assert len(done.stderr.splitlines()) == 2
+        holder.kill()
+        holder.wait()
+    assert (folder / "results.jsonl").read_bytes() == before
+
+
+def test_solve_shows_attempts_limits_and_why_there_is_no_answer(model):
+    done = podium("solve", str(model), "What is 1 + 1?", "-n", "2", "--max-tokens", "9", "--system", "Be brief.")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("9 tokens") == 2
+    assert "2 of 2 attempts have no answer: 2 cut off at the token limit" in done.stdout
+    assert "answer: none" in done.stdout
+    for words, said in (
+        (("", "-n", "1"), "the problem is empty"),
+        (("What?", "--prompt", "no/such.txt"), "no such file"),
+        (("What?", "--extract", "last"), "not looked for in 'last'"),
+    ):
+        wrong = podium("solve", str(model), *words)
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.output
