@@ -169,7 +169,7 @@ class VllmCompletion:
         yield Piece("", finish="stop" if reason == "stop" and not over else "length")
 
     async def extend(self, text: str) -> None:
-        tokens = self.completer.tokenizer.encode(text)
+        tokens = self.completer.vocabulary.encode(text)
         self.context += tokens
         self.fresh = 1 + len(tokens)
         self.usage.appended_tokens += len(tokens)
@@ -178,12 +178,12 @@ class VllmCompletion:
         return self.usage  # leaving the iteration has closed the connection
 
 
-class VllmCompleter:
+class VllmCompleter(Completer):
     """Implements Completer over a server of vLLM."""
 
     def __init__(self, url: str, model: str, tokenizer: Tokenizer, seeded: bool) -> None:
         self.name = model
-        self.tokenizer = tokenizer
+        self.vocabulary = tokenizer
         self.seeded = seeded
         self.client = httpx.AsyncClient(base_url=url, timeout=600, limits=httpx.Limits(max_connections=None))
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from podium.answering import Completer, Completion, Sampling, ScriptedCompleter, complete
-from podium.errors import CompleterError
+from podium.errors import CompleterError, InputError
 
 CLOSE = "</tool_call>"
 
@@ -106,3 +106,11 @@ async def test_a_failing_script_says_so():
 
     with pytest.raises(CompleterError, match="no such task"):
         await complete(ScriptedCompleter("teacher", script), "q", Sampling())
+
+
+async def test_what_a_completer_says_of_itself_where_it_knows_nothing():
+    completer = ScriptedCompleter("words", lambda prompt, sampling: iter(()))
+    assert (completer.context, completer.tokenizer, completer.failure) == (None, None, None)
+    assert await completer.counts() == []
+    with pytest.raises(InputError, match="words does not score given tokens"):
+        await completer.score([1, 2])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.answering.protocol import CompletionUsage, Piece
+from podium.answering.protocol import Completer, CompletionUsage, Piece
 from podium.answering.scripted import ScriptedCompleter
 from podium.contest import RULES, Contestant, draw_problems, rehearse
 from podium.contest.gateway import Answered, Rehearsal, Run
@@ -158,7 +158,7 @@ def test_a_contestant_answers_integers_and_keeps_its_clock():
         assert me.ledger.elapsed >= sum(me.ledger.used) - 1e-9
 
 
-class Gone:
+class Gone(Completer):
     """An engine that dies, hangs or answers, problem by problem."""
 
     name = "gone"

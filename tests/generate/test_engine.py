@@ -335,6 +335,7 @@ async def test_what_the_engine_does_is_counted(make_engine, tokenizer):
             await read(completion)
         usages += [await completion.cancel() for completion in completions]
     stats = engine.stats()
+    assert (await engine.counts())[0]["generated_tokens"] == 90
     assert (stats.running, stats.waiting, stats.paused, stats.blocks_used) == (0, 0, 0, 0)
     assert stats.prompt_tokens == 10 * len(prompt)
     assert stats.cache_hit_tokens == 9 * len(prompt)

@@ -116,11 +116,11 @@ async def until(happened, seconds=60.0):
 
 
 async def processes(completer):
-    return [int(figures["process"]) for figures in await completer.stats()]
+    return [int(figures["process"]) for figures in await completer.counts()]
 
 
 async def open_counts(completer):
-    return [int(figures["open"]) for figures in await completer.stats()]
+    return [int(figures["open"]) for figures in await completer.counts()]
 
 
 # Where a prompt goes.
@@ -177,7 +177,7 @@ async def test_answers_are_those_of_one_engine_whichever_replica_gives_them(twin
             # More than fit one replica: both answer.
             given = await asyncio.gather(*(answer(twins, prompt, SAMPLED, **settings) for _ in range(ROWS + 4)))
             assert all(tokens == expected for tokens in given)
-    assert all(figures["completions"] >= ROWS for figures in await twins.stats())
+    assert all(figures["completions"] >= ROWS for figures in await twins.counts())
 
 
 async def test_pieces_usage_and_continuation_are_those_of_one_engine(twins, make_engine):
@@ -197,11 +197,11 @@ async def test_pieces_usage_and_continuation_are_those_of_one_engine(twins, make
 
 
 async def test_attempts_at_one_prompt_compute_it_once(twins):
-    before = await twins.stats()
+    before = await twins.counts()
     prompt = "A prompt that nobody has sent before: " + "7 + 8 " * 20
     tokens = await asyncio.gather(*(answer(twins, prompt, SAMPLED, seed=seed) for seed in range(2)))
     changes = [
-        {name: now[name] - then[name] for name in now} for now, then in zip(await twins.stats(), before, strict=True)
+        {name: now[name] - then[name] for name in now} for now, then in zip(await twins.counts(), before, strict=True)
     ]
     assert sorted(change["completions"] for change in changes) == [0, 2]
     (busy,) = [change for change in changes if change["completions"]]
@@ -220,7 +220,7 @@ async def test_what_is_wrong_with_a_request_is_raised_at_its_start_and_hurts_no_
     with pytest.raises(CompleterError, match="still running"):
         await completion.extend("y")
     await completion.cancel()
-    assert [figures["restarts"] for figures in await twins.stats()] == [0, 0]
+    assert [figures["restarts"] for figures in await twins.counts()] == [0, 0]
 
 
 async def test_cancelling_or_dropping_frees_in_the_replica(twins):
@@ -304,10 +304,10 @@ async def test_a_killed_replica_fails_its_own_completions_and_comes_back(open_tw
     assert last.finish == "length"
     assert tokens == expected[1][-len(tokens) :]
     deadline = time.monotonic() + 60
-    while not all("process" in figures for figures in await twins.stats()):
+    while not all("process" in figures for figures in await twins.counts()):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
-    after = await twins.stats()
+    after = await twins.counts()
     assert [figures["restarts"] for figures in after] == [int(i == index) for i in range(2)]
     assert after[index]["process"] != before[index]
     assert after[1 - index]["process"] == before[1 - index]
@@ -357,7 +357,7 @@ from podium.generate.replica import EngineSpec
 async def main():
     twins = ParallelCompleter(EngineSpec(sys.argv[1], "twins", {"max_rows": 8}), 1)
     running = [await twins.start("x", Sampling(max_tokens=900)) for _ in range(4)]
-    print(*[int(figures["process"]) for figures in await twins.stats()], flush=True)
+    print(*[int(figures["process"]) for figures in await twins.counts()], flush=True)
     await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -394,7 +394,7 @@ async def test_children_ignore_the_interrupt(twins, backend):
         os.kill(child, signal.SIGINT)
         assert os.getpgid(child) != os.getpgid(0)
     assert await answer(twins, "x", SAMPLED)
-    assert [figures["restarts"] for figures in await twins.stats()] == [0, 0]
+    assert [figures["restarts"] for figures in await twins.counts()] == [0, 0]
 
 
 def test_more_replicas_than_the_cluster_has_processors_are_refused_and_not_waited_for(spec, backend):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.answering.protocol import CompletionUsage, Piece
+from podium.answering.protocol import Completer, CompletionUsage, Piece
 from podium.records import ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, parse_policy, sit_exam
 from podium.solve.happening import Happening
@@ -19,7 +19,7 @@ from podium.solve.trace import TRACES, Trace, TracedAnswer, read_traces
 from podium.storage import read_rows
 
 
-class Pondering:
+class Pondering(Completer):
     """A completer whose answers take a while; right two times in three, by its seed."""
 
     name = "pondering"

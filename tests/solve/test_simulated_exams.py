@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from podium.answering.protocol import CompletionUsage, Piece
+from podium.answering.protocol import Completer, CompletionUsage, Piece
 from podium.errors import CompleterError
 from podium.records import ExamResult, Problem
 from podium.solve import ExamConfig, Ledger, parse_policy, shipped, sit_exam
@@ -167,7 +167,7 @@ class _Hurried(selectors.SelectSelector):
         return super().select(0)
 
 
-class Moody:
+class Moody(Completer):
     """Engines of every kind; which one, by the problem's seed. `speed`: seconds of a piece, in the mean."""
 
     name = "moody"

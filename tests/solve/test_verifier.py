@@ -9,7 +9,7 @@ import torch
 
 from podium.answering import ScriptedCompleter
 from podium.answering.openai import OpenAICompleter
-from podium.answering.protocol import CompletionUsage, Piece
+from podium.answering.protocol import Completer, CompletionUsage, Piece
 from podium.answering.respondent import FAILURES, REST, Respondent
 from podium.errors import CompleterError, InputError
 from podium.generate import Engine
@@ -131,7 +131,7 @@ async def test_a_solution_cannot_close_its_marks_and_thinking_is_not_shown():
     assert "The end." in text
 
 
-class Gone:
+class Gone(Completer):
     name = "gone"
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ async def test_a_completer_that_is_gone_is_not_asked_over_and_over():
     assert gone.asked == FAILURES + 1
 
 
-class Hanging:
+class Hanging(Completer):
     name = "hanging"
 
     async def start(self, prompt, sampling):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from podium.answering.logprobs import Told, read_logprobs
-from podium.answering.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
+from podium.answering.protocol import Completer, CompletionUsage, Finish, Piece, Prompt, Sampling
 from podium.answering.reach import KEY_CURE, ROOT_CURE, api_root, error_message, unreachable
 from podium.answering.stopping import StopWatch
 from podium.errors import CompleterError, InputError, PromptTooLong, nearest
@@ -50,8 +50,8 @@ _WHERE_SET = {
 }
 
 
-class OpenAICompleter:
-    """Implements Completer over a server.
+class OpenAICompleter(Completer):
+    """Answers with a server.
 
     Chats go to /v1/chat/completions. With `tokenizer` (the model's folder, or a Tokenizer) they are rendered here and
     go as token ids to /v1/completions, so that nothing in them can become a special token; text and ids go there
@@ -91,7 +91,7 @@ class OpenAICompleter:
             from podium.text import Tokenizer
 
             tokenizer = Tokenizer.load(tokenizer)
-        self.tokenizer = tokenizer
+        self._tokenizer = tokenizer
         self.retries = retries
         self.refused: set[str] = set()  # optional fields this server does not take
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -101,6 +101,10 @@ class OpenAICompleter:
         self._concurrent = concurrent
         self._places: tuple[asyncio.AbstractEventLoop, asyncio.Semaphore] | None = None
         self._client: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient] | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return self._tokenizer
 
     def client(self) -> httpx.AsyncClient:
         """The connections of the running event loop; they cannot be carried over to another one."""

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from podium.errors import InputError, PodiumError
 from podium.records import Message
+
+if TYPE_CHECKING:
+    from podium.text import Tokenizer
 
 Prompt: TypeAlias = str | list[int] | Sequence[Message]
 """Plain text (nothing in it becomes a special token), token ids, or a chat that the completer renders itself."""
@@ -102,13 +106,48 @@ class Completion(Protocol):
 
 @runtime_checkable
 class Completer(Protocol):
-    """Something that answers prompts."""
+    """Something that answers prompts.
 
-    name: str  # goes into Maker.model
+    A class that derives from it writes `name` and `start`; the other members have the values of a completer that knows
+    nothing of itself.
 
-    async def start(self, prompt: Prompt, sampling: Sampling) -> Completion: ...
+    Attributes:
+        name: goes into Maker.model.
+        context: tokens that a completion may span, prompt and appended text included; None where that is not known.
+        tokenizer: spells the token ids of pieces; None where only texts are known.
+        failure: why nothing is answered any more, once that is so.
+    """
 
-    async def close(self) -> None: ...
+    name: str
+
+    async def start(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        """Begin a completion. Raises InputError for a prompt or sampling that mean nothing, PromptTooLong, and
+        CompleterError where nothing answers."""
+        ...
+
+    @property
+    def context(self) -> int | None:
+        return None
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return None
+
+    @property
+    def failure(self) -> PodiumError | None:
+        return None
+
+    async def score(self, tokens: Sequence[int], top_logprobs: int = 0) -> PromptScore:
+        """How likely each token is after those before it, with so many of the likeliest in its place. Raises InputError
+        where a completer scores nothing."""
+        raise InputError(f"{self.name} does not score given tokens", "ask an engine over a model folder")
+
+    async def counts(self) -> list[dict[str, float]]:
+        """What each replica has done since its start, by the figure's name; empty where nothing is counted."""
+        return []
+
+    async def close(self) -> None:
+        """Let go of everything that is held; whoever still reads gets a CompleterError."""
 
 
 async def complete(completer: Completer, prompt: Prompt, sampling: Sampling) -> str:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import TypeAlias
 
-from podium.answering.protocol import CompletionUsage, Finish, Piece, Prompt, Sampling
+from podium.answering.protocol import Completer, CompletionUsage, Finish, Piece, Prompt, Sampling
 from podium.answering.stopping import StopWatch
 from podium.errors import CompleterError
 
@@ -19,7 +19,7 @@ Script: TypeAlias = Callable[[Prompt, Sampling], Generator[str, str, None]]
 elsewhere the empty string. Returning ends the answer ("eos")."""
 
 
-class ScriptedCompleter:
+class ScriptedCompleter(Completer):
     """Answers with a script.
 
     >>> def script(prompt, sampling):
@@ -34,9 +34,6 @@ class ScriptedCompleter:
 
     async def start(self, prompt: Prompt, sampling: Sampling) -> ScriptedCompletion:
         return ScriptedCompletion(self.name, self._script(prompt, sampling), sampling)
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
 
 class ScriptedCompletion:

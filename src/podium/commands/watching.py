@@ -12,15 +12,20 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Prompt, Sampling
+from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Prompt, PromptScore, Sampling
+from podium.errors import PodiumError
 from podium.recipe.view import PLAIN_LINE_SECONDS, say_seconds
 from podium.records import Event, ExamResult, Problem
 from podium.solve.exam import Opened
+
+if TYPE_CHECKING:
+    from podium.text import Tokenizer
 
 FRAMES_PER_SECOND = 4
 _DOT = " · "  # between the parts of the line
@@ -67,7 +72,7 @@ def _fold(line: str, width: int) -> str:
     return "\n".join(lines)
 
 
-class Metered:
+class Metered(Completer):
     """A completer whose tokens are counted as they come."""
 
     def __init__(self, completer: Completer, meter: Meter) -> None:
@@ -78,6 +83,24 @@ class Metered:
     async def start(self, prompt: Prompt, sampling: Sampling) -> Completion:
         self._meter.begin()
         return _MeteredCompletion(await self._completer.start(prompt, sampling), self._meter)
+
+    @property
+    def context(self) -> int | None:
+        return self._completer.context
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return self._completer.tokenizer
+
+    @property
+    def failure(self) -> PodiumError | None:
+        return self._completer.failure
+
+    async def score(self, tokens: Sequence[int], top_logprobs: int = 0) -> PromptScore:
+        return await self._completer.score(tokens, top_logprobs)
+
+    async def counts(self) -> list[dict[str, float]]:
+        return await self._completer.counts()
 
     async def close(self) -> None:
         await self._completer.close()

@@ -11,13 +11,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Ordered
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from podium.answering.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
+from podium.answering.protocol import Completer, CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.generate.cache import ROOT, link
 from podium.generate.completion import StreamedCompletion
@@ -135,8 +136,8 @@ def _cure(error: Exception) -> str:
     return "start a new engine; if it happens again, report this with its traceback"
 
 
-class Engine:
-    """Answers with a model, many completions at a time. Implements Completer.
+class Engine(Completer):
+    """Answers with a model, many completions at a time.
 
     Args:
         model: the C kernels pack their own copy of the weights. With a StoredModel that copy is the only one.
@@ -276,6 +277,9 @@ class Engine:
     def stats(self) -> EngineStats:
         """What it is doing now, and has done since its start."""
         return self._core.stats()
+
+    async def counts(self) -> list[dict[str, float]]:
+        return [asdict(self.stats())]
 
     def _begin(self, sequence: Sequence) -> EngineCompletion:
         if self._one_turn is not None and len(sequence.prompt) > self._one_turn:

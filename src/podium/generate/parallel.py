@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from podium.answering.protocol import CompletionUsage, Piece, Prompt, PromptScore, Sampling
+from podium.answering.protocol import Completer, CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.errors import CompleterError, InputError, PodiumError
 from podium.generate.channels import Channel, LostReplica, ProcessChannel, RayChannel, join_cluster, leave_cluster
 from podium.generate.completion import StreamedCompletion
@@ -413,7 +413,7 @@ def _close(router: Router, thread: threading.Thread) -> None:
         thread.join()
 
 
-class ParallelCompleter:
+class ParallelCompleter(Completer):
     """Several engines behind one Completer. With one seed a prompt's answer is the same from every replica.
 
     Args:
@@ -487,7 +487,7 @@ class ParallelCompleter:
         """Why nothing is answered any more, if that is so: no replica is left."""
         return self._router.failure
 
-    async def stats(self) -> list[dict[str, float]]:
+    async def counts(self) -> list[dict[str, float]]:
         """What each replica has done since its start, and its restarts; without figures while it is not ready."""
         router = self._router
         answers: list[Future[dict[str, float]]] = [Future() for _ in router.replicas]

@@ -120,7 +120,7 @@ class Verifier:
 
     def _read(self, pieces: list[Piece]) -> float | None:
         asking = self._asking
-        tokenizer = getattr(self.respondent.completer, "tokenizer", None)
+        tokenizer = self.respondent.completer.tokenizer
         if asking.tokens == 1:
             likely = next(
                 (chance for piece in pieces if (chance := yes_against_no(piece, tokenizer)) is not None), None

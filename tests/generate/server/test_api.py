@@ -109,7 +109,7 @@ def test_a_chat_may_fill_the_context(server):
     assert got.choices[0].finish_reason in ("length", "stop")
 
 
-class Spelling:
+class Spelling(Completer):
     """A completer that writes a given text letter by letter, and remembers how it was asked."""
 
     name = "spelling"

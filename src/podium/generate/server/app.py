@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,9 +13,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from podium.answering.protocol import Completer
-from podium.generate.engine import Engine
-from podium.generate.parallel import ParallelCompleter
 from podium.generate.server.access import Guard
 from podium.generate.server.asks import DetokenizeAsk, TokenizeAsk, read_ask
 from podium.generate.server.forms import Chat, Completions
@@ -70,7 +66,7 @@ def create_app(served: Served) -> Starlette:
         return as_json({"status": "ok"})
 
     async def metrics(request: Request) -> Response:
-        lines = metric_lines(served, await engine_counts(served.completer))
+        lines = metric_lines(served, await served.completer.counts())
         return PlainTextResponse("\n".join([*lines, ""]), headers={"Content-Type": CONTENT_TYPE})
 
     async def tokenize(request: Request) -> Response:
@@ -135,10 +131,3 @@ def metric_lines(served: Served, replicas: Sequence[Mapping[str, float]]) -> Ite
     for name in names:
         told = {str(i): figures[name] for i, figures in enumerate(replicas) if name in figures}
         yield from gauges(f"podium_engine_{name}", "As the engine counts it.", "replica", told)
-
-
-async def engine_counts(completer: Completer) -> list[Mapping[str, float]]:
-    """Of a completer that counts."""
-    if isinstance(completer, ParallelCompleter):
-        return [*await completer.stats()]
-    return [asdict(completer.stats())] if isinstance(completer, Engine) else []

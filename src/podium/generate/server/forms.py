@@ -8,8 +8,9 @@ from __future__ import annotations
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, TypeVar
 
+from podium.errors import InputError
 from podium.generate.server import shapes
 from podium.generate.server.asks import Ask, ChatAsk, CompletionAsk, read_ask
 from podium.generate.server.choice import Increment
@@ -19,15 +20,6 @@ from podium.text.decoding import Speller
 
 DEFAULT_COMPLETION_TOKENS = 16
 """What OpenAI's /v1/completions writes when max_tokens is left out; chats may fill the context."""
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """A completer that can tell how likely a given text is."""
-
-    async def score(self, tokens: Sequence[int], top_logprobs: int = 0) -> tuple[list[float | None], shapes.Top]:
-        """Log-probabilities of the tokens, each given those before it (the first has none), and alternatives."""
-        ...
 
 
 def drawn(increments: Sequence[Increment]) -> tuple[list[int], list[float], list[Sequence[tuple[int, float]]]]:
@@ -141,11 +133,12 @@ class Completions(Form[CompletionAsk]):
         return self.check_room(prompt, wanted)
 
     async def score(self, prompt: list[int]) -> None:
-        scorer = self.served.completer
-        if not isinstance(scorer, Scorer):
-            raise Refusal(400, "echo: not supported together with logprobs by this model's engine", param="echo")
-        if tuple(prompt) not in self._scores:
-            self._scores[tuple(prompt)] = await scorer.score(prompt, self.top_logprobs)
+        if tuple(prompt) in self._scores:
+            return
+        try:
+            self._scores[tuple(prompt)] = await self.served.completer.score(prompt, self.top_logprobs)
+        except InputError as error:
+            raise Refusal(400, f"echo together with logprobs: {error.message}", param="echo") from error
 
     def _echoed(self, index: int, prompt: list[int]) -> tuple[str, dict[str, Any] | None]:
         """Text and logprobs of the prompt, where it is to be repeated."""

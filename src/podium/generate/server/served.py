@@ -88,4 +88,4 @@ class Served:
     @property
     def broken(self) -> PodiumError | None:
         """Why no request can be answered any more, if that is so."""
-        return getattr(self.completer, "failure", None)
+        return self.completer.failure
