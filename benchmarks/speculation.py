@@ -29,7 +29,8 @@ from torch import Tensor
 from podium.answering import Sampling
 from podium.compress import load_draft
 from podium.generate import Engine
-from podium.generate.guess import DraftRequest, guesser
+from podium.generate.drafters import guesser
+from podium.generate.guess import DraftRequest
 from podium.generate.speculate import Adaptive, Fixed, Proposer
 from podium.models import Transformer, load_model
 from podium.records import Attempt

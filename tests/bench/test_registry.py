@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,43 +18,17 @@ from podium.bench.rules import Condition, load_ruleset, ruleset_versions
 from podium.bench.task import MetricBound, Preset, Target, Task, at_least
 from podium.errors import InputError
 from podium.train.trainer import TrainConfig
+from tests.packages import install, shown_files
 
-DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 EIGHT = ["resnet", "unet3d", "ssd", "maskrcnn", "rnnt", "bert", "dlrm", "minigo"]
-
-
-def worked_example() -> dict[str, str]:
-    """The files that the page shows: name -> content."""
-    section = re.split(r"^## ", DOCS.read_text(), flags=re.M)
-    (text,) = [part for part in section if part.startswith("A benchmark task\n")]
-    return dict(re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", text, flags=re.M | re.S))
-
-
-def install(folder: Path, files: dict[str, str]) -> Path:
-    """Lay a package out as pip would: its modules, and the metadata that its pyproject.toml asks for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_text(content)
-    project = tomllib.loads(files["pyproject.toml"])["project"]
-    metadata = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = []
-    for group, points in project["entry-points"].items():
-        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
-    (metadata / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    return folder
 
 
 @pytest.fixture
 def registered() -> Iterator[dict[str, Task]]:
     """What a test registers or imports is forgotten afterwards."""
-    before, modules = dict(registry._registered), set(sys.modules)
-    yield registry._registered
-    registry._registered.clear()
-    registry._registered.update(before)
+    modules = set(sys.modules)
+    with registry.TASKS.isolated() as things:
+        yield things
     for name in set(sys.modules) - modules:
         if not name.startswith("podium."):
             del sys.modules[name]
@@ -70,7 +42,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registered: dict[st
     def make(point: str, code: str, *, module: str = "offered", name: str = "offering") -> None:
         nonlocal number
         number += 1
-        toml = f'[project]\nname = "{name}"\nversion = "1"\n[project.entry-points."{registry.GROUP}"]\n{point}\n'
+        toml = f'[project]\nname = "{name}"\nversion = "1"\n[project.entry-points."{registry.TASKS.group}"]\n{point}\n'
         folder = install(tmp_path / f"site{number}", {"pyproject.toml": toml, f"{module}.py": code})
         monkeypatch.syspath_prepend(folder)
 
@@ -114,7 +86,7 @@ def _whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_worked_example_adds_a_task_without_a_change_in_podium(tmp_path: Path) -> None:
     """In processes of their own, as a user meets it: listed, run, checked, scored, on the board."""
-    files = worked_example()
+    files = shown_files("A benchmark task")
     assert sorted(files) == ["pyproject.toml", "spirals.py"]
     site = install(tmp_path / "site", files)
     script = tmp_path / "user.py"

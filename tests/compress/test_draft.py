@@ -13,7 +13,8 @@ from podium.compress import DraftConfig, DraftHead, DraftTraining, load_draft, s
 from podium.compress.draft import spread_taps
 from podium.compress.draft_training import Redraft, frequent_ids
 from podium.errors import InputError, TrainingError
-from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
+from podium.generate.drafters import guesser
+from podium.generate.guess import DraftRequest, Guess, Guesser
 from podium.generate.native.build import native_library
 from podium.generate.native.guess import NativeGuesser
 from podium.generate.native.redraft import NativeHead

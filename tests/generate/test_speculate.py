@@ -12,8 +12,9 @@ from podium.answering import Sampling
 from podium.compress import DraftConfig, DraftHead, save_draft
 from podium.errors import InputError
 from podium.generate import Engine, speculate
+from podium.generate.drafters import guesser
 from podium.generate.drawing import TorchSampler
-from podium.generate.guess import DraftRequest, Guess, Guesser, guesser
+from podium.generate.guess import DraftRequest, Guess, Guesser
 from podium.generate.native.build import native_library
 from podium.generate.native.guess import NativeGuesser
 from podium.generate.sequence import Sequence
@@ -609,8 +610,8 @@ async def test_an_engine_uses_the_draft_head_in_its_models_folder(tokenizer, tmp
     save_model(tmp_path / "model", model, tokenizer)
     save_draft(tmp_path / "model" / "draft", DraftHead(config, model))
     said = []
-    for wanted in (True, False):
-        engine = Engine.load(tmp_path / "model", speculate=wanted, format="fp32", memory_bytes=1 << 22)
+    for name, wanted in (("own", True), ("none", False)):
+        engine = Engine.load(tmp_path / "model", drafter=name, format="fp32", memory_bytes=1 << 22)
         try:
             drafting = engine._core.drafting
             assert (drafting is not None and drafting.proposer.taps == (0,)) == wanted

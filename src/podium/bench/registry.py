@@ -11,25 +11,33 @@ runs in the open division, and `with_benchmark` makes its rules from what its cl
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 import re
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from podium.bench import tasks
 from podium.bench.rules import BenchmarkRules, Condition, KeyRule, Ruleset, load_ruleset, ruleset_versions
 from podium.errors import InputError, nearest
+from podium.registry import Registry, place
 
 if TYPE_CHECKING:
     from podium.bench.task import Task
 
-GROUP = "podium.benchmark_tasks"
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 TaskT = TypeVar("TaskT", bound="type[Task]")
 
-_registered: dict[str, Task] = {}
+
+class _Tasks(Registry["Task"]):
+    def accept(self, name: str, loaded: Any) -> None:
+        benchmark_task(loaded)
+
+
+TASKS = _Tasks(
+    "task",
+    "podium.benchmark_tasks",
+    {module.name: f"{tasks.__name__}.{module.name}" for module in pkgutil.iter_modules(tasks.__path__)},
+)
 
 
 def benchmark_task(chosen: TaskT) -> TaskT:
@@ -38,20 +46,17 @@ def benchmark_task(chosen: TaskT) -> TaskT:
     Raises:
         InputError: the class says too little, or its key belongs to another task or to a benchmark of MLPerf.
     """
-    where = f"{chosen.__module__}.{chosen.__qualname__}"
+    where = place(chosen)
     task = _instance(chosen, where)
-    if not chosen.__module__.startswith(f"{tasks.__name__}.") and task.key in {*_own(), *_of_rounds()}:
+    if not chosen.__module__.startswith(f"{tasks.__name__}.") and task.key in {*TASKS.homes, *_of_rounds()}:
         raise InputError(f"{where}: {task.key!r} is a benchmark of MLPerf", "give the task a name of its own")
-    other = _registered.get(task.key)
-    if other is not None and _place(type(other)) != where:
-        raise InputError(f"{where}: task {task.key!r} is {_place(type(other))} already", "rename one of the two")
-    _registered[task.key] = task
+    TASKS.add(task.key, task, where)
     return chosen
 
 
 def task_names() -> list[str]:
     """The key of every task: those of the default rule set in its order, then the others. No task is imported."""
-    known = {*_own(), *_entry_points(), *_registered}
+    known = set(TASKS)
     official = [name for name in load_ruleset().benchmarks if name in known]
     return official + sorted(known - set(official))
 
@@ -62,15 +67,7 @@ def find_task(key: str) -> Task:
     Raises:
         InputError: there is none, or the package that offers it cannot be imported or registers no such task.
     """
-    if key in _registered:
-        return _registered[key]
-    if key in _own():
-        importlib.import_module(f"{tasks.__name__}.{key}")
-    elif key in _entry_points():
-        _load(key, _entry_points()[key])
-    else:
-        raise InputError(f"there is no task {key!r}", nearest(key, task_names()))
-    return _registered[key]
+    return TASKS.find(key)
 
 
 def with_benchmark(rules: Ruleset, name: str) -> Ruleset:
@@ -79,7 +76,7 @@ def with_benchmark(rules: Ruleset, name: str) -> Ruleset:
     Raises:
         InputError: the package that offers the task cannot be imported.
     """
-    if name in rules.benchmarks or name not in task_names() or name in _own() or name in _of_rounds():
+    if name in rules.benchmarks or name not in TASKS or name in TASKS.homes or name in _of_rounds():
         return rules
     return rules.model_copy(update={"benchmarks": {**rules.benchmarks, name: _unofficial_rules(find_task(name))}})
 
@@ -115,63 +112,9 @@ def _unofficial_rules(task: Task) -> BenchmarkRules:
 
 
 @lru_cache
-def _own() -> frozenset[str]:
-    """The files of podium.bench.tasks."""
-    return frozenset(module.name for module in pkgutil.iter_modules(tasks.__path__))
-
-
-@lru_cache
 def _of_rounds() -> frozenset[str]:
     """The benchmarks of every round that is shipped: none of these names is free."""
     return frozenset(name for version in ruleset_versions() for name in load_ruleset(version).benchmarks)
-
-
-def _entry_points() -> dict[str, EntryPoint]:
-    """What installed packages offer, by name.
-
-    Raises:
-        InputError: two packages offer one name.
-    """
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise InputError(
-                f"two packages offer a task {point.name!r}: {_package(other)} and {_package(point)}",
-                "uninstall one of them",
-            )
-    return found
-
-
-def _load(key: str, point: EntryPoint) -> None:
-    before = dict(_registered)
-    try:
-        loaded: Any = point.load()
-    except Exception as error:
-        # A module may register its task and fail afterwards: then there is no such task, now and at the next try.
-        _registered.clear()
-        _registered.update(before)
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"task {key!r} of {_package(point)} cannot be imported: {type(error).__name__}: {error}",
-            f"mend {point.value}, or uninstall {_package(point)}",
-        ) from error
-    if key not in _registered and isinstance(loaded, type):
-        benchmark_task(loaded)  # an entry point may name the class itself; then it needs no decorator
-    if key not in _registered:
-        raise InputError(
-            f"{point.value} of {_package(point)} registers no task {key!r}",
-            f"name the entry point as the task's key, and put @benchmark_task over the class with key = {key!r}",
-        )
-
-
-def _package(point: EntryPoint) -> str:
-    return f"package {point.dist.name}" if point.dist else point.value
-
-
-def _place(chosen: type) -> str:
-    return f"{chosen.__module__}.{chosen.__qualname__}"
 
 
 def _instance(chosen: Any, where: str) -> Task:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from podium.compress.draft_training import DraftTraining, train_draft
     from podium.compress.merge import merge_linear
 
+DRAFT_FOLDER = "draft"
+"""Where a model's draft head lies in the model's own folder."""
+
 _HOMES = {
     "DraftConfig": "draft",
     "DraftHead": "draft",
@@ -24,6 +27,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "DRAFT_FOLDER",
     "DraftConfig",
     "DraftHead",
     "DraftTraining",

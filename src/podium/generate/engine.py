@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 STEP_TOKENS = 512
 """Tokens computed in one step: what prompts may use beside the rows that go on. More would make those wait longer."""
 
-DRAFT = "draft"
-"""Folder of a model's draft head, in the model's own."""
-
 
 class EngineThread:
     """Runs steps for as long as there is something to compute, and commands between them. Any thread may call `post`
@@ -203,16 +200,17 @@ class Engine(Completer):
         self._finalizer = weakref.finalize(self, self._thread.shut)
 
     @classmethod
-    def load(cls, folder: Path | str, *, speculate: bool = True, **options: Any) -> Engine:
+    def load(cls, folder: Path | str, *, drafter: str = "own", **options: Any) -> Engine:
         """The engine of a model folder, with the arguments of Engine; never more than one layer in memory unpacked.
 
         Args:
-            speculate: where the folder has a draft head (`podium draft`) and answers do not depend on it to the last
-                bit, as on the C kernels, guess with it and with n-grams, as far as that pays.
+            drafter: who guesses tokens ahead, as far as that pays and answers do not depend on it to the last bit, as
+                on the C kernels: "own" (the folder's draft head, see `podium draft`, and n-grams; nobody where there
+                is no head), "ngrams", "none", or a name in podium.generate.drafters.DRAFTERS.
 
         Raises:
-            InputError: a folder that holds no whole model with a tokenizer, a draft head of another model, and as
-                Engine does.
+            InputError: a folder that holds no whole model with a tokenizer, no such drafter, a draft head of another
+                model, and as Engine does.
             CompleterError: as Engine does.
         """
         from podium.models import StoredModel
@@ -220,8 +218,8 @@ class Engine(Completer):
         stored = StoredModel(folder)
         if stored.tokenizer is None:
             raise InputError(f"{folder}: no tokenizer.json", "put the model's tokenizer files beside its weights")
-        if speculate and "proposer" not in options:
-            options["proposer"] = _own_proposer(stored, options)
+        if "proposer" not in options:
+            options["proposer"] = _proposer(stored, drafter, options)
         return cls(stored, stored.tokenizer, **options)
 
     @property
@@ -344,20 +342,18 @@ class EngineCompletion(StreamedCompletion):
         return sequence.usage
 
 
-def _own_proposer(stored: StoredModel, options: dict[str, Any]) -> Proposer | None:
-    """The model's draft head at work, if there is one and guesses leave no trace."""
+def _proposer(stored: StoredModel, name: str, options: dict[str, Any]) -> Proposer | None:
+    """A drafter at work for a model, where its guesses leave no trace."""
+    from podium.generate.drafters import DRAFTERS
     from podium.generate.layered import layered
     from podium.generate.native.runner import missing
 
+    make = DRAFTERS.find(name)
     native = options.get("kernel", "auto") in ("auto", "native") and options.get("device") in (None, "cpu")
-    if not native or missing(layered(stored)) or not (stored.folder / DRAFT / "config.json").exists():
+    if not native or missing(layered(stored)):
         return None
-    from podium.compress import load_draft
-    from podium.generate.guess import guesser
-
-    with stored.ends() as target:
-        head = load_draft(stored.folder / DRAFT, target)
-    return Adaptive(guesser(head))
+    chosen = make(stored)
+    return None if chosen is None else Adaptive(chosen)
 
 
 def _failure_of(thread: EngineThread) -> CompleterError:

@@ -1,8 +1,8 @@
 """What comes next, guessed from what was written before and from the target's own last state.
 
 Knows token ids, hidden states and how often guesses turned out right; no engine, no cache, no clock. This is the
-reference, in Python; podium.generate.native.guess does the same in C, in one call per step, and `guesser` makes the one
-that can be had.
+reference, in Python; podium.generate.native.guess does the same in C, in one call per step, and
+podium.generate.drafters chooses.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class Guesser:
             for request, head in zip(requests, heads, strict=True)
         ]
         kept: list[list[int]] = [[] for _ in requests]
-        order = _in_turn(chains, room) if times is None else self._by_chance(requests, chains, room, times, margin)
+        order = in_turn(chains, room) if times is None else self._by_chance(requests, chains, room, times, margin)
         for number in order:
             kept[number].append(chains[number][len(kept[number])].token)
         return kept
@@ -380,19 +380,38 @@ class Guesser:
             for guess in chain:
                 hope *= self._share(guess)
                 hopes.append((hope, number))
-        hopes.sort(reverse=True)
-        rows = len(requests)
-        if rows >= len(times):
-            return []
-        best, most, tokens = margin * rows / times[rows], 0, float(rows)
-        for count, (hope, _) in enumerate(hopes[: min(room, len(times) - 1 - rows)], 1):
-            tokens += hope
-            if tokens / times[rows + count] > best:
-                best, most = tokens / times[rows + count], count
-        return [number for _, number in hopes[:most]]
+        return _most_per_second(hopes, len(requests), room, times, margin)
 
 
-def _in_turn(chains: list[list[Guess]], room: int) -> list[int]:
+def worth_their_rows(chances: Sequence[Sequence[float]], room: int, times: Sequence[float], margin: float) -> list[int]:
+    """Of guesses with these chances of being right where all before them were, by completion: the numbers of the
+    completions that get a guess more, one after the other. Arguments as of Guessing.guess."""
+    hopes: list[tuple[float, int]] = []
+    for number, chain in enumerate(chances):
+        hope = 1.0
+        for chance in chain:
+            hope *= chance
+            hopes.append((hope, number))
+    return _most_per_second(hopes, len(chances), room, times, margin)
+
+
+def _most_per_second(
+    hopes: list[tuple[float, int]], rows: int, room: int, times: Sequence[float], margin: float
+) -> list[int]:
+    """As many of the likeliest guesses as make most of the tokens expected per second."""
+    hopes.sort(reverse=True)
+    if rows >= len(times):
+        return []
+    best, most, tokens = margin * rows / times[rows], 0, float(rows)
+    for count, (hope, _) in enumerate(hopes[: min(room, len(times) - 1 - rows)], 1):
+        tokens += hope
+        if tokens / times[rows + count] > best:
+            best, most = tokens / times[rows + count], count
+    return [number for _, number in hopes[:most]]
+
+
+def in_turn(chains: Sequence[Sequence[object]], room: int) -> list[int]:
+    """The numbers of the completions that get a guess more: the first guess of every chain before the second of any."""
     deepest = max(map(len, chains), default=0)
     turns = [number for depth in range(deepest) for number, chain in enumerate(chains) if depth < len(chain)]
     return turns[: max(0, room)]
@@ -404,20 +423,3 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
         if a != b:
             return place
     return min(len(one), len(other))
-
-
-def guesser(
-    head: DraftHead | None = None,
-    *,
-    depth: int = DEPTH,
-    orders: Sequence[int] = ORDERS,
-    siblings_only: bool = False,
-) -> Guessing:
-    """The C guesser where there is one and the head, if any, is on the CPU; else the one in Python. Arguments as of
-    Guesser."""
-    from podium.generate.native.build import native_library
-    from podium.generate.native.guess import NativeGuesser
-
-    on_cpu = head is None or head.embeddings.device.type == "cpu"
-    kind = NativeGuesser if on_cpu and native_library().library is not None else Guesser
-    return kind(head, depth=depth, orders=orders, siblings_only=siblings_only)

@@ -6,13 +6,14 @@ Knows nothing of who answered. Importing it is cheap: sympy and reasoning-gym li
 from podium.grading.compare import Comparison, Sameness, compare, compare_async, warm
 from podium.grading.extract import extract_answer
 from podium.grading.rules import Rules, make_rules, rules_of
-from podium.grading.verdicts import VERIFIERS, classes, equivalent, find_answer, grade
+from podium.grading.verdicts import VERIFIERS, Verifier, classes, equivalent, find_answer, grade, verifier
 
 __all__ = [
     "VERIFIERS",
     "Comparison",
     "Rules",
     "Sameness",
+    "Verifier",
     "classes",
     "compare",
     "compare_async",
@@ -22,5 +23,6 @@ __all__ = [
     "grade",
     "make_rules",
     "rules_of",
+    "verifier",
     "warm",
 ]

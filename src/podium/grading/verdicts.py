@@ -6,8 +6,9 @@ Knows which rule a problem asks for; the rules themselves live in the neighbouri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from podium.boxes import answer_in
 from podium.errors import InputError, nearest
@@ -18,6 +19,7 @@ from podium.grading.pool import pool
 from podium.grading.rules import Rules, rules_of
 from podium.grading.stated import stated_integer
 from podium.records import Problem, Verdict
+from podium.registry import Registry, place
 
 _LETTER = Rules(find=("letter",))
 
@@ -25,42 +27,39 @@ _LETTER = Rules(find=("letter",))
 def grade(problem: Problem, answer: str | None) -> Verdict:
     """Decide whether `answer` (the content of the box, not the whole solution) answers the problem.
 
-    Verifiers: `math` (equal as mathematics), `integer` (equal integers), `letter` (the same option), `exact` (the same
-    text), `gym` and `gym:NAME` (the task's own scorer gives 1.0). What of the notation is forgiven, and which integers
-    are answers, say the rules in `meta["rules"]`. Without a gold answer, when the deadline passes, or when neither
-    equality nor difference could be shown, the verdict is undecided.
+    Verifiers, besides those that packages add: `math` (equal as mathematics), `integer` (equal integers), `letter` (the
+    same option), `exact` (the same text), `gym` and `gym:NAME` (the task's own scorer gives 1.0). What of the notation
+    is forgiven, and which integers are answers, say the rules in `meta["rules"]`. Without a gold answer, when the
+    deadline passes, or when neither equality nor difference could be shown, the verdict is undecided.
 
     Raises:
         InputError: the problem names an unknown verifier or rule, or a gym verifier without its stored entry.
     """
     if answer is None or not answer.strip():
         return Verdict.NO_ANSWER
-    verifier = problem.verifier.partition(":")[0]
-    rule = VERIFIERS.get(verifier)
-    if rule is None:
-        raise InputError(f"problem {problem.id}: unknown verifier {problem.verifier!r}", nearest(verifier, VERIFIERS))
-    right = rule(problem, answer.strip())
+    right = _verifier_of(problem).right(problem, answer.strip())
     if right is None:
         return Verdict.UNDECIDED
     return Verdict.CORRECT if right else Verdict.WRONG
 
 
 def equivalent(problem: Problem, a: str, b: str) -> bool | None:
-    """Whether two answers to the problem are the same answer, without looking at the gold one. None: undecided."""
-    verifier = problem.verifier.partition(":")[0]
+    """Whether two answers to the problem are the same answer, without looking at the gold one. None: undecided.
+
+    Raises:
+        InputError: the problem names an unknown verifier.
+    """
     if a.strip() == b.strip():
         return True
-    if verifier == "exact":
-        return False
-    if verifier == "integer":
-        rules = rules_of(problem)
-        left, right = _integer(a, rules), _integer(b, rules)
-        return left == right if left is not None and right is not None else False
-    if verifier == "letter":
-        return _option(a) == _option(b)
-    if verifier == "gym":
-        return _gym_key(problem, a) == _gym_key(problem, b)
-    return compare(a, b, rules_of(problem)).sameness.decided
+    how = _verifier_of(problem)
+    return how.same(problem, a, b) if how.same is not None else how.key(problem, a) == how.key(problem, b)
+
+
+def _verifier_of(problem: Problem) -> Verifier:
+    name = problem.verifier.partition(":")[0]
+    if name not in VERIFIERS:
+        raise InputError(f"problem {problem.id}: unknown verifier {problem.verifier!r}", nearest(name, VERIFIERS))
+    return VERIFIERS[name]
 
 
 def find_answer(problem: Problem, text: str) -> str | None:
@@ -79,11 +78,11 @@ def classes(problem: Problem, answers: Sequence[str]) -> list[list[int]]:
     the same as a third. No class holds two answers that differ: where the rules forgive a missing unit, 5 is 5 cm and
     5 m, and goes with one of them. Undecided pairs stay apart. The classes do not depend on the order of the answers.
     """
-    verifier = problem.verifier.partition(":")[0]
+    how = _verifier_of(problem)
     keyed: dict[Any, list[int]] = {}
     for position, answer in enumerate(answers):
-        keyed.setdefault(_key(problem, verifier, answer), []).append(position)
-    if verifier != "math":
+        keyed.setdefault(how.key(problem, answer), []).append(position)
+    if how.same is None:
         return list(keyed.values())
     # One wording stands for a key; which one must not depend on the order.
     texts = sorted((min(answers[position] for position in positions), key[0]) for key, positions in keyed.items())
@@ -136,17 +135,6 @@ def _merged(groups: list[list[str]], same: Callable[[str, str], bool | None]) ->
         else:
             place += 1
     return groups
-
-
-def _key(problem: Problem, verifier: str, answer: str) -> Any:
-    if verifier == "math":
-        return exact.key_of(answer)
-    if verifier == "integer":
-        value = _integer(answer, rules_of(problem))
-        return ("text", answer.strip()) if value is None else ("number", value)
-    if verifier == "letter":
-        return _option(answer) or answer.strip()
-    return _gym_key(problem, answer) if verifier == "gym" else answer.strip()
 
 
 def _integer(text: str, rules: Rules) -> int | None:
@@ -233,10 +221,66 @@ def _verify_gym(problem: Problem, answer: str) -> bool | None:
     return None if score is None else score >= 1.0
 
 
-VERIFIERS: dict[str, Callable[[Problem, str], bool | None]] = {
-    "math": _verify_math,
-    "integer": _verify_integer,
-    "letter": _verify_letter,
-    "exact": _verify_exact,
-    "gym": _verify_gym,
-}
+def _key_integer(problem: Problem, answer: str) -> Hashable:
+    value = _integer(answer, rules_of(problem))
+    return ("text", answer.strip()) if value is None else ("number", value)
+
+
+def _key_text(problem: Problem, answer: str) -> Hashable:
+    return answer.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """How answers to one kind of problem are judged.
+
+    Args:
+        right: whether an answer, which is not empty, answers the problem; None: that could not be decided.
+        key: what answers that are surely the same have in common; the gold answer is not looked at.
+        same: whether two answers with different keys are the same all the same; None: then they differ.
+    """
+
+    right: Callable[[Problem, str], bool | None]
+    key: Callable[[Problem, str], Hashable] = _key_text
+    same: Callable[[Problem, str, str], bool | None] | None = None
+
+
+class _Verifiers(Registry[Verifier]):
+    def accept(self, name: str, loaded: Any) -> None:
+        verifier(name)(loaded)
+
+
+VERIFIERS = _Verifiers("verifier", "podium.verifiers")
+RightT = TypeVar("RightT", bound=Callable[[Problem, str], "bool | None"])
+
+
+def verifier(
+    name: str,
+    *,
+    key: Callable[[Problem, str], Hashable] = _key_text,
+    same: Callable[[Problem, str, str], bool | None] | None = None,
+) -> Callable[[RightT], RightT]:
+    """Register `right(problem, answer)` as the verifier `name`, which problems name in their field `verifier`; for use
+    as a decorator. A problem may say `name:more`: the function finds that in `problem.verifier`. Arguments as of
+    Verifier; votes put answers together by `key` and `same`.
+
+    Raises:
+        InputError: the name is taken.
+    """
+
+    def register(right: RightT) -> RightT:
+        VERIFIERS.add(name, Verifier(right, key, same), place(right))
+        return right
+
+    return register
+
+
+def _same_mathematics(problem: Problem, a: str, b: str) -> bool | None:
+    return compare(a, b, rules_of(problem)).sameness.decided
+
+
+verifier("math", key=lambda problem, answer: exact.key_of(answer), same=_same_mathematics)(_verify_math)
+verifier("integer", key=_key_integer)(_verify_integer)
+verifier("letter", key=lambda problem, answer: _option(answer) or answer.strip())(_verify_letter)
+verifier("exact")(_verify_exact)
+verifier("gym", key=_gym_key)(_verify_gym)

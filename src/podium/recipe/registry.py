@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict
 
 from podium.errors import InputError, PodiumError, nearest
+from podium.registry import Registry, place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -116,7 +117,7 @@ class StageKind:
     estimate: EstimateFunction | None
 
 
-_kinds: dict[str, StageKind] = {}
+KINDS: Registry[StageKind] = Registry("stage kind", "podium.stage_kinds")
 
 
 def stage(
@@ -137,7 +138,8 @@ def stage(
         estimate: `estimate(params, {role: Estimate of what is behind it})` for the dry run; a path's is empty.
 
     Raises:
-        TypeError: the function's `params` is not annotated with a pydantic model, or the kind is taken.
+        TypeError: the function's `params` is not annotated with a pydantic model.
+        InputError: another function has that name.
     """
 
     def register(run: RunT) -> RunT:
@@ -146,26 +148,29 @@ def stage(
             raise TypeError(f"stage {kind!r}: annotate its `params` with a pydantic model")
         if clash := RESERVED & set(model.model_fields):
             raise TypeError(f"stage {kind!r}: parameters may not be called {', '.join(sorted(clash))}")
-        if kind in _kinds:
-            raise TypeError(f"stage kind {kind!r} is registered twice")
         roles = None if inputs is None else tuple(inputs)
-        _kinds[kind] = StageKind(kind, str(version), model, run, roles, tuple(optional), estimate)
+        KINDS.add(kind, StageKind(kind, str(version), model, run, roles, tuple(optional), estimate), place(run))
         return run
 
     return register
 
 
 def kinds() -> list[StageKind]:
-    """Every stage kind that a recipe can name, in the order in which they were registered."""
-    return list(_kinds.values())
+    """Every stage kind that a recipe can name: Podium's own in the order in which they were registered, then those
+    of installed packages.
+
+    Raises:
+        InputError: a package that offers one cannot be imported.
+    """
+    return [KINDS[kind] for kind in KINDS]
 
 
 def find_kind(kind: str, where: str) -> StageKind:
     """The stage kind of that name.
 
     Raises:
-        InputError: there is none; names the nearest.
+        InputError: there is none; names the nearest. Or the package that offers it cannot be imported.
     """
-    if kind not in _kinds:
-        raise InputError(f"{where}: unknown stage kind {kind!r}", nearest(kind, _kinds))
-    return _kinds[kind]
+    if kind not in KINDS:
+        raise InputError(f"{where}: unknown stage kind {kind!r}", nearest(kind, KINDS))
+    return KINDS[kind]

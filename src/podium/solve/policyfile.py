@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from podium.errors import InputError, nearest
 from podium.solve.clock import ClockMaker, Even, Pool, Speed, SpeedStep
 from podium.solve.policy import Policy
-from podium.solve.rules import RULES, SHARES, OptimalStop, Rule
+from podium.solve.rules import RULES, OptimalStop, Rule, RuleForm
 from podium.storage import storage_errors
 
 
@@ -49,6 +49,8 @@ def parse_policy(text: str) -> Policy:
         name, _, arguments = part.strip().partition(":")
         if name not in RULES:
             raise InputError(f"policy {text!r}: no rule is called {name!r}", nearest(name, [*RULES, *names]))
+        if RULES[name].read is not None:
+            raise InputError(f"policy {text!r}: {name} is no line of text", f"write {RULES[name].example}")
         rules.extend(RULES[name].make(**_parse_arguments(text, name, arguments)))
     return Policy(text, tuple(rules))
 
@@ -62,19 +64,21 @@ def _parse_arguments(text: str, name: str, arguments: str) -> dict[str, Any]:
             if position >= len(known):
                 raise InputError(f"policy {text!r}: {name} takes {len(known)} values", f"known: {', '.join(known)}")
             key, value = list(known)[position], argument
-        values[key] = _number(text, name, key, value)
+        values[key] = _value(text, name, key, value)
     return _complete(text, name, values)
 
 
-def _number(text: str, name: str, key: str, value: object) -> float:
+def _value(text: str, name: str, key: str, value: object) -> float | str:
     if key not in RULES[name].parameters:
         raise InputError(f"policy {text!r}: {name} has no parameter {key!r}", nearest(key, RULES[name].parameters))
-    written = str(value).strip()
-    if key in SHARES:
+    written, kind = str(value).strip(), RULES[name].kinds.get(key, int)
+    if kind is str:
+        return written
+    if kind is float:
         try:
             return float(written)
         except ValueError:
-            raise InputError(f"policy {text!r}: {key} is {written!r}", "give a share, as in share=0.8") from None
+            raise InputError(f"policy {text!r}: {key} is {written!r}", f"give a number, as in {key}=0.8") from None
     if not written.isdecimal():
         raise InputError(f"policy {text!r}: {key} is {written!r}", f"give a whole number, as in {RULES[name].example}")
     return int(written)
@@ -129,6 +133,18 @@ class OptimalForm(_Form):
     levels: list[LevelForm] = Field(min_length=1)
 
 
+def _optimal_stop(values: Any) -> tuple[Rule, ...]:
+    levels = OptimalForm.model_validate(values).levels
+    return (OptimalStop(tuple(level.pace for level in levels), tuple(level.wait_between for level in levels)),)
+
+
+RULES.add(
+    "optimal_stop",
+    RuleForm(lambda: (), {}, "a policy file by podium exam replay --optimise", read=_optimal_stop),
+    f"{__name__}:optimal_stop",
+)
+
+
 class PolicyForm(_Form):
     """A policy file."""
 
@@ -166,17 +182,19 @@ def _rule(where: str, entry: str | dict[str, Any]) -> tuple[Rule, ...]:
     if len(entry) != 1:
         raise InputError(f"{where}: rules: an entry with {len(entry)} keys", "one rule per entry: - m_of_n: {m: 10}")
     ((name, values),) = entry.items()
-    if name == "optimal_stop":
-        try:
-            levels = OptimalForm.model_validate(values).levels
-        except ValidationError as error:
-            raise InputError(f"{where}: optimal_stop: {error.errors()[0]['msg']}", "fit it with --optimise") from error
-        return (OptimalStop(tuple(level.pace for level in levels), tuple(level.wait_between for level in levels)),)
     if name not in RULES:
         raise InputError(f"{where}: no rule is called {name!r}", nearest(str(name), RULES))
+    read = RULES[name].read
+    if read is not None:
+        try:
+            return read(values)
+        except ValidationError as error:
+            raise InputError(f"{where}: {name}: {error.errors()[0]['msg']}", f"write {RULES[name].example}") from error
+        except ValueError as error:
+            raise InputError(f"{where}: {name}: {error}", f"write {RULES[name].example}") from error
     if not isinstance(values, Mapping):
         values = {next(iter(RULES[name].parameters), ""): values}
-    given = {str(key): _number(where, name, str(key), value) for key, value in values.items()}
+    given = {str(key): _value(where, name, str(key), value) for key, value in values.items()}
     return RULES[name].make(**_complete(where, name, {**RULES[name].parameters, **given}))
 
 

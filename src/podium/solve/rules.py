@@ -1,16 +1,18 @@
 """The rules a policy is made of: when a problem may stop, and what to do about an attempt that goes on too long.
 
 Every rule is a pure function of the situation and the plan: counts, class numbers, tokens and seconds. None reads a
-clock, compares answers or knows an engine. `RULES` names them for policy files and command lines.
+clock, compares answers or knows an engine. `RULES` names them for policy files and command lines;
+`stopping_rule` adds one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from podium.errors import InputError
+from podium.registry import Registry, place
 from podium.solve.happening import Action
 from podium.solve.situation import Situation
 
@@ -30,11 +32,13 @@ class Rule:
     """One rule. Most only say when to stop; the defaults are those of a rule that never does anything."""
 
     __slots__ = ()
+    registered: ClassVar[str] = ""  # the name that stopping_rule gave the class
 
     @property
     def name(self) -> str:
         """What `ExamResult.stop_rule` records when it fired; `parse_policy` reads it."""
-        raise NotImplementedError
+        written = ",".join(f"{each.name}={getattr(self, each.name)}" for each in fields(self))  # pyright: ignore
+        return f"{self.registered}:{written}" if written else self.registered
 
     def fires(self, situation: Situation, plan: Plan) -> bool:
         """Whether the problem may stop now."""
@@ -293,16 +297,62 @@ class OptimalStop(Rule):
 
 @dataclass(frozen=True, slots=True)
 class RuleForm:
-    """How a rule is written: its parameters, in order, with their defaults (None: must be given)."""
+    """How a rule is written.
+
+    Args:
+        make: the rules that it stands for, from its parameters.
+        parameters: name -> default, in the order in which they are written; None: must be given.
+        example: for messages.
+        kinds: of parameters that are no whole numbers: float or str.
+        read: for a rule that is written in policy files alone and has parts: makes the rules from what stands behind
+            its name; raises ValueError.
+    """
 
     make: Callable[..., tuple[Rule, ...]]
-    parameters: Mapping[str, float | None]
+    parameters: Mapping[str, float | str | None]
     example: str
+    kinds: Mapping[str, type] = field(default_factory=dict)
+    read: Callable[[Any], tuple[Rule, ...]] | None = None
 
 
-def _paper(agree: int, within: int, stragglers: int) -> tuple[Rule, ...]:
-    agreement = FirstAgree(agree, within)
-    return (agreement, Finished(stragglers=stragglers)) if stragglers else (agreement,)
+class _Rules(Registry[RuleForm]):
+    def accept(self, name: str, loaded: Any) -> None:
+        stopping_rule(name)(loaded)
+
+
+RULES = _Rules("stopping rule", "podium.stopping_rules")
+RuleT = TypeVar("RuleT", bound=type[Rule])
+
+
+def stopping_rule(name: str, *, example: str | None = None) -> Callable[[RuleT], RuleT]:
+    """Register a subclass of Rule, a frozen dataclass, under `name`; for use as a decorator. Its fields are the
+    rule's parameters, in their order: int (whole numbers from 0 on), float or str; those without a default must be
+    given.
+
+    Raises:
+        InputError: it is no such class, a field has another type, or the name is taken.
+    """
+
+    def register(kind: RuleT) -> RuleT:
+        where = place(kind)
+        if not (isinstance(kind, type) and issubclass(kind, Rule) and is_dataclass(kind)):
+            raise InputError(f"{where}: a rule is a dataclass below podium.solve.rules.Rule", "see docs/extending.md")
+        types = get_type_hints(kind)
+        for each in fields(kind):
+            if types[each.name] not in (int, float, str):
+                raise InputError(f"{where}: {each.name} is {types[each.name]}", "a parameter is an int, float or str")
+        parameters = {each.name: None if each.default is MISSING else each.default for each in fields(kind)}
+        shown = ",".join(f"{key}={_EXAMPLES[types[key]]}" for key in parameters)
+        kinds = {key: types[key] for key in parameters if types[key] is not int}
+        form = RuleForm(_one(kind), parameters, example or (f"{name}:{shown}" if shown else name), kinds)
+        RULES.add(name, form, where)
+        kind.registered = name
+        return kind
+
+    return register
+
+
+_EXAMPLES = {int: "4", float: "0.5", str: "text"}
 
 
 def _one(kind: Callable[..., Rule]) -> Callable[..., tuple[Rule, ...]]:
@@ -312,17 +362,21 @@ def _one(kind: Callable[..., Rule]) -> Callable[..., tuple[Rule, ...]]:
     return make
 
 
-RULES: dict[str, RuleForm] = {
+def _paper(agree: int, within: int, stragglers: int) -> tuple[Rule, ...]:
+    agreement = FirstAgree(agree, within)
+    return (agreement, Finished(stragglers=stragglers)) if stragglers else (agreement,)
+
+
+for _name, _form in {
     "all": RuleForm(lambda: (), {}, "all"),
     "first_k_agree": RuleForm(_one(FirstAgree), {"k": None, "within": 0}, "first_k_agree:4"),
     "last_agree": RuleForm(_one(LastAgree), {"k": None, "last": None}, "last_agree:4,last=5"),
     "m_of_n": RuleForm(_one(Finished), {"m": None}, "m_of_n:4"),
     "stragglers": RuleForm(_one(Finished), {"stragglers": None}, "stragglers:2"),
     "paper": RuleForm(_paper, {"agree": 4, "within": 5, "stragglers": 2}, "paper"),
-    "enough": RuleForm(_one(Enough), {"answers": None, "share": None}, "enough:8,share=0.6"),
+    "enough": RuleForm(_one(Enough), {"answers": None, "share": None}, "enough:8,share=0.6", {"share": float}),
     "tokens": RuleForm(_one(Tokens), {"total": None}, "tokens:100000"),
     "attempt_tokens": RuleForm(_one(AttemptTokens), {"most": None}, "attempt_tokens:16000"),
-    "nudge": RuleForm(_one(Nudge), {"tokens": 0, "share": 0.0}, "nudge:share=0.8"),
-}
-SHARES = frozenset({"share"})
-"""Parameters that are shares of 1; all others are whole numbers."""
+    "nudge": RuleForm(_one(Nudge), {"tokens": 0, "share": 0.0}, "nudge:share=0.8", {"share": float}),
+}.items():
+    RULES.add(_name, _form, f"{__name__}:{_name}")

@@ -9,7 +9,7 @@ import torch
 from podium.answering import Sampling
 from podium.generate.device.buckets import ROWS
 from podium.generate.device.runner import TOGETHER, GraphRunner
-from podium.generate.guess import guesser
+from podium.generate.drafters import guesser
 from podium.generate.runner import Span, TorchRunner
 from podium.generate.speculate import Fixed
 from tests.generate.conftest import memory_for, random_model, read
