@@ -43,9 +43,8 @@ def package(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 
 def test_the_package_is_listed_and_not_imported() -> None:
-    assert [name in registry for name, registry in zip(("roman", "lead", "lookup", "shorten"), REGISTRIES)] == [
-        True
-    ] * 4
+    names = ("roman", "lead", "lookup", "shorten")
+    assert all(name in registry for name, registry in zip(names, REGISTRIES, strict=True))
     assert not any(name.startswith("podium_extras") for name in sys.modules)
 
 
