@@ -11,8 +11,8 @@ import podium
 
 SOURCE = Path(podium.__file__).parent
 FLOORS = (
-    ("boxes", "ceilings", "errors", "interrupts", "native", "records", "registry", "waiting"),
-    ("__init__", "storage"),
+    ("boxes", "ceilings", "errors", "interrupts", "native", "records", "waiting"),
+    ("__init__", "registry", "storage"),
     ("lock", "problems", "runlog", "sandbox", "text"),
     ("answering", "models"),
     ("grading", "train"),
