@@ -93,3 +93,19 @@ def test_the_page_shows_every_room_on_its_floor() -> None:
         for name in re.findall(r"`(\w+)(?:\.py|/)`", rooms_of_row):
             shown[name] = int(floor)
     assert shown == {room: floor for room, floor in FLOOR_OF.items() if room != "__main__"}
+
+
+def test_no_file_leads_back_to_itself() -> None:
+    """No circle of files, imports inside functions included; those of types only do not count."""
+    leads = {module_of(file): {name for _, name in imports(file)} - {module_of(file)} for file in SOURCE.rglob("*.py")}
+    while free := {name for name, others in leads.items() if not others & leads.keys()}:
+        for name in free:
+            del leads[name]
+    # What is left lies on circles, or leads to one.
+    on_circles = {name for name in leads if any(name in others for others in leads.values())}
+    assert not on_circles, "\n".join(f"{name} -> {', '.join(sorted(leads[name] & on_circles))}" for name in on_circles)
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

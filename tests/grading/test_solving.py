@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium.grading import formula, values
+from podium.grading import formula, syntax, values
 from podium.grading.solving import Span, Unsolved, solution_spans
 
 
-def tree(text: str) -> formula.Node:
+def tree(text: str) -> syntax.Node:
     found = formula.parse(text)
     assert found is not None
     return found

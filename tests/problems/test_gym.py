@@ -9,7 +9,7 @@ import pytest
 
 from podium.errors import InputError, PodiumError
 from podium.grading import grade
-from podium.problems import gymworker, load_problems
+from podium.problems import gymline, load_problems
 from podium.problems.gym import draw, load_gym, make_dataset
 from podium.problems.reference import REFERENCES, are_legal_moves, solve_rush_hour
 from podium.records import Verdict
@@ -128,8 +128,8 @@ def test_a_process_that_ended_is_replaced() -> None:
     first = load_gym("gcd", size=3)
     drawing = draw("gcd", 50)
     assert next(drawing) == first[0]
-    assert gymworker._line is not None
-    gymworker._line.process.kill()
+    assert gymline._line is not None
+    gymline._line.process.kill()
     with pytest.raises(PodiumError, match="has ended"):
         list(drawing)
     assert load_gym("gcd", size=3) == first

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from podium.grading import arithmetic, families, formula, letter_sets, readings, regions, statements, values
+from podium.grading import arithmetic, families, formula, letter_sets, readings, regions, statements, syntax, values
 from podium.grading.notation import plain, split_top, squeeze, tidy
 from podium.grading.readings import Reading, is_label, read
 from podium.grading.rules import DEFAULT, Rules
@@ -374,7 +374,7 @@ class Comparer:
         if same is not False:
             return None  # x = 5 and y = 5 are both 5
         trees = [(formula.parse(one.names[0]), formula.parse(one.parts[0].text)) for one in (a, b)]
-        if any(tree is None or formula.variables(tree) for _, tree in trees):
+        if any(tree is None or syntax.variables(tree) for _, tree in trees):
             if any(name is None or tree is None for name, tree in trees):
                 return None  # f(x) = 2x and f(t) = 2t
             self.numeric = True
@@ -396,12 +396,12 @@ class Comparer:
         return False if len(a.names) == 1 and {a.names[0], b.names[0]} in _NEGATIONS else None
 
     def _same_relation(
-        self, signs: Sequence[str], sides: list[formula.Node], others: Sequence[str], trees: list[formula.Node]
+        self, signs: Sequence[str], sides: list[syntax.Node], others: Sequence[str], trees: list[syntax.Node]
     ) -> bool | None:
         self.numeric = True
         if tuple(signs) == tuple(others) == ("=",):
             return values.same_equation((sides[0], sides[1]), (trees[0], trees[1]))
-        names = sorted({name for tree in (*sides, *trees) for name in formula.variables(tree)})
+        names = sorted({name for tree in (*sides, *trees) for name in syntax.variables(tree)})
         if len(signs) == len(others) == 1 and "=" not in (*signs, *others):
             multiple = values.is_multiple(("-", *sides), ("-", *trees), names)
             if multiple is not None:
@@ -466,9 +466,9 @@ class Comparer:
                 return None
             self.numeric = True
             found = values.same_equation((name, tree), (trees[0], trees[1]))  # pyright: ignore[reportArgumentType]
-            if found is True and "'" not in a.names[0] and name[0] == "var" and formula.variables(tree):
+            if found is True and "'" not in a.names[0] and name[0] == "var" and syntax.variables(tree):
                 # x + y = 5 can be solved for either: it is y = 5 - x, and not shown to be x = 5 - y
-                return True if name[1] > max(formula.variables(tree)) else None
+                return True if name[1] > max(syntax.variables(tree)) else None
             return found
         return self.readings(a.parts[0], b)
 
@@ -485,15 +485,15 @@ class Comparer:
         if value is None or None in trees or not readings.ORDERED_SIGNS.issuperset(a.names):
             return None
         if a.names != ("=",):
-            return None if formula.variables(value) else False
-        left: formula.Node = ("-", *trees)
-        names = formula.variables(left)
+            return None if syntax.variables(value) else False
+        left: syntax.Node = ("-", *trees)
+        names = syntax.variables(left)
         if not names:
             return None
         self.numeric = True
-        for name in names - formula.variables(value):
-            meant: formula.Node = ("-", ("var", name), value)
-            if values.is_multiple(left, meant, sorted(names | formula.variables(value))) is not None:
+        for name in names - syntax.variables(value):
+            meant: syntax.Node = ("-", ("var", name), value)
+            if values.is_multiple(left, meant, sorted(names | syntax.variables(value))) is not None:
                 return None  # 2x = 10 says x = 5
         return False
 
@@ -502,7 +502,7 @@ class Comparer:
         trees = [formula.parse(side) for side in a.texts]
         if pieces is None or None in trees or not readings.ORDERED_SIGNS.issuperset(a.names) or "=" in a.names:
             return None
-        names = {name for tree in trees if tree is not None for name in formula.variables(tree)}
+        names = {name for tree in trees if tree is not None for name in syntax.variables(tree)}
         if len(names) != 1:
             return None
         self.numeric = True
@@ -529,8 +529,8 @@ class Comparer:
         value = formula.parse(quantity_of(b.text).body)
         if value is None or None in trees:
             return None
-        names = frozenset().union(*(formula.variables(tree) for tree in trees if tree is not None))
-        return False if formula.variables(value) <= names else None  # 3k + 1 says that x = 1 (mod 3)
+        names = frozenset().union(*(syntax.variables(tree) for tree in trees if tree is not None))
+        return False if syntax.variables(value) <= names else None  # 3k + 1 says that x = 1 (mod 3)
 
     def _dots_and_others(self, a: Reading, b: Reading) -> bool | None:
         if b.kind not in ("list", "tuple", "bracketed"):
@@ -788,7 +788,7 @@ class Comparer:
             if self.algebra is not None:
                 decided = self.algebra(one, other)
                 self.used_algebra = self.used_algebra or decided is not None
-        if decided is False and self.rules.rounding and not formula.variables(left) and not formula.variables(right):
+        if decided is False and self.rules.rounding and not syntax.variables(left) and not syntax.variables(right):
             return _rounds(left, right, one, other, self.rules) or False
         return decided
 
@@ -835,7 +835,7 @@ def _is_numeric(body: str) -> bool:
     if read_number(body) is not None:
         return True
     tree = formula.parse(body)
-    return tree is not None and not formula.variables(tree)
+    return tree is not None and not syntax.variables(tree)
 
 
 def quantity_of(text: str) -> Quantity:
@@ -922,7 +922,7 @@ def _is_tower(tree: arithmetic.Expression | None) -> bool:
     return tree is not None and arithmetic.is_beyond_limit(tree)
 
 
-def _scaled(tree: formula.Node, scale: Scale) -> formula.Node:
+def _scaled(tree: syntax.Node, scale: Scale) -> syntax.Node:
     if isinstance(scale, str):
         return ("*", tree, ("/", ("const", "pi"), ("num", "180")))
     if scale == 1:
@@ -945,7 +945,7 @@ def _is_rounding(
     return False
 
 
-def _rounds(left: formula.Node, right: formula.Node, one: str, other: str, rules: Rules) -> bool:
+def _rounds(left: syntax.Node, right: syntax.Node, one: str, other: str, rules: Rules) -> bool:
     a, b = values.constant(left), values.constant(right)
     if a is None or b is None:
         return False

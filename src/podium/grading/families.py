@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from podium.grading import formula, values
-from podium.grading.formula import Node
+from podium.grading import syntax, values
+from podium.grading.syntax import Node
 
 _APART = 1e-40
 _MOST_OFFSETS = 500
@@ -47,7 +47,7 @@ def same_family(first: Sequence[Node], name: str, second: Sequence[Node], other:
 
 def _line(tree: Node, index: str) -> tuple[Any, Any] | None:
     """Offset and positive period of a linear expression; None for any other."""
-    if formula.variables(tree) != {index}:
+    if syntax.variables(tree) != {index}:
         return None
     numbers = [values.real_value(tree, {index: values.number(Fraction(number))}) for number in (0, 1, 2, 7, -5)]
     points: list[Any] = [number for number in numbers if number is not None]

@@ -8,9 +8,9 @@ relations, derivatives and words. A text is read whole or not at all. Bounded in
 from __future__ import annotations
 
 import re
-from typing import Any, TypeAlias
 
-Node: TypeAlias = tuple[Any, ...]  # (kind, parts...): ("num", text), ("var", name), ("+", left, right), ("sin", x) …
+from podium.grading import progressions
+from podium.grading.syntax import Node
 
 _MAX_LENGTH = 2_000  # characters
 _MAX_NODES = 2_000
@@ -20,7 +20,6 @@ _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|(\\[a-zA-Z]+|\\[|{}%])|([a-zA-
 _FUNCTION_NAMES = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt cbrt abs floor ceil"
 _FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 _SEVERAL = frozenset(("gcd", "lcm", "max", "min"))  # functions of a list of arguments
-_OPERATORS = frozenset(("sum", "prod", "int", "lim"))  # with a bound variable
 _REMAINDERS = ("\\bmod", "\\mod")
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "Abs": "abs"}
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
@@ -171,7 +170,6 @@ class _Reader:
         return factors
 
     def continued(self, kind: str, heads: list[Node], tails: list[Node]) -> Node:
-        from podium.grading import progressions  # it needs the values of trees
 
         found = progressions.whole_series(kind, tuple(heads), tuple(tails))
         if found is None and kind == "prod" and len(tails) == 2:
@@ -344,7 +342,6 @@ class _Reader:
 
     def listed(self, before: list[Node], after: list[Node]) -> list[Node]:
         """Arguments with something left out: gcd(2, 4, ..., 100)."""
-        from podium.grading import progressions
 
         numbers = [
             [int(part[1]) if part[0] == "num" and part[1].isdigit() else None for part in parts]
@@ -499,32 +496,3 @@ class _Reader:
 
     def _opens_function(self, token: str) -> bool:
         return token.startswith("\\") and (token[1:] in _FUNCTIONS)
-
-
-def variables(tree: Node) -> frozenset[str]:
-    """Names of the free variables in a tree."""
-    names: set[str] = set()
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        if node[0] == "var":
-            names.add(node[1])
-        elif node[0] in _OPERATORS:
-            bounds, body = node[2:-1], node[-1]
-            names |= variables(body) - {node[1]}
-            stack.extend(bounds)
-        elif node[0] not in ("num", "const"):
-            stack.extend(node[1:])
-    return frozenset(names)
-
-
-def kinds(tree: Node) -> frozenset[str]:
-    """The kinds of all nodes in a tree; a constant counts by its name."""
-    found: set[str] = set()
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        found.add(node[1] if node[0] == "const" else node[0])
-        if node[0] not in ("num", "const", "var"):
-            stack.extend(part for part in node[1:] if isinstance(part, tuple))
-    return frozenset(found)

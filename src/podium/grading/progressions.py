@@ -13,8 +13,8 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from podium.grading import formula, values
-from podium.grading.formula import Node
+from podium.grading import syntax, values
+from podium.grading.syntax import Node
 
 MAX_EXPANDED = 2_000  # terms of 1, 2, ..., n
 _INDEX = " k"  # no name that an answer can hold
@@ -157,8 +157,8 @@ def _formed(heads: Sequence[Node]) -> Node | None:
 def _lengths(body: Node, heads: Sequence[Node], tails: Sequence[Node]) -> Iterator[Node]:
     """The numbers of terms with which the rule gives the last terms."""
     last = tails[-1]
-    free = sorted(formula.variables(last))
-    if not free and not any(map(formula.variables, heads)):
+    free = sorted(syntax.variables(last))
+    if not free and not any(map(syntax.variables, heads)):
         target = _rational(last)
         if target is not None and _is_even_step(body):
             steps = (target - values.exact(body[1])) / values.exact(body[2][2])
@@ -195,7 +195,7 @@ def _lengths(body: Node, heads: Sequence[Node], tails: Sequence[Node]) -> Iterat
 
 def _is_even_step(body: Node) -> bool:
     """Whether a rule is a first term and a multiple of one number."""
-    return body[0] == "+" and body[2][0] == "*" and body[1] != body[2] and not formula.variables(body[2][2])
+    return body[0] == "+" and body[2][0] == "*" and body[1] != body[2] and not syntax.variables(body[2][2])
 
 
 def _near(tree: Node) -> set[int]:
@@ -232,7 +232,7 @@ def _rational(tree: Node) -> Fraction | None:
 
 def _settled(tree: Node) -> Node:
     """A tree whose value does not depend on its letters, as n - (n - 1), as its number."""
-    names = formula.variables(tree)
+    names = syntax.variables(tree)
     try:
         found = [values.exact(tree, dict.fromkeys(names, Fraction(number))) for number in (5, 7)]
     except (ArithmeticError, ValueError):

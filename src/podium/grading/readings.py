@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from podium.grading import formula, matrices
+from podium.grading import formula, matrices, syntax
 from podium.grading.notation import partners, plain, split_top, squeeze, strip_brackets, words
 from podium.grading.progressions import continued
 from podium.grading.regions import (
@@ -167,7 +167,7 @@ def _sets(text: str, depth: int) -> Reading | None:
             return Reading("unread", text)
         bodies = [body for part in parts for body in [re.sub(r"^\s*[a-zA-Z]\s*=", "", part)]]
         trees = [formula.parse(body) for body in bodies]
-        if any(tree is None or formula.variables(tree) != {name} for tree in trees):
+        if any(tree is None or syntax.variables(tree) != {name} for tree in trees):
             return Reading("unread", text)
         return Reading("family", text, names=(name,), texts=tuple(bodies))
     return None
@@ -457,7 +457,7 @@ def _assigned(text: str, depth: int) -> Reading | None:
     if value.kind == "value" and not match[3]:
         tree = formula.parse(value.text)
         bare = re.sub(r"^\\", "", squeeze(match[1]).replace("{", "").replace("}", "")) + match[2]
-        if tree is not None and bare in formula.variables(tree):
+        if tree is not None and bare in syntax.variables(tree):
             return None  # x = x^2 - 2 gives x no value
     return Reading("assigned", text, (value,), (name,))
 

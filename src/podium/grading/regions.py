@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podium.grading import formula, solving, values
+from podium.grading import formula, solving, syntax, values
 from podium.grading.notation import partners, plain, split_top, squeeze
 
 _NAME = r"(\\[a-z]+|[a-zA-Z])(?:_\w)?"
@@ -91,7 +91,7 @@ def condition_as_intervals(text: str) -> str | None:
             if written is not None:
                 return None if written == "\\emptyset" else written
     trees = [formula.parse(side) for piece in _JOINED.split(bare) for side in _RELATION.split(piece)[::2]]
-    names = {name for tree in trees if tree is not None for name in formula.variables(tree)}
+    names = {name for tree in trees if tree is not None for name in syntax.variables(tree)}
     if None in trees or len(names) != 1:
         return None
     (name,) = names
@@ -278,7 +278,7 @@ def _holds_name(side: str, name: str) -> bool:
     if squeeze(side) == name:
         return False
     tree = formula.parse(side)
-    return tree is not None and name.removeprefix("\\") in formula.variables(tree)
+    return tree is not None and name.removeprefix("\\") in syntax.variables(tree)
 
 
 def _solved(sides: Sequence[str], variable: str) -> list[Interval]:
@@ -307,9 +307,9 @@ def _end(text: str, variable: str, *, closed: bool) -> _End:
     if bare in ("\\infty", "-\\infty"):
         return _End(bare, float(bare.replace("\\infty", "inf")), closed=False)
     tree = formula.parse(text)
-    if tree is None or variable.removeprefix("\\") in formula.variables(tree):
+    if tree is None or variable.removeprefix("\\") in syntax.variables(tree):
         raise _Unread
-    if formula.variables(tree):
+    if syntax.variables(tree):
         return _End(text, None, closed)
     value = values.constant(tree)
     if value is None or value != value.real:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from podium.grading import formula, values
-from podium.grading.formula import Node
+from podium.grading import syntax, values
+from podium.grading.syntax import Node
 
 _MAX_DEGREE = 6
 _MAX_ABSOLUTES = 2
@@ -53,7 +53,7 @@ def solution_spans(sides: Sequence[Node], signs: Sequence[str], name: str) -> li
         Unsolved: it has other variables, or functions that are not known here.
     """
     trees: list[Node] = [("-", left, right) for left, right in itertools.pairwise(sides)]
-    if any(formula.variables(tree) - {name} for tree in trees):
+    if any(syntax.variables(tree) - {name} for tree in trees):
         raise Unsolved
     changes = _changes(trees, name)
     spans: list[Span] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from podium.grading import arithmetic, exact, formula, values
+from podium.grading import arithmetic, exact, formula, syntax, values
 from podium.grading.notation import tidy
 
 _MAX_DIGITS = 4_000
@@ -175,7 +175,7 @@ def _value(side: str) -> int | None:
 
 def _closed_form(body: str) -> int | None:
     tree = formula.parse(body)
-    if tree is None or formula.variables(tree):
+    if tree is None or syntax.variables(tree):
         return None
     number = values.constant(tree)
     if number is None or number.imag:

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from podium.grading import formula, regions, values
-from podium.grading.formula import Node
+from podium.grading import formula, regions, syntax, values
 from podium.grading.notation import plain
 from podium.grading.readings import ORDERED_SIGNS, Reading
+from podium.grading.syntax import Node
 
 KINDS = frozenset(("congruence", "or", "system"))
 _LARGEST_PERIOD = 20_000  # points of a complete period that are looked at
@@ -148,7 +148,7 @@ def _names(statement: _Statement) -> frozenset[str]:
         return frozenset((statement.name,))
     else:
         return frozenset().union(*map(_names, statement.parts))
-    return frozenset().union(*map(formula.variables, trees))
+    return frozenset().union(*map(syntax.variables, trees))
 
 
 def _has_relation(statement: _Statement) -> bool:
@@ -170,7 +170,7 @@ def _moduli(statement: _Statement) -> Iterator[int | None]:
         for part in statement.parts:
             yield from _moduli(part)
         return
-    if not isinstance(statement, _Congruent) or formula.variables(statement.modulus):
+    if not isinstance(statement, _Congruent) or syntax.variables(statement.modulus):
         yield None
         return
     modulus = _whole(statement.modulus, {})

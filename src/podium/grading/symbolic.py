@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.grading import formula, values
-from podium.grading.formula import Node
+from podium.grading import formula, syntax, values
+from podium.grading.syntax import Node
 
 _DIGITS = 30
 _APART = 1e-12
@@ -27,7 +27,7 @@ def equivalent(gold: str, answer: str) -> bool | None:
         numbers = [found for side in sides if (found := _number(side)) is not None]
         if len(numbers) == 2 and _are_apart(*numbers):
             return False
-    return _by_symbols(*sides, closing=any(formula.kinds(tree) & _CLOSED for tree in trees if tree is not None))
+    return _by_symbols(*sides, closing=any(syntax.kinds(tree) & _CLOSED for tree in trees if tree is not None))
 
 
 def _number(expression: Any) -> complex | None:

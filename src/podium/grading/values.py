@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from podium.grading.formula import Node, kinds, variables
+from podium.grading.syntax import Node, kinds, variables
 
 _MAX_BITS = 20_000
 _DIGITS = (60, 150)

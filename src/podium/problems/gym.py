@@ -23,6 +23,7 @@ from typing import Any
 
 from podium.errors import InputError, nearest
 from podium.problems.disjoint import DisjointReport, check_disjoint, text_key
+from podium.problems.gymline import draw_elsewhere
 from podium.records import Problem
 
 # A task is taken to be exhausted after this many draws in a row that brought nothing new …
@@ -135,9 +136,7 @@ def draw(name: str, size: int, *, seed: int = 0, options: dict[str, Any] | None 
             accepted with these options.
     """
     if sys.flags.hash_randomization:
-        from podium.problems.gymworker import draw_elsewhere
-
-        return draw_elsewhere(name, size, seed, options or {})
+        return draw_elsewhere(name, size, seed, encode(options or {}))
     return draw_here(name, size, seed, options or {})
 
 
