@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from podium.grading import progressions
-from podium.grading.syntax import Node
+from podium.grading.syntax import Node, variables
 
 _MAX_LENGTH = 2_000  # characters
 _MAX_NODES = 2_000
