@@ -12,7 +12,7 @@ from podium.models.bert import BERT_LARGE, Bert, BertConfig
 from podium.models.dlrm import DLRM
 from podium.models.maskrcnn import MaskRCNN, MaskRCNNConfig
 from podium.models.minigo import DualConfig, DualNet
-from podium.models.resnet import RESNET34, RESNET50, ResNet
+from podium.models.resnet import RESNET50, ResNet, ResNetConfig
 from podium.models.rnnt import RNNT
 from podium.models.ssd import SSD, SSD300, default_boxes
 from podium.models.unet3d import UNet3D
@@ -27,7 +27,7 @@ def count(model: nn.Module) -> int:
     [
         # torchvision's model pages.
         (lambda: ResNet(RESNET50), 25_557_032),
-        (lambda: ResNet(RESNET34), 21_797_672),
+        (lambda: ResNet(ResNetConfig(block="basic")), 21_797_672),
         # BertForPreTraining("bert-large-uncased") and BertForPreTraining("bert-base-uncased") of transformers.
         (lambda: Bert(BERT_LARGE), 336_226_108),
         (lambda: Bert(BertConfig(width=768, layers=12, heads=12, feed_forward=3072)), 110_106_428),

@@ -35,7 +35,6 @@ class ResNetConfig:
 
 
 RESNET50 = ResNetConfig()
-RESNET34 = ResNetConfig(block="basic")
 
 
 class Basic(nn.Module):

@@ -19,8 +19,3 @@ def sequence_flops(
         return training_flops(model, sequence, attention, recomputation)
     document = training_flops(model, attended, attention, recomputation)
     return document.times(sequence / attended)
-
-
-def needed_devices(flop: float, flops_per_device: float, seconds: float) -> float:
-    """Devices that do `flop` in `seconds` at this sustained rate each."""
-    return flop / (flops_per_device * seconds)

@@ -11,7 +11,6 @@ from typing import Literal
 from podium.errors import InputError
 
 Status = Literal["ok", "error", "timeout", "memory", "output-limit", "crashed", "state-lost"]
-TierName = Literal["A", "B", "C", "D"]
 
 
 @dataclass(frozen=True, slots=True)
