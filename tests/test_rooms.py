@@ -12,7 +12,7 @@ import podium
 SOURCE = Path(podium.__file__).parent
 FLOORS = (
     ("boxes", "ceilings", "errors", "interrupts", "native", "records", "waiting"),
-    ("__init__", "storage"),
+    ("__init__", "storage", "toolcode"),
     ("lock", "problems", "runlog", "sandbox", "text"),
     ("answering", "models"),
     ("grading", "train"),

@@ -13,6 +13,7 @@ from podium.answering.scripted import ScriptedCompleter
 from podium.curate.prompts import PROMPTS
 from podium.curate.tasks import WRITERS, Declined, checked_steps
 from podium.records import Message
+from podium.toolcode import code_block, output_in
 
 VERSION = 1
 DECLINED = "Declined: "  # what the teacher says instead of a solution; the reason follows
@@ -62,11 +63,10 @@ def _program(question: str) -> str:
     for writer in WRITERS.values():
         operands = writer.read(question)
         if operands is not None:
-            return f"{_LEAD}\n<tool_call>\n{writer.program(operands)}\n</tool_call>"
+            return f"{_LEAD}\n{code_block(writer.program(operands))}"
     raise Declined("no writer knows the task")
 
 
 def _closing(shown: str) -> str:
     """The answer is copied from the output as it was shown, whatever it says."""
-    output = shown.strip().removeprefix("```output\n").removesuffix("```").strip()
-    return f"The answer is \\boxed{{{output}}}."
+    return f"The answer is \\boxed{{{(output_in(shown) or '').strip()}}}."
