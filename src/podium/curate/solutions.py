@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from podium.answering.code_session import CodeSandbox
+from podium.answering.prompts import make_prompt
 from podium.answering.protocol import Completer, Sampling
 from podium.answering.toolloop import Written, write_solution
 from podium.boxes import last_box
-from podium.curate.prompts import make_prompt
 from podium.curate.sessions import ReusedSessions
 from podium.curate.teacher import DECLINED, programmatic_teacher
 from podium.errors import CompleterError

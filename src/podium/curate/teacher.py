@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Literal
 
+from podium.answering.prompts import unasked
 from podium.answering.protocol import Prompt, Sampling
 from podium.answering.scripted import ScriptedCompleter
-from podium.curate.prompts import PROMPTS
 from podium.curate.tasks import WRITERS, Declined, checked_steps
 from podium.records import Message
 from podium.toolcode import code_block, output_in
@@ -45,9 +45,7 @@ def _question(prompt: Prompt) -> str:
     question = next(
         (turn.content for turn in reversed(prompt) if isinstance(turn, Message) and turn.role == "user"), ""
     )
-    for style in PROMPTS.values():
-        question = question.removesuffix(style.instruction)
-    return question.strip()
+    return unasked(question).strip()
 
 
 def _reasoning(question: str) -> str:

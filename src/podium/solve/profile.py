@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from podium.answering.prompts import PROMPTS, fill
 from podium.answering.protocol import Sampling
 from podium.answering.toolloop import CODE_LIMITS, CodeLimits
 from podium.errors import InputError, nearest
 from podium.records import Message, Problem
-from podium.solve.prompt import PROMPT_STYLES, check_template, fill, version_of
+from podium.solve.prompt import check_template, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Profile:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    prompt: str = "plain"  # a style of podium.solve.prompt
+    prompt: str = "plain"  # one of podium.answering.prompts
     template: str = ""  # used instead of the style where there is one; {problem} stands for the problem
     system: str = ""  # what the system message says; empty: there is none
     past_limit: Literal["hint", "stop"] = "hint"  # a block too many: told so once, or the attempt ends at once
@@ -70,7 +71,7 @@ class Profile:
         return CodeLimits(self.code_calls, self.code_seconds, self.shown_characters, self.past_limit)
 
     def messages(self, problem: Problem) -> tuple[Message, ...]:
-        asked = Message(role="user", content=fill(self.template or PROMPT_STYLES[self.prompt], problem.text))
+        asked = Message(role="user", content=fill(self.template or PROMPTS[self.prompt].template, problem.text))
         return (Message(role="system", content=self.system), asked) if self.system else (asked,)
 
     @property
@@ -114,8 +115,8 @@ def get_profile(name: str, **overrides: Any) -> Profile:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"profile {name!r}: field {field!r}: {first['msg']}", "see docs/solve.md") from error
-    if profile.prompt not in PROMPT_STYLES:
-        raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPT_STYLES))
+    if profile.prompt not in PROMPTS:
+        raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPTS))
     if profile.template:
         check_template(profile.template, "the prompt template")
     for key, least in (("code_calls", 0), ("code_seconds", 1e-3), ("shown_characters", 1), ("max_tokens", 1)):

@@ -76,7 +76,8 @@ class ExamParams(Params):
     @classmethod
     def _readable_prompt(cls, value: str, info: ValidationInfo) -> str:
         """A file becomes the template in it: what is hashed and written down is what is asked."""
-        from podium.solve.prompt import PROBLEM, check_template, prompt_fields
+        from podium.answering.prompts import PROBLEM
+        from podium.solve.prompt import check_template, prompt_fields
 
         if PROBLEM in value or "\n" in value:
             return checked(value, lambda: check_template(value, "prompt"))
@@ -88,13 +89,13 @@ class ExamParams(Params):
 
     def overrides(self) -> dict[str, Any]:
         """Fields of the profile that are replaced."""
-        from podium.solve.prompt import PROMPT_STYLES
+        from podium.answering.prompts import PROMPTS
 
         given: dict[str, Any] = {}
         given |= {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
         if not self.code:
             given["code_calls"] = 0
-        if self.prompt not in PROMPT_STYLES:
+        if self.prompt not in PROMPTS:
             given["template"] = self.prompt
         elif self.prompt != "plain":
             given["prompt"] = self.prompt
