@@ -12,7 +12,7 @@ import podium
 SOURCE = Path(podium.__file__).parent
 FLOORS = (
     ("boxes", "ceilings", "errors", "interrupts", "native", "records", "waiting"),
-    ("__init__", "registry", "storage"),
+    ("__init__", "registry", "storage", "toolcode"),
     ("lock", "problems", "runlog", "sandbox", "text"),
     ("answering", "models"),
     ("grading", "train"),

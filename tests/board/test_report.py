@@ -89,7 +89,15 @@ def test_every_attempt_is_in_the_page(folder: Path) -> None:
     data = Page(write_report(folder).read_text()).data
     for exam, name in zip(data["exams"], EXAMS, strict=True):
         for row, attempts in zip(read_rows(folder / name / "results.jsonl", Result), exam["problems"], strict=True):
-            assert [one["parts"] for one in attempts] == [[[p.role, p.text] for p in a.parts] for a in row.attempts]
+            assert [one["spans"] for one in attempts] == [[shown(part) for part in a.parts] for a in row.attempts]
+
+
+def shown(part: Part) -> list[str]:
+    """What the page is given for a part of the runs of this folder, each of which is text, one block or one output."""
+    if part.role == "tool":
+        return ["output", part.text.splitlines()[2]]
+    code = re.fullmatch(r"<tool_call>\n(.*)\n</tool_call>", part.text, re.DOTALL)
+    return ["text", part.text] if code is None else ["code", code[1]]
 
 
 def test_the_page_needs_nothing_from_outside(folder: Path) -> None:

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
+from podium.answering.prompts import PROMPTS, make_prompt
 from podium.answering.protocol import Sampling
 from podium.answering.scripted import ScriptedCompleter
-from podium.curate import PROMPTS, make_prompt, make_solutions, programmatic_teacher, solve_with_teacher
+from podium.curate import make_solutions, programmatic_teacher, solve_with_teacher
 from podium.curate.sessions import ReusedSessions
 from podium.curate.solutions import SolutionReport
 from podium.errors import CompleterError, InputError
 from podium.problems import load_problems
 from podium.records import Problem, Solution, Verdict
-from podium.sandbox import Sandbox
+from podium.sandbox import Limits, Sandbox
 from podium.storage import read_rows
 
 
@@ -75,7 +76,7 @@ def test_every_prompt_reaches_the_teacher(prompt: str, tmp_path: Path) -> None:
     ]
     assert make_solutions(problems, tmp_path / "s.jsonl", "cot", prompt=prompt).kept == 3
     for row, problem in zip(read_rows(tmp_path / "s.jsonl", Solution), problems, strict=True):
-        assert row.prompt[0].content.startswith(problem.text)
+        assert problem.text in row.prompt[0].content
         assert row.maker.prompt_version == f"{prompt}/1"
     with pytest.raises(InputError, match="no prompt"):
         make_prompt(problems[0], "tirr")
@@ -101,6 +102,7 @@ CALL = "<tool_call>\n{}\n</tool_call>"
         ((CALL.format("print(6)"), "and that is it"), "answer no_answer"),
         ((CALL.format("print(6)"), r"\boxed{7}"), "answer wrong"),
         (tuple([CALL.format("x = 1")] * 10), "too many code calls"),
+        (("I close </tool_call>", CALL.format("print(6)"), r"\boxed{6}"), "code ended with not opened"),
         ((CALL.format("x = 2"), CALL.format("print(x * 3)"), r"\boxed{6}"), ""),
     ],
 )
@@ -111,6 +113,30 @@ async def test_what_a_teacher_may_do_wrong(texts: tuple[str, ...], reason: str) 
         kept = [row async for row in solve_with_teacher([problem], completer(*texts), "tir", sandbox, report=report)]
     assert [row.answer for row in kept] == ([] if reason else ["6"])
     assert dict(report.dropped) == ({f"here: {reason}": 1} if reason else {})
+
+
+@pytest.mark.parametrize("style", ["cot", "tir"])
+async def test_a_stop_string_of_the_callers_is_an_end_like_any_other(style: Any) -> None:
+    problem = Problem(id="p", text="2 * 3?", answer="6", source="here")
+    texts = (CALL.format("print(6)"), r"It is \boxed{6}.", "\n\nQuestion:")
+    sampling = Sampling(stop=("\n\nQuestion:",))
+    async with Sandbox() as sandbox:
+        rows = [
+            row async for row in solve_with_teacher([problem], completer(*texts), style, sandbox, sampling=sampling)
+        ]
+    assert [(row.answer, row.usage.code_calls) for row in rows] == [("6", int(style == "tir"))]
+
+
+async def test_reused_sessions_are_handed_out_for_the_limits_they_were_opened_with() -> None:
+    async with Sandbox(warm=()) as sandbox, ReusedSessions(sandbox, 100) as sessions:
+        narrow = sandbox.limits.narrowed(Limits(output_chars=10))
+        shown = []
+        for limits in (sandbox.limits, narrow, sandbox.limits, narrow):
+            session = await sessions.open(limits=limits)
+            result = await session.run("y = globals().get('y', 0) + 1\nprint(y, '.' * 30)")
+            shown.append((result.output[0], result.dropped_chars > 0))
+            await session.close()
+    assert shown == [("1", False), ("1", True), ("2", False), ("2", True)]
 
 
 async def test_reused_sessions_give_what_fresh_ones_give() -> None:

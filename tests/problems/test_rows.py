@@ -11,6 +11,7 @@ from podium.problems import iterate_solutions, load_problems, read_problems
 from podium.problems.rows import problem_of, solutions_of
 from podium.records import Problem, Solution
 from podium.storage import write_rows
+from podium.text import train_tokenizer
 
 CHAT = [
     {"role": "system", "content": "Be brief."},
@@ -67,6 +68,23 @@ def test_a_solution_in_every_form(row: dict[str, Any], asked: list[str], written
     (solution,) = solutions_of(row, "f:1", "f-1")
     assert [message.content for message in solution.prompt] == asked
     assert solution.text == written
+
+
+def test_what_code_printed_is_read_and_not_learnt() -> None:
+    """Public data sets such as OpenMathReasoning hold a solution as one text, its outputs included."""
+    code, printed = "I run it.\n<tool_call>\nprint(2 + 3)\n</tool_call>", "\n```output\n5\n```\n"
+    invented = "It would print\n```output\n6\n```\nSo it is \\boxed{5}."
+    (solution,) = solutions_of({"problem": "What is 2 + 3?", "solution": code + printed + invented}, "f:1", "f-1")
+    assert [(part.role, part.text) for part in solution.parts] == [
+        ("model", code),
+        ("tool", printed),
+        ("model", invented),
+    ]
+    tokenizer = train_tokenizer([solution.text], 300)
+    ids, learnt = tokenizer.encode_solution(solution.prompt, solution.parts)
+    of_model = tokenizer.decode([token for token, mask in zip(ids, learnt, strict=True) if mask], special=False)
+    assert of_model == code + invented
+    assert (solution.style, solution.answer) == ("tir", "5")
 
 
 def test_every_turn_of_the_assistant_is_learnt_with_what_came_before() -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from podium.errors import InputError, SandboxUnavailable
 from podium.sandbox import Limits, RemoteSandbox, protocol
-from podium.sandbox.display import abridge, clean
+from podium.sandbox.display import clean
 from podium.sandbox.transcript import Transcript
+from podium.toolcode import cut_output
 
 
 @given(
@@ -103,7 +104,7 @@ def test_transcript_loses_only_the_middle(writes, limit):
     assert len(rest) <= limit
     if len(whole) <= 2 * limit:
         assert dropped == 0
-    shown, missing = abridge(sent, dropped, rest, limit)
+    shown, missing = cut_output(sent, dropped, rest, limit)
     if len(whole) <= limit:
         assert (shown, missing) == (whole, 0)
     else:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from podium.answering.scripted import ScriptedCompleter
+from podium.errors import PromptTooLong
 from podium.records import ExamResult, Problem
 from podium.solve import ExamConfig, sit_exam
 from podium.solve.profile import get_profile
@@ -70,3 +71,23 @@ async def test_a_nudge_may_come_at_any_moment(steps):
     assert attempt.answer in ("7", "8")
     assert attempt.stop_reason in ("eos", "answer")
     assert sum(part.role == "tool" for part in attempt.parts) == (attempt.answer == "8")
+
+
+async def test_tokens_of_an_attempt_whose_nudge_does_not_fit_are_counted_once():
+    class Short(ScriptedCompleter):
+        async def start(self, prompt, sampling):
+            if len(prompt) > 1:
+                raise PromptTooLong("too long", "shorten it")
+            return await super().start(prompt, sampling)
+
+    told = []
+    run = AttemptRun(PROBLEM, Short("short", dithering), None, get_profile("kaggle", max_tokens=10**9, event_tokens=5))
+    run_task = asyncio.create_task(run.run())
+    while not any(event.kind == "tokens" for event in told):
+        await asyncio.sleep(0)
+        told = list(run.record("cancelled").events)
+    await run.nudge("Now.")
+    attempt = await run_task
+    written = "".join(part.text for part in attempt.parts if part.role == "model")
+    assert attempt.stop_reason == "length"
+    assert attempt.usage.completion_tokens == written.count("Hmm")

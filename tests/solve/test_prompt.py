@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.answering.prompts import PROMPTS, fill
 from podium.errors import InputError
 from podium.records import Message, Problem
 from podium.solve import get_profile
-from podium.solve.prompt import PROMPT_STYLES, check_template, fill, prompt_fields, read_extraction, version_of
+from podium.solve.prompt import check_template, prompt_fields, read_extraction, version_of
 
 LATEX = "If \\frac{a}{b} = x^{ab} and \\sqrt[3]{xy} \\in \\{1, 2\\}, what is \\text{problem}? {problem} {{x}} {0} %s"
 
@@ -15,7 +16,7 @@ LATEX = "If \\frac{a}{b} = x^{ab} and \\sqrt[3]{xy} \\in \\{1, 2\\}, what is \\t
 def test_the_styles_are_what_they_were():
     """Exams that were sat are only comparable while these words stay."""
     problem = Problem(id="p", text=LATEX)
-    texts = {name: get_profile("kaggle", prompt=name).messages(problem) for name in PROMPT_STYLES}
+    texts = {name: get_profile("kaggle", prompt=name).messages(problem) for name in PROMPTS}
     assert texts["plain"] == (Message(role="user", content=LATEX),)
     assert texts["boxed"][0].content == (
         "Solve this problem. Think step by step and put the final answer, alone, in \\boxed{}.\n\n" + LATEX

@@ -41,7 +41,7 @@ async def test_the_speed_is_that_of_tokens_after_the_first():
             yield "word "
 
     messages = get_profile("kaggle").messages(PROBLEMS[0])
-    sampling = get_profile("kaggle").sampling(0, ())
+    sampling = get_profile("kaggle").sampling(0)
     assert await measure_speed(ScriptedCompleter("w", words), messages, sampling, Ticking()) == pytest.approx(10.0)
 
     def few(prompt, sampling):

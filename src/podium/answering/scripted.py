@@ -23,7 +23,7 @@ class ScriptedCompleter(Completer):
     """Answers with a script.
 
     >>> def script(prompt, sampling):
-    ...     output = yield "<tool_call>\\nprint(6 * 7)\\n</tool_call>"
+    ...     output = yield code_block("print(6 * 7)")
     ...     yield f"It is {output.strip()}."
     >>> completer = ScriptedCompleter("example", script)
     """

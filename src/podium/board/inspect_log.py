@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,11 +22,10 @@ from podium.errors import InputError
 from podium.records import Attempt, ExamResult, Verdict
 from podium.solve.scores import Scores, score_results
 from podium.storage import atomic_file, read_json, read_rows, storage_errors
+from podium.toolcode import OPEN_TAG, closed_block, output_in
 
 ENDINGS = (".eval", ".json")
 _LETTER = {Verdict.CORRECT: "C", Verdict.WRONG: "I", Verdict.NO_ANSWER: "N", Verdict.UNDECIDED: "N"}
-_CALL = re.compile(r"<tool_call>((?:(?!<tool_call>).)*)</tool_call>\s*\Z", re.DOTALL)
-_FENCE = re.compile(r"\n```output\n(.*)\n```\n", re.DOTALL)
 _VALUE = {"C": 1.0, "I": 0.0, "N": 0.0}
 _STOP = {"eos": "stop", "answer": "stop", "length": "max_tokens"}
 
@@ -289,23 +287,23 @@ def _messages(attempt: Attempt) -> list[dict[str, Any]]:
         if part.role == "model":
             message |= {"role": "assistant", "source": "generate", "model": attempt.maker.model}
             call = ""
-            block = _CALL.search(part.text)
-            if block is not None:
+            code = closed_block(part.text)
+            if code is not None:
                 call = f"call-{name}"
-                message["content"] = part.text[: block.start()]
-                arguments = {"code": block[1].strip("\n")}
+                message["content"] = part.text.rpartition(OPEN_TAG)[0]
+                arguments = {"code": code}
                 message["tool_calls"] = [
                     {
                         "id": call,
                         "function": "python",
                         "arguments": arguments,
                         "type": "function",
-                        "view": _code(block[1]),
+                        "view": _code(code),
                     }
                 ]
         elif call:
-            output = _FENCE.fullmatch(part.text)
-            shown = part.text if output is None else output[1]
+            output = output_in(part.text)
+            shown = part.text if output is None else output
             message |= {"role": "tool", "function": "python", "tool_call_id": call, "content": shown}
         else:
             message |= {"role": "user"}

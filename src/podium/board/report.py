@@ -17,6 +17,7 @@ from podium.board.selection import Selection, holds_selection, read_selection, r
 from podium.errors import InputError
 from podium.records import Attempt, Verdict
 from podium.storage import read_json, write_text
+from podium.toolcode import split
 
 CURVE = "metrics.jsonl"
 
@@ -159,5 +160,5 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "timeouts": attempt.usage.code_timeouts,
         "seconds": attempt.usage.seconds,
         "stop": attempt.stop_reason,
-        "parts": [[part.role, part.text] for part in attempt.parts],
+        "spans": [[span.kind, span.inside] for span in split(attempt.parts)],
     }

@@ -6,7 +6,6 @@ Knows rows and rich; runs attempts with the tool loop of podium.solve.
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from rich.text import Text
 from podium import interrupts
 from podium.errors import InputError
 from podium.records import Attempt, Part, Problem
+from podium.toolcode import split
 
 if TYPE_CHECKING:
     from podium.solve.toolloop import AttemptRun
@@ -32,7 +32,6 @@ FRAMES_PER_SECOND = 8
 # What a model writes may hold commands to the terminal: they are shown and not obeyed.
 _HARMLESS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 _HARMLESS |= dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
-_CODE = re.compile(r"(<tool_call>.*?(?:</tool_call>|\Z))", re.DOTALL)
 
 
 def generate_command(
@@ -161,17 +160,14 @@ def show_attempt(console: Console, attempt: Attempt) -> None:
 
 def _body(parts: Sequence[Part]) -> Text:
     body = Text()
-    for part in parts:
-        text = part.text.translate(_HARMLESS)
-        if part.role == "tool":
-            body.append(text.strip("\n") + "\n", style="cyan")
-            continue
-        for piece in _CODE.split(text):
-            if piece.startswith("<tool_call>"):
-                code = piece.removeprefix("<tool_call>").removesuffix("</tool_call>").strip("\n")
-                body.append_text(Syntax("", "python", background_color="default").highlight(code))
-                body.append("\n")
-            elif piece.strip():
-                body.append(piece.strip("\n") + "\n")
+    for span in split(parts):
+        if span.kind == "output":
+            body.append(span.text.translate(_HARMLESS).strip("\n") + "\n", style="cyan")
+        elif span.kind == "code":
+            code = span.inside.translate(_HARMLESS)
+            body.append_text(Syntax("", "python", background_color="default").highlight(code))
+            body.append("\n")
+        elif span.text.strip():
+            body.append(span.text.translate(_HARMLESS).strip("\n") + "\n")
     body.rstrip()
     return body

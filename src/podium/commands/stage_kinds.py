@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from podium.recipe.registry import StageKind, find_kind, kinds
+from podium.toolcode import CLOSE_TAG, OPEN_TAG
 
 HEAD = """# Stages
 
@@ -30,10 +31,12 @@ Wherever a stage or a command reads problems or solutions (`jsonl:PATH`, an inpu
 with its file and line before a model is loaded.
 """
 
-LEARNT = """
+LEARNT = f"""
 A model learns to write what the assistant says: every turn of a chat (a turn with `"weight": 0` is left out), the
 solution of a problem, or its answer where there is no solution. A problem's answer is the answer field, or the last
-`\\boxed{…}` of its solution. In a solution, the text between `<tool_call>` and `</tool_call>` is a call of Python.
+`\\boxed{{…}}` of its solution. In a solution, the text between `{OPEN_TAG}` and `{CLOSE_TAG}` is a call of Python;
+an output in its fence right behind the closing tag was printed by the code, so that a model reads it and does not learn
+to write it.
 Solutions that were graded and are not correct are left out of training and counted.
 """
 

@@ -7,52 +7,48 @@ code that a language model wrote this does not hold; it gets a fresh session per
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from podium.answering.code_session import CodeSandbox, CodeSession
 
 if TYPE_CHECKING:
-    from podium.sandbox import Result
-
-
-class CodeSession(Protocol):
-    """The part of a sandbox session that the tool loop needs."""
-
-    async def run(self, code: str, /) -> Result: ...
-
-    async def close(self) -> None: ...
-
-
-class CodeSandbox(Protocol):
-    """The part of a sandbox that the tool loop needs."""
-
-    async def open(self, *, seed: int = 0) -> CodeSession: ...
+    from podium.sandbox import Limits, Result
 
 
 class ReusedSessions:
     """A sandbox whose sessions, when closed in good order, are handed out again, `times` in all.
 
-    Leaving it closes them. Sessions are opened with the seed of their first solution.
+    Leaving it closes them. Sessions are opened with the seed of their first solution; one is handed out again only to
+    a solution with the same limits.
     """
 
     def __init__(self, sandbox: CodeSandbox, times: int) -> None:
         self._sandbox = sandbox
         self._times = times
-        self._free: list[_Lease] = []
+        self._free: dict[Limits | None, list[_Lease]] = {}
+
+    @property
+    def limits(self) -> Limits:
+        return self._sandbox.limits
 
     async def __aenter__(self) -> ReusedSessions:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         while self._free:
-            await self._free.pop().session.close()
+            leases = self._free.popitem()[1]
+            while leases:
+                await leases.pop().session.close()
 
-    async def open(self, *, seed: int = 0) -> CodeSession:
-        lease = self._free.pop() if self._free else _Lease(self, await self._sandbox.open(seed=seed))
+    async def open(self, *, seed: int = 0, limits: Limits | None = None) -> CodeSession:
+        free = self._free.get(limits)
+        lease = free.pop() if free else _Lease(self, await self._sandbox.open(seed=seed, limits=limits), limits)
         lease.uses += 1
         return lease
 
     async def give_back(self, lease: _Lease) -> None:
         if lease.clean and lease.uses < self._times:
-            self._free.append(lease)
+            self._free.setdefault(lease.limits, []).append(lease)
         else:
             await lease.session.close()
 
@@ -60,8 +56,9 @@ class ReusedSessions:
 class _Lease:
     """One session and how often it was handed out; clean as long as every block ended well."""
 
-    def __init__(self, owner: ReusedSessions, session: CodeSession) -> None:
+    def __init__(self, owner: ReusedSessions, session: CodeSession, limits: Limits | None) -> None:
         self.session = session
+        self.limits = limits
         self.uses = 0
         self.clean = True
         self._owner = owner

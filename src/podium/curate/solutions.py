@@ -14,16 +14,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from podium.answering.code_session import CodeSandbox
+from podium.answering.prompts import make_prompt
 from podium.answering.protocol import Completer, Sampling
+from podium.answering.toolloop import Written, write_solution
 from podium.boxes import last_box
-from podium.curate.prompts import make_prompt
-from podium.curate.sessions import CodeSandbox, ReusedSessions
+from podium.curate.sessions import ReusedSessions
 from podium.curate.teacher import DECLINED, programmatic_teacher
-from podium.curate.toolloop import CLOSE_TAG, Written, write_solution
 from podium.errors import CompleterError
 from podium.grading import grade
 from podium.records import Maker, Problem, Row, Solution, Style, Usage, Verdict
 from podium.storage import Journal, read_rows, write_json, write_rows
+from podium.toolcode import written_text
 
 _ROWS_PER_SESSION = 100  # of the programmatic teacher
 _ERRORS_IN_A_ROW = 20  # so many failed requests without one answer between them mean the teacher is gone
@@ -236,12 +238,11 @@ async def _try(
     sampling: Sampling,
 ) -> Outcome:
     messages, version = make_prompt(problem, prompt)
-    stops = (CLOSE_TAG,) if style == "tir" else ()
-    chosen = replace(sampling, seed=sampling.seed + index, stop=(*sampling.stop, *stops))
+    chosen = replace(sampling, seed=sampling.seed + index)
     began = time.monotonic()
-    written = await write_solution(completer, messages, chosen, sandbox, seed=chosen.seed)
+    written = await write_solution(completer, messages, chosen, sandbox if style == "tir" else None, seed=chosen.seed)
     seconds = time.monotonic() - began
-    answer = last_box("".join(part.text for part in written.parts if part.role == "model"))
+    answer = last_box(written_text(written.parts))
     reason = _fault(written, style)
     if not reason:
         verdict = await asyncio.to_thread(grade, problem, answer)
@@ -253,7 +254,7 @@ async def _try(
         prompt_tokens=written.usage.prompt_tokens,
         completion_tokens=written.usage.completion_tokens,
         tool_tokens=written.usage.appended_tokens,
-        code_calls=len(written.statuses),
+        code_calls=sum(tool.result is not None for tool in written.tools),
         # Seconds of the programmatic teacher mean nothing and would make two runs differ.
         seconds=0.0 if completer.name.startswith("podium-teacher") else seconds,
         code_seconds=0.0 if completer.name.startswith("podium-teacher") else written.code_seconds,
@@ -286,15 +287,15 @@ def _fault(written: Written, style: Style) -> str:
     first = written.parts[0].text if written.parts else ""
     if first.startswith(DECLINED):
         return "declined: " + first.removeprefix(DECLINED)
-    if written.finish in ("length", "repetition", "cancelled"):
-        return f"cut off: {written.finish}"
-    if written.finish == "stop":
+    if written.ending in ("length", "repetition", "cancelled"):
+        return f"cut off: {written.ending}"
+    if written.ending == "code_limit":
         return "too many code calls"
     if style != "tir":
         return ""
-    if not written.statuses:
+    if not written.tools:
         return "no code"
-    bad = next((status for status in written.statuses if status != "ok"), None)
+    bad = next((tool.status for tool in written.tools if tool.status != "ok"), None)
     if bad:
         return f"code ended with {bad}"
     if last_box(first) is not None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Literal
 
+from podium.answering.prompts import unasked
 from podium.answering.protocol import Prompt, Sampling
 from podium.answering.scripted import ScriptedCompleter
-from podium.curate.prompts import PROMPTS
 from podium.curate.tasks import WRITERS, Declined, checked_steps
 from podium.records import Message
+from podium.toolcode import code_block, output_in
 
 VERSION = 1
 DECLINED = "Declined: "  # what the teacher says instead of a solution; the reason follows
@@ -44,9 +45,7 @@ def _question(prompt: Prompt) -> str:
     question = next(
         (turn.content for turn in reversed(prompt) if isinstance(turn, Message) and turn.role == "user"), ""
     )
-    for style in PROMPTS.values():
-        question = question.removesuffix(style.instruction)
-    return question.strip()
+    return unasked(question).strip()
 
 
 def _reasoning(question: str) -> str:
@@ -62,11 +61,10 @@ def _program(question: str) -> str:
     for writer in WRITERS.values():
         operands = writer.read(question)
         if operands is not None:
-            return f"{_LEAD}\n<tool_call>\n{writer.program(operands)}\n</tool_call>"
+            return f"{_LEAD}\n{code_block(writer.program(operands))}"
     raise Declined("no writer knows the task")
 
 
 def _closing(shown: str) -> str:
     """The answer is copied from the output as it was shown, whatever it says."""
-    output = shown.strip().removeprefix("```output\n").removesuffix("```").strip()
-    return f"The answer is \\boxed{{{output}}}."
+    return f"The answer is \\boxed{{{(output_in(shown) or '').strip()}}}."

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from podium.boxes import answer_in, last_box
 from podium.errors import InputError
-from podium.records import Attempt, Maker, Message, Part, Problem, Solution
+from podium.records import Attempt, Maker, Message, Problem, Solution
 from podium.storage import iterate_objects, parse_row
+from podium.toolcode import OPEN_TAG, parts_of
 
 TEXT_FIELDS = ("problem", "question", "text", "instruction", "prompt")
 ANSWER_FIELDS = ("expected_answer", "answer", "final_answer", "gold")
@@ -157,9 +158,9 @@ def _solution(identifier: str, prompt: tuple[Message, ...], text: str, where: st
     return Solution(
         id=identifier,
         problem_id=hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()[:16],
-        style="tir" if "<tool_call>" in text else "cot",
+        style="tir" if OPEN_TAG in text else "cot",
         prompt=prompt,
-        parts=(Part(role="model", text=text),),
+        parts=parts_of(text),
         answer=last_box(text),
         maker=Maker(model="given"),
     )

@@ -1,4 +1,4 @@
-"""Text from a session made fit to be shown: no control or direction characters, a beginning and an end.
+"""Text from a session made fit to be shown: it holds no control or direction characters.
 
 Knows text only. Each character that is replaced is replaced by one character, so counts stay true.
 """
@@ -19,21 +19,3 @@ def clean(text: str) -> str:
         character if character in "\n\t" or character.isprintable() else " " if character.isspace() else _REPLACEMENT
         for character in text
     )
-
-
-def abridge(beginning: str, dropped: int, end: str, limit: int) -> tuple[str, int]:
-    """At most `limit` characters of a text of which `dropped` are already missing between `beginning` and `end`.
-
-    Returns (the text with a line in the gap that says how many characters are not shown, that number).
-    """
-    if not dropped and len(beginning) + len(end) <= limit:
-        return beginning + end, 0
-    if not dropped:
-        beginning, end = beginning + end, beginning + end
-        total = len(beginning)
-    else:
-        total = len(beginning) + dropped + len(end)
-    head = beginning[: limit - limit // 2]
-    tail = end[max(len(end) - limit // 2, 0) :]
-    missing = total - len(head) - len(tail)
-    return f"{head}\n... [{missing} characters not shown] ...\n{tail}", missing

@@ -11,8 +11,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError, SandboxUnavailable
-from podium.sandbox.display import abridge, clean
+from podium.sandbox.display import clean
 from podium.sandbox.limits import Limits, Result, Status
+from podium.toolcode import cut_output
 
 if TYPE_CHECKING:
     import httpx
@@ -94,7 +95,7 @@ class RemoteSession:
             if status in ("ok", "error"):
                 # A block that failed half-way has changed variables too; it fails the same way again, silently.
                 self._history.append(_silenced(code) if status == "error" else code)
-        shown, missing = abridge(clean(text), 0, "", self.limits.output_chars)
+        shown, missing = cut_output(clean(text), 0, "", self.limits.output_chars)
         return Result(status, shown, REMOTE_TIER, seconds, queued_seconds=started - asked, dropped_chars=missing)
 
     async def _post(self, cells: list[str]) -> dict[str, Any]:

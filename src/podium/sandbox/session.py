@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from podium.errors import InputError
 from podium.sandbox import protocol
-from podium.sandbox.display import abridge, clean
+from podium.sandbox.display import clean
 from podium.sandbox.limits import Limits, Result, Status
 from podium.sandbox.process import Answer, Ending, Process
+from podium.toolcode import cut_output
 
 if TYPE_CHECKING:
     from podium.sandbox.host import Sandbox
@@ -109,7 +110,7 @@ class Session:
         else:
             status = "timeout" if answer.interrupted else _STATUS.get(outcome.code, "error")
             dropped, rest = outcome.dropped, clean(outcome.text)
-        text, missing = abridge(written, dropped, rest, self.limits.output_chars)
+        text, missing = cut_output(written, dropped, rest, self.limits.output_chars)
         lost = isinstance(outcome, Ending)
         notes = (
             _NOTES.get(status, "").format(seconds=self.limits.wall_seconds, detail=detail)

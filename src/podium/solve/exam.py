@@ -413,7 +413,7 @@ class _Exam:
         if self.config.token_limit != "clock" or self.clock is None:
             return
         if found is None and not self.done:
-            first, sampling = self.problems[0], self.profile.sampling(self.config.seed, ())
+            first, sampling = self.problems[0], self.profile.sampling(self.config.seed)
             try:
                 speed = await measure_speed(self.completer, self.profile.messages(first), sampling, self.read)
             except PromptTooLong:

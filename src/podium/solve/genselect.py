@@ -14,16 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from podium.answering.protocol import Completer, Sampling, complete
+from podium.answering.code_session import CodeSandbox
+from podium.answering.protocol import Completer, Sampling
+from podium.answering.toolloop import write_solution
 from podium.boxes import boxes, last_box
-from podium.curate.sessions import CodeSandbox
-from podium.curate.toolloop import CLOSE_TAG, write_solution
 from podium.errors import CompleterError, InputError, PromptTooLong
 from podium.grading import classes as equivalence_classes
 from podium.grading import rules_of
 from podium.records import ExamResult, Message, Problem, Verdict
 from podium.solve.sitting import attempt_seed
 from podium.solve.vote import Classes, Vote, majority
+from podium.toolcode import written_text
 
 MOST = 16  # solutions in a group: selection is unstable above 32 (figure 2)
 LONGEST = 3_000  # characters of a summary
@@ -256,7 +257,8 @@ async def select(
         seeded = replace(base, seed=attempt_seed(seed, f"select/{problem.id}", number))
         while True:
             try:
-                return await _written(completer, groups[number].messages, seeded, sandbox)
+                said = await write_solution(completer, groups[number].messages, seeded, sandbox, seed=seeded.seed)
+                return written_text(said.parts)
             except PromptTooLong:
                 smaller = _smaller(groups[number])
                 if smaller is None:
@@ -288,16 +290,6 @@ def _counted(
     picked = {number: answers[index] for number, index in enumerate(picks)}
     vote = majority(problem, picked, classes)
     return Selection(tuple(picks), max(0, asked - len(picks)), vote, asked)
-
-
-async def _written(
-    completer: Completer, messages: tuple[Message, ...], sampling: Sampling, sandbox: CodeSandbox | None
-) -> str:
-    if sandbox is None:
-        return await complete(completer, messages, sampling)
-    stopping = replace(sampling, stop=(*sampling.stop, CLOSE_TAG))
-    written = await write_solution(completer, messages, stopping, sandbox, seed=sampling.seed)
-    return "".join(part.text for part in written.parts if part.role == "model")
 
 
 def _fitting(group: Group, characters: int) -> Group:

@@ -6,16 +6,15 @@ A model that was never asked for a box writes its answer in words, and scores 0 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from podium.grading.extract import extract_answer
 from podium.grading.rules import Finder, rules_of
 from podium.records import Attempt, Problem
+from podium.toolcode import outside_code, written_text
 
 MOST = 0.5  # of the attempts: from here on it is said
-_CODE = re.compile(r"<tool_call>.*?(?:</tool_call>|\Z)", re.DOTALL)
 _TRIED: tuple[Finder, ...] = ("box", "final", "letter", "number")
 _PLACES = {"box": "box", "final": "final answer in words", "letter": "option letter", "number": "number", "all": "text"}
 _LONGEST = 20_000  # characters of an attempt that are looked at, from its end
@@ -128,4 +127,4 @@ def _extraction(problem: Problem, place: Finder) -> str:
 
 
 def _text_of(attempt: Attempt) -> str:
-    return _CODE.sub("", "".join(part.text for part in attempt.parts if part.role == "model")[-_LONGEST:])
+    return outside_code(written_text(attempt.parts)[-_LONGEST:])

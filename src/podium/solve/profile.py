@@ -1,22 +1,24 @@
 """How an attempt is asked for and what it may spend: named profiles. Knows no engine.
 
 The numbers are those of arXiv 2504.16891: `kaggle` section 6.3.5, `notebook` the released demo notebook, `eval`
-table 7. The paper's entry sampled at temperature 0 and got different attempts from numerical noise in its batches;
-an engine that computes reproducibly would write n identical attempts, so `kaggle` samples like the notebook.
+table 7. Limits on code stand in one table, `podium.answering.toolloop.CODE_LIMITS`. The paper's entry sampled at
+temperature 0 and got different attempts from numerical noise in its batches; an engine that computes reproducibly would
+write n identical attempts, so `kaggle` samples like the notebook.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from podium.answering.prompts import PROMPTS, fill
 from podium.answering.protocol import Sampling
+from podium.answering.toolloop import CODE_LIMITS, CodeLimits
 from podium.errors import InputError, nearest
 from podium.records import Message, Problem
-from podium.sandbox import Limits
-from podium.solve.prompt import PROMPT_STYLES, check_template, fill, version_of
+from podium.solve.prompt import check_template, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Profile:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    prompt: str = "plain"  # a style of podium.solve.prompt
+    prompt: str = "plain"  # one of podium.answering.prompts
     template: str = ""  # used instead of the style where there is one; {problem} stands for the problem
     system: str = ""  # what the system message says; empty: there is none
     past_limit: Literal["hint", "stop"] = "hint"  # a block too many: told so once, or the attempt ends at once
@@ -47,7 +49,7 @@ class Profile:
     event_tokens: int = 64  # a `tokens` event every so many
     nudge_tokens: int = 1024  # that an attempt may still write once it was nudged
 
-    def sampling(self, seed: int, stop: tuple[str, ...]) -> Sampling:
+    def sampling(self, seed: int) -> Sampling:
         return Sampling(
             max_tokens=self.max_tokens,
             temperature=self.temperature,
@@ -58,20 +60,18 @@ class Profile:
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             seed=seed,
-            stop=stop,
             repetition_window=self.repetition_window,
             repetition_count=self.repetition_count,
             top_logprobs=self.top_logprobs,
         )
 
-    def limits(self, available: Limits) -> Limits:
-        """A session's limits: the profile's where they are narrower than what the sandbox has."""
-        return available.narrowed(
-            replace(available, wall_seconds=self.code_seconds, output_chars=self.shown_characters)
-        )
+    @property
+    def code_limits(self) -> CodeLimits:
+        """What an attempt may spend on code, as the tool loop takes it."""
+        return CodeLimits(self.code_calls, self.code_seconds, self.shown_characters, self.past_limit)
 
     def messages(self, problem: Problem) -> tuple[Message, ...]:
-        asked = Message(role="user", content=fill(self.template or PROMPT_STYLES[self.prompt], problem.text))
+        asked = Message(role="user", content=fill(self.template or PROMPTS[self.prompt].template, problem.text))
         return (Message(role="system", content=self.system), asked) if self.system else (asked,)
 
     @property
@@ -80,12 +80,19 @@ class Profile:
         return version_of(self.prompt, self.template, self.system)
 
 
+def _profile(name: str, *, temperature: float, top_p: float, max_tokens: int) -> Profile:
+    code = CODE_LIMITS[name]
+    return Profile(
+        name, code.calls, code.seconds, code.characters, temperature=temperature, top_p=top_p, max_tokens=max_tokens
+    )
+
+
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile("kaggle", 6, 2.0, 200, temperature=0.7, top_p=0.95, max_tokens=32_000),
-        Profile("notebook", 2, 10.0, 1_000, temperature=0.7, top_p=0.95, max_tokens=20_000),
-        Profile("eval", 8, 10.0, 1_000, temperature=0.6, top_p=0.95, max_tokens=32_768),
+        _profile("kaggle", temperature=0.7, top_p=0.95, max_tokens=32_000),
+        _profile("notebook", temperature=0.7, top_p=0.95, max_tokens=20_000),
+        _profile("eval", temperature=0.6, top_p=0.95, max_tokens=32_768),
     )
 }
 
@@ -108,8 +115,8 @@ def get_profile(name: str, **overrides: Any) -> Profile:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"profile {name!r}: field {field!r}: {first['msg']}", "see docs/solve.md") from error
-    if profile.prompt not in PROMPT_STYLES:
-        raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPT_STYLES))
+    if profile.prompt not in PROMPTS:
+        raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPTS))
     if profile.template:
         check_template(profile.template, "the prompt template")
     for key, least in (("code_calls", 0), ("code_seconds", 1e-3), ("shown_characters", 1), ("max_tokens", 1)):

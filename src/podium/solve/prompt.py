@@ -1,6 +1,6 @@
 """How a problem is asked and where its answer is looked for, as a person says it. Knows text only.
 
-A problem is asked in a named style, or by a template of the user's with `{problem}` in it.
+A problem is asked by a prompt of `podium.answering.prompts`, or by a template of the user's with `{problem}` in it.
 
 Only `{problem}` is replaced, and literally: every other brace stays, because LaTeX is full of them. What looks
 like another placeholder is refused, since a model would be shown its name.
@@ -13,29 +13,16 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from podium.answering.prompts import PROBLEM, PROMPTS
 from podium.errors import InputError, nearest
 from podium.grading.rules import Finder
 from podium.storage import storage_errors
 
-PROBLEM = "{problem}"
 FINDERS: dict[str, Finder] = {"boxed": "box", **{name: name for name in get_args(Finder)}}
 """What a person calls the places where an answer is looked for; see podium.grading.Rules.find."""
-PROMPT_STYLES: dict[str, str] = {
-    "plain": "{problem}",
-    "boxed": "Solve this problem. Think step by step and put the final answer, alone, in \\boxed{}.\n\n{problem}",
-    "code": (
-        "Solve this problem. Leave heavy computation to Python: code between <tool_call> and </tool_call> is run and "
-        "what it prints is shown to you; variables stay. Put the final answer, alone, in \\boxed{}.\n\n{problem}"
-    ),
-}
-_STYLES_OR_FILE = f"{', '.join(PROMPT_STYLES)}, or a file with {PROBLEM} in it"
+_STYLES_OR_FILE = f"{', '.join(PROMPTS)}, or a file with {PROBLEM} in it"
 # A word in braces that no LaTeX command, ^, _ or other brace comes before: {question}, {{question}}, { Problem }.
 _PLACEHOLDER = re.compile(r"(?<![\w\\^_}\]{])\{+[ \t]*([A-Za-z_]\w+)[ \t]*(?:[.!]\w+|:[^\s{}]*)?[ \t]*\}+")
-
-
-def fill(template: str, problem: str) -> str:
-    """The template with the problem in its place. Braces in the problem are the problem's."""
-    return template.replace(PROBLEM, problem)
 
 
 def check_template(template: str, where: str) -> str:
@@ -68,7 +55,7 @@ def prompt_fields(text: str, folder: Path | None = None) -> dict[str, str]:
     Raises:
         InputError: neither, a file that is no UTF-8 text, or a template that is none.
     """
-    if text in PROMPT_STYLES:
+    if text in PROMPTS:
         return {"prompt": text}
     path = Path(text).expanduser()
     path = path if folder is None else folder / path
@@ -77,7 +64,7 @@ def prompt_fields(text: str, folder: Path | None = None) -> dict[str, str]:
     if not path.exists() and (Path(text).suffix or "/" in text):
         raise InputError(f"{path}: no such file", f"a prompt is {_STYLES_OR_FILE}")
     if not path.exists():
-        raise InputError(f"no prompt style or file is called {text!r}", nearest(text, PROMPT_STYLES))
+        raise InputError(f"no prompt style or file is called {text!r}", nearest(text, PROMPTS))
     return {"template": read_template(path)}
 
 
@@ -117,5 +104,8 @@ def version_of(prompt: str, template: str, system: str) -> str:
     def digest(text: str) -> str:
         return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
-    name = f"template-{digest(template)}" if template else prompt
+    # First versions are told without their number, as in the exams that were sat before prompts had one.
+    version = PROMPTS[prompt].version
+    style = prompt if version == 1 else f"{prompt}/{version}"
+    name = f"template-{digest(template)}" if template else style
     return f"{name}+system-{digest(system)}" if system else name

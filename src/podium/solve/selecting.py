@@ -20,8 +20,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from podium.answering.code_session import CodeSandbox
 from podium.answering.protocol import Completer, Sampling
-from podium.curate.sessions import CodeSandbox
 from podium.errors import InputError
 from podium.lock import locked_folder
 from podium.records import Attempt, ExamResult, Row, Verdict

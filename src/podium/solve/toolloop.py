@@ -1,11 +1,8 @@
-"""One attempt at one problem, with code: the model writes, its blocks are run, the output goes back to it.
+"""One attempt at one problem: the tool loop of `podium.answering`, with events, answers, nudges and a watch on top.
 
-Does not know which engine answers, how the code is isolated, who else is attempting the problem or how much time is
-left: whoever cancels the task knows that. Completion and session are freed at whatever moment that happens, and what
-was written until then remains to be read with `record`.
-
-A block is run when the stop string `</tool_call>` fires and its `<tool_call>` stands in the text the model has
-written since the last output. A closing tag without an opening one runs nothing but counts as a call.
+The module does not know which engine answers, how the code is isolated, who else is attempting the problem or how much
+time is left: whoever cancels the task knows that. Completion and session are freed at whatever moment that happens,
+and what was written until then remains to be read with `record`.
 """
 
 from __future__ import annotations
@@ -13,10 +10,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Sampling
+from podium.answering.code_session import CodeSandbox
+from podium.answering.protocol import Completer, CompletionUsage, Piece, Sampling
+from podium.answering.toolloop import ToolLoop, ToolText
 from podium.boxes import last_box
 from podium.errors import PromptTooLong
 from podium.grading import find_answer
@@ -25,24 +24,10 @@ from podium.records import Attempt, Event, Maker, Message, Part, Problem, StopRe
 from podium.solve.confidence import Confidence
 from podium.solve.profile import Profile
 from podium.solve.repetition import RepetitionWatch
-
-if TYPE_CHECKING:
-    from podium.sandbox import Sandbox, Session
-
-OPEN_TAG = "<tool_call>"
-CLOSE_TAG = "</tool_call>"
+from podium.toolcode import OPEN_TAG
 
 Sink = Callable[[int, Event], None]
 """Told of every event of an attempt as it happens: (index, event)."""
-
-OVER_LIMIT = "[not run: no code calls are left; give the final answer in \\boxed{}]"
-NOT_OPENED = f"[nothing was run: {CLOSE_TAG} without {OPEN_TAG}]"
-
-
-def fence(shown: str) -> str:
-    """The tool part that shows `shown` to the model."""
-    return f"\n```output\n{shown}\n```\n"
-
 
 # As in podium.boxes: a box opens, an escaped character is skipped, a brace opens or closes.
 _BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
@@ -95,7 +80,7 @@ class AttemptRun:
         self,
         problem: Problem,
         completer: Completer,
-        sandbox: Sandbox | None,
+        sandbox: CodeSandbox | None,
         profile: Profile,
         *,
         index: int = 0,
@@ -110,7 +95,8 @@ class AttemptRun:
         self.index = index
         self.seed = seed
         self._completer = completer
-        self._sandbox = sandbox if profile.code_calls > 0 else None
+        self._with_code = sandbox is not None and profile.code_calls > 0
+        self._loop = ToolLoop(completer, sandbox, profile.code_limits, seed=seed)
         self._sink = sink
         self._elapsed = elapsed or (lambda: time.monotonic() - opened)
         self._watch = AnswerWatch()
@@ -122,18 +108,13 @@ class AttemptRun:
         self._parts: list[Part] = []
         self._events: list[Event] = []
         self._tokens = 0
-        self._calls = 0  # blocks run, refused and malformed ones included
         self._usage = Usage()
         self._spent = CompletionUsage()
         self._started = 0.0
         self._ended = 0.0
         self._tier = ""
-        self._completion: Completion | None = None
-        self._session: Session | None = None
         self._nudge = ""  # what the model is to be told next
         self._nudging = False  # told, and going on since
-        self._calling = False  # a block is running
-        self._before = CompletionUsage()  # of the completion before the nudge
 
     @property
     def tokens(self) -> int:
@@ -156,12 +137,11 @@ class AttemptRun:
         self._started = self._elapsed()
         self._event("start")
         try:
-            stop = (CLOSE_TAG,) if self._sandbox else ()
-            sampling = self.profile.sampling(self.seed, stop)
-            self._completion = await self._completer.start(self.profile.messages(self.problem), sampling)
-            reason = await self._write(self._completion)
+            await self._loop.start(self.profile.messages(self.problem), self._sampling())
+            reason = await self._write()
             while self._nudge and self.answer is None:
-                reason = await self._write(await self._ask_again())
+                await self._ask_again()
+                reason = await self._write()
             if self._nudge and reason == "cancelled":
                 reason = "answer"  # it had boxed one in the moment it was interrupted
         except PromptTooLong:
@@ -176,16 +156,14 @@ class AttemptRun:
 
         Nothing happens to an attempt that is over, was told already, or waits for code.
         """
-        if self._completion is None or self._nudging or self._ended or self._calling:
+        if self._nudging or self._ended or not self._loop.writing:
             return
         self._nudge = text
-        await self._completion.cancel()
+        await self._loop.interrupt()
 
-    async def _ask_again(self) -> Completion:
-        """A completion that sees what was written so far, and the nudge after it."""
-        assert self._completion is not None
+    async def _ask_again(self) -> None:
+        """Begin a completion that sees what was written so far, and the nudge after it."""
         text, self._nudge, self._nudging = self._nudge, "", True
-        self._before = _sum(self._before, await self._completion.cancel())
         self._close_stretch()
         self._repetition.restart()
         written = "".join(part.text for part in self._parts)
@@ -196,38 +174,42 @@ class AttemptRun:
             *([Message(role="assistant", content=written)] if written.strip() else []),
             Message(role="user", content=text),
         )
-        sampling = self.profile.sampling(self.seed, (CLOSE_TAG,) if self._sandbox else ())
         left = max(1, min(self.profile.nudge_tokens, self.profile.max_tokens - self._tokens))
-        self._completion = await self._completer.start(messages, replace(sampling, max_tokens=left))
-        return self._completion
+        await self._loop.start(messages, replace(self._sampling(), max_tokens=left))
 
-    async def _write(self, completion: Completion) -> StopReason:
-        refused = False
-        while True:
-            async for piece in completion:
-                if self._take(piece):
+    def _sampling(self) -> Sampling:
+        return self.profile.sampling(self.seed)
+
+    async def _write(self) -> StopReason:
+        async with aclosing(self._loop.write()) as steps:
+            async for step in steps:
+                if isinstance(step, ToolText):
+                    self._show(step)
+                    continue
+                if self._take(step):
                     return "repetition"
                 if self.profile.stop_at_answer and self._boxes_count and self._watch.answer is not None:
                     return "answer"
-                if piece.finish is not None and piece.finish != "stop":
-                    return piece.finish
-            if self._nudge:
-                return "cancelled"  # interrupted in the very moment of a stop
-            if self._calls < self.profile.code_calls:
-                self._calls += 1
-                self._calling = True
-                shown = await self._call()
-                self._calling = False
-            elif self.profile.past_limit == "hint" and not refused:
-                refused = True
-                shown = OVER_LIMIT
-                self._event("code", detail="refused")
-            else:
-                return "code_limit"
-            self._close_stretch()
-            self._repetition.restart()
-            self._parts.append(Part(role="tool", text=fence(shown)))
-            await completion.extend(fence(shown))
+        ending = self._loop.ending
+        assert ending is not None
+        return "eos" if ending == "stop" else ending  # a profile has no stop strings: a server has named its own
+
+    def _show(self, tool: ToolText) -> None:
+        """Take in what a tool has added."""
+        result = tool.result
+        if result is not None:
+            self._tier = result.tier
+            self._usage = self._usage.model_copy(
+                update={
+                    "code_calls": self._usage.code_calls + 1,
+                    "code_timeouts": self._usage.code_timeouts + (result.status == "timeout"),
+                    "code_seconds": self._usage.code_seconds + result.wall_seconds,
+                }
+            )
+        self._event("code", detail=tool.status if result is None else f"{tool.status} {result.wall_seconds:.3f} s")
+        self._close_stretch()
+        self._repetition.restart()
+        self._parts.append(Part(role="tool", text=tool.text))
 
     def _take(self, piece: Piece) -> bool:
         """Take in what was written; True when the attempt does nothing but repeat itself since."""
@@ -248,37 +230,11 @@ class AttemptRun:
     def _newly_visible(self) -> str:
         """What of the stretch lies outside code and was not looked at yet."""
         opened = -1
-        if self._sandbox is not None:
+        if self._with_code:
             opened = self._stretch.find(OPEN_TAG, max(0, self._scanned - len(OPEN_TAG)))
         end = opened if opened >= 0 else len(self._stretch)
         new, self._scanned = self._stretch[self._scanned : end], max(self._scanned, end)
         return new
-
-    async def _call(self) -> str:
-        """Run the block that has just been closed; returns what the model is shown."""
-        assert self._sandbox is not None
-        opened = self._stretch.find(OPEN_TAG)
-        if opened < 0:
-            self._event("code", detail="not opened")
-            return NOT_OPENED
-        # Of several opening tags the last one starts the block: the others were never closed.
-        opened = self._stretch.rfind(OPEN_TAG)
-        code = self._stretch[opened + len(OPEN_TAG) : -len(CLOSE_TAG)].strip("\n")
-        if self._session is None:
-            limits = self.profile.limits(self._sandbox.limits)
-            self._session = await self._sandbox.open(seed=self.seed, limits=limits)
-        session = self._session
-        result = await session.run(code)
-        self._tier = result.tier
-        self._usage = self._usage.model_copy(
-            update={
-                "code_calls": self._usage.code_calls + 1,
-                "code_timeouts": self._usage.code_timeouts + (result.status == "timeout"),
-                "code_seconds": self._usage.code_seconds + result.wall_seconds,
-            }
-        )
-        self._event("code", detail=f"{result.status} {result.wall_seconds:.3f} s")
-        return result.output.rstrip("\n")
 
     def _close_stretch(self) -> None:
         if self._stretch:
@@ -295,16 +251,11 @@ class AttemptRun:
             self._sink(self.index, event)
 
     async def _free(self) -> None:
-        # Nested, so that a second cancellation while the engine lets go still closes the session.
         try:
-            if self._completion is not None:
-                self._spent = _sum(self._before, await self._completion.cancel())
+            await self._loop.close()
+            self._spent = self._loop.usage
         finally:
-            try:
-                if self._session is not None:
-                    await self._session.close()
-            finally:
-                self._ended = self._elapsed()
+            self._ended = self._elapsed()
 
     def record(self, reason: StopReason) -> Attempt:
         """The attempt as a row: whole after `run`, or what exists of one that was cut off."""
@@ -312,11 +263,11 @@ class AttemptRun:
         events = list(self._events)
         if events and events[-1].kind != "end":
             events.append(Event(time=self._ended, kind="end", tokens=self._tokens, answer=self.answer, detail=reason))
-        sampling = self.profile.sampling(self.seed, ())
+        sampling = self._sampling()
         return Attempt(
             id=f"{self.problem.id}#{self.index}",
             problem_id=self.problem.id,
-            style="tir" if self._sandbox is not None else "cot",
+            style="tir" if self._with_code else "cot",
             prompt=self.profile.messages(self.problem),
             parts=tuple(parts),
             answer=self.answer,
@@ -360,20 +311,10 @@ def _penalties(sampling: Sampling) -> dict[str, float]:
     return {name: value for name, value in told.items() if value != getattr(Sampling(), name)}
 
 
-def _sum(before: CompletionUsage, after: CompletionUsage) -> CompletionUsage:
-    return CompletionUsage(
-        prompt_tokens=after.prompt_tokens,
-        completion_tokens=before.completion_tokens + after.completion_tokens,
-        appended_tokens=before.appended_tokens + after.appended_tokens,
-        computed_tokens=before.computed_tokens + after.computed_tokens,
-        logprob_sum=before.logprob_sum + after.logprob_sum,
-    )
-
-
 async def attempt(
     problem: Problem,
     completer: Completer,
-    sandbox: Sandbox | None,
+    sandbox: CodeSandbox | None,
     profile: Profile,
     *,
     index: int = 0,

@@ -26,11 +26,11 @@ from podium.text.decoding import ByteDecoder, Decoder, Speller, WindowDecoder, b
 from podium.text.origin import MESSAGE, TEMPLATE, UNSURE
 from podium.text.sameness import cuts_words_like_qwen2
 from podium.text.template import CHATML, ChatTemplate, Rendered
+from podium.toolcode import CLOSE_TAG, OPEN_TAG
 
 TEXT_END, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-TOOL_TAGS = ("<tool_call>", "</tool_call>")
 # Content -> whether it is hidden when special tokens are left out of decoded text. Tool tags are not, as in Qwen.
-SPECIALS = {TEXT_END: True, TURN_START: True, TURN_END: True, TOOL_TAGS[0]: False, TOOL_TAGS[1]: False}
+SPECIALS = {TEXT_END: True, TURN_START: True, TURN_END: True, OPEN_TAG: False, CLOSE_TAG: False}
 # Tokens that end a turn or a text in the families we read, whatever a folder says.
 _STOPS = (TURN_END, TEXT_END, "<|eot_id|>", "<|end_of_text|>", "<|eom_id|>")
 FILES = (
@@ -86,7 +86,7 @@ class Tokenizer:
                 for token in added.values()
             ]
         )
-        self._tags = {tag: self._added[tag] for tag in TOOL_TAGS if tag in self._added}
+        self._tags = {tag: self._added[tag] for tag in (OPEN_TAG, CLOSE_TAG) if tag in self._added}
         self._tag_pattern = _alternatives([("", tag, "") for tag in self._tags])
 
         vocabulary = self._core.get_vocab(with_added_tokens=True)

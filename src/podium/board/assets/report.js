@@ -20,20 +20,12 @@
   const seconds = value => value < 10 ? value.toFixed(1) + " s" : Math.round(value) + " s";
   const work = attempt => {
     const box = el("div", "work");
-    for (const [role, text] of attempt.parts) {
-      if (role === "tool") {
-        const output = el("pre", "output", text.replace(/^\n?```output\n/, "").replace(/\n?```\n?$/, ""));
-        output.dataset.what = "output";
-        box.append(output);
-        continue;
-      }
-      for (const piece of text.split(/(<tool_call>[\s\S]*?(?:<\/tool_call>|$))/)) {
-        if (piece.startsWith("<tool_call>")) {
-          const code = el("pre", "code", piece.replace(/^<tool_call>\n?/, "").replace(/\n?<\/tool_call>$/, ""));
-          code.dataset.what = "code";
-          box.append(code);
-        } else if (piece.trim()) box.append(tex("div", "said", piece.trim()));
-      }
+    for (const [kind, text] of attempt.spans) {
+      if (kind !== "text") {
+        const block = el("pre", kind, text);
+        block.dataset.what = kind;
+        box.append(block);
+      } else if (text.trim()) box.append(tex("div", "said", text.trim()));
     }
     if (!box.childNodes.length) box.append(el("div", "said note", "nothing was written"));
     return box;

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from podium.answering.prompts import PROBLEM, PROMPTS
 from podium.errors import PodiumError
 from podium.recipe.inputs import MODEL, file_of, model_of
 from podium.recipe.registry import (
@@ -37,7 +38,9 @@ class ExamParams(Params):
     top_p: float | None = Field(
         None, gt=0, le=1, description="share of the probability that is drawn from; null: the profile's"
     )
-    prompt: str = Field("plain", description="plain, boxed, code, a template with {problem}, or a file that holds one")
+    prompt: str = Field(
+        "plain", description=f"{', '.join(PROMPTS)}, a template with {PROBLEM}, or a file that holds one"
+    )
     system: str = Field("", description="the system message; empty: none")
     extract: tuple[Literal["box", "boxed", "final", "letter", "number", "all"], ...] | None = Field(
         None, description="where an answer is looked for, in this order; none: as the exam's own rules say"
@@ -76,7 +79,7 @@ class ExamParams(Params):
     @classmethod
     def _readable_prompt(cls, value: str, info: ValidationInfo) -> str:
         """A file becomes the template in it: what is hashed and written down is what is asked."""
-        from podium.solve.prompt import PROBLEM, check_template, prompt_fields
+        from podium.solve.prompt import check_template, prompt_fields
 
         if PROBLEM in value or "\n" in value:
             return checked(value, lambda: check_template(value, "prompt"))
@@ -88,13 +91,11 @@ class ExamParams(Params):
 
     def overrides(self) -> dict[str, Any]:
         """Fields of the profile that are replaced."""
-        from podium.solve.prompt import PROMPT_STYLES
-
         given: dict[str, Any] = {}
         given |= {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
         if not self.code:
             given["code_calls"] = 0
-        if self.prompt not in PROMPT_STYLES:
+        if self.prompt not in PROMPTS:
             given["template"] = self.prompt
         elif self.prompt != "plain":
             given["prompt"] = self.prompt
