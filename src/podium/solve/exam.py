@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -28,6 +28,7 @@ from podium.grading.rules import Finder
 from podium.lock import locked_folder
 from podium.records import ExamResult, Problem, find_repeated
 from podium.runlog import RunLog
+from podium.settings import NOT_IDENTITY, identity_of
 from podium.solve.clock import Clock, Ledger, drawn, pool
 from podium.solve.identity import refuse_other
 from podium.solve.judging import judge_result
@@ -94,7 +95,9 @@ class ExamConfig(BaseModel):
         "exam's own rules say",
     )
     fallback: str | None = Field(None, description="the answer where no attempt has boxed one")
-    concurrency: int = Field(1, ge=1, description="problems at the same time; only without a clock")
+    concurrency: Annotated[int, NOT_IDENTITY] = Field(
+        1, ge=1, description="problems at the same time; only without a clock"
+    )
     seed: int = 0
 
     @field_validator("budget_seconds")
@@ -223,7 +226,7 @@ def exam_identity(
             "source": ", ".join(sorted({problem.source for problem in problems})),
             "digest": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(),
         },
-        "config": config.model_dump(mode="json", exclude={"concurrency"}),
+        "config": identity_of(config),
         **({} if verifier is None else {"verifier": verifier}),
         **({} if judge is None else {"judge": judge}),
     }

@@ -25,6 +25,7 @@ from podium.curate.sessions import CodeSandbox
 from podium.errors import InputError
 from podium.lock import locked_folder
 from podium.records import Attempt, ExamResult, Row, Verdict
+from podium.settings import identity_of
 from podium.solve.exam import BUSY
 from podium.solve.genselect import MOST, PROMPT_CHARACTERS, Named, candidates_of, select
 from podium.solve.identity import refuse_other
@@ -201,7 +202,7 @@ def select_identity(results: Sequence[ExamResult], judge: str, config: SelectCon
             "source": ", ".join(sorted({result.problem.source for result in results})),
             "digest": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(),
         },
-        "config": config.model_dump(mode="json"),
+        "config": identity_of(config),
     }
 
 

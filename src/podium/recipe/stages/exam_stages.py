@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -21,6 +21,7 @@ from podium.recipe.registry import (
     stage,
 )
 from podium.records import ExamResult, Problem
+from podium.settings import NOT_IDENTITY
 
 GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a dozen rows; for the dry run's estimate
 
@@ -48,7 +49,9 @@ class ExamParams(Params):
     )
     take: int | None = Field(None, ge=1, description="only the first so many problems")
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
-    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
+    threads: Annotated[int | None, NOT_IDENTITY] = Field(
+        None, ge=1, description="processor threads; null: one per core"
+    )
 
     @field_validator("extract", mode="before")
     @classmethod
