@@ -14,7 +14,7 @@ FLOORS = (
     ("boxes", "ceilings", "errors", "interrupts", "native", "records", "settings", "waiting"),
     ("__init__", "storage"),
     ("lock", "problems", "runlog", "sandbox", "text"),
-    ("answering", "models"),
+    ("answering", "folders", "models"),
     ("grading", "train"),
     ("compress", "curate"),
     ("generate", "solve"),

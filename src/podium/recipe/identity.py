@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError
+from podium.folders import BEGUN, DONE, LOGS
 from podium.recipe.document import Recipe
 from podium.settings import identity_of
 from podium.storage import PARTIAL, read_json, storage_errors
 
-BEGUN = "stage.json"
-DONE = "done.json"
 STATE = ".state"
 # Logs say when something happened, so they are no part of what a stage made.
-NOT_OUTPUTS = frozenset({BEGUN, DONE, "run.log", "metrics.jsonl"})
+NOT_OUTPUTS = frozenset({BEGUN, DONE}) | LOGS
 
 
 def hash_file(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from podium.errors import PodiumError
+from podium.folders import ExamFolder
 from podium.recipe.inputs import MODEL, file_of, model_of
 from podium.recipe.registry import (
     TOKENS_PER_SOLUTION,
@@ -167,9 +168,9 @@ async def _sit(rows: list[Problem], engine: Any, code: bool, config: Any, contex
     from contextlib import AsyncExitStack
 
     from podium.solve import sit_exam
-    from podium.solve.exam import finished_results
 
-    right = sum(row.verdict == "correct" for row in finished_results(context.folder))  # of an interrupted session
+    interrupted = ExamFolder(context.folder).resume_results()
+    right = sum(row.verdict == "correct" for row in interrupted)
 
     def told(result: ExamResult, finished: int, total: int) -> None:
         nonlocal right

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from podium.errors import InputError
+from podium.folders import ATTEMPTS
 from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of, model_of
 from podium.recipe.registry import (
     TOKENS_PER_SOLUTION,
@@ -332,7 +333,7 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
     files = [answers_of(path) for role, path in inputs.items() if role not in (MODEL, "problems")]
     if params.generate:
         rows = read_problems(file_of(inputs["problems"], "train.jsonl"))[: params.generate]
-        files.append(context.folder / "attempts.jsonl")
+        files.append(context.folder / ATTEMPTS)
         asyncio.run(
             own_answers(str(folder), rows, files[-1], profile=params.profile, code=params.code, seed=context.seed)
         )

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from podium.errors import InputError
-from podium.recipe.inputs import MODEL, RESULTS, SOLUTIONS, answers_of, file_of, model_of
+from podium.folders import RESULTS
+from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of, model_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
 from podium.records import ExamResult, Solution
 from podium.settings import NOT_IDENTITY
