@@ -39,7 +39,7 @@ def print_summary(folder: Path | str, console: Console) -> None:
             mark = {"showed": "[green]✓[/green]", "did not show": "[yellow]·[/yellow]", "opposite": "[red]✗[/red]"}
             console.print(f"{mark[effect.outcome]} {escape(effect.sentence)}", highlight=False)
     if (folder / REPORT).is_file():
-        console.print(f"\nreport: {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
+        console.print(f"\nreport: {escape(str(folder / REPORT))}", highlight=False, soft_wrap=True)
 
 
 def print_exams(exams: Sequence[Exam], console: Console) -> None:

@@ -60,7 +60,7 @@ def run_recipe_command(
 def _cure_of_missing(recipe: Path, runs: Path) -> str:
     """The recipe or earlier run that was probably meant, else what a recipe is and where to read about it."""
     files = sorted({file for folder in (recipe.parent, Path("recipes")) for file in folder.glob("[!.]*.y*ml")})
-    meant = {file.stem: file for file in files} | {file.parent.name: file.parent for file in runs.glob("*/recipe.yaml")}
+    meant = {file.stem: file for file in files} | {file.parent.name: file.parent for file in runs.glob(f"*/{RECIPE}")}
     close = difflib.get_close_matches(recipe.stem, meant, n=1, cutoff=0.6)
     if close:
         return f"did you mean {meant[close[0]]}?"
