@@ -19,8 +19,9 @@ from rich.console import Console
 
 from podium.commands.exams import selection_table
 from podium.commands.run import run_recipe_command
+from podium.folders import ChoicesFolder
 from podium.solve import ExamSummary
-from podium.solve.selecting import CHOICES, Choice, score_choices
+from podium.solve.selecting import Choice, score_choices
 from podium.storage import read_json, read_rows
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "genselect.yaml"
@@ -40,7 +41,7 @@ def pooled(folders: Sequence[Path]) -> list[Choice]:
     return [
         row.model_copy(update={"problem_id": f"{place}/{row.problem_id}"})
         for place, folder in enumerate(folders)
-        for row in read_rows(folder / "select" / CHOICES, Choice)
+        for row in read_rows(ChoicesFolder(folder / "select").choices, Choice)
     ]
 
 
@@ -58,7 +59,7 @@ def main() -> None:
     console = Console(highlight=False, width=120)
     for seed, folder in enumerate(folders):
         console.print(f"\nseed {seed}")
-        console.print(selection_table(score_choices(read_rows(folder / "select" / CHOICES, Choice))))
+        console.print(selection_table(score_choices(read_rows(ChoicesFolder(folder / "select").choices, Choice))))
         judge = ExamSummary.model_validate(read_json(folder / "exam_judge" / "summary.json")).scores
         console.print(f"the merged model by itself: {100 * judge.pass_1.value:.1f} with one attempt")
     console.print("\nall seeds")

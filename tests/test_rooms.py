@@ -11,10 +11,10 @@ import podium
 
 SOURCE = Path(podium.__file__).parent
 FLOORS = (
-    ("boxes", "ceilings", "errors", "interrupts", "native", "records", "waiting"),
+    ("boxes", "ceilings", "errors", "interrupts", "native", "records", "settings", "waiting"),
     ("__init__", "registry", "storage", "toolcode"),
     ("lock", "problems", "runlog", "sandbox", "text"),
-    ("answering", "models"),
+    ("answering", "folders", "models"),
     ("grading", "train"),
     ("compress", "curate"),
     ("generate", "solve"),

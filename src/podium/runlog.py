@@ -20,6 +20,11 @@ from typing import Any
 
 from podium.storage import drop_torn_line, storage_errors
 
+EVENTS = "run.log"
+METRICS = "metrics.jsonl"
+SYSTEM = "system.json"
+"""Where `system_description` is kept, beside the log."""
+
 PREFIX = ":::MLLOG"
 SPELT = ":::\\u004dLLOG"  # the same JSON string
 
@@ -75,10 +80,10 @@ class RunLog:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        self._events = EventFile(self.folder / "run.log")
+        self._events = EventFile(self.folder / EVENTS)
         with storage_errors(self.folder, "opening the run log"):
-            drop_torn_line(self.folder / "metrics.jsonl")
-            self._metrics = open(self.folder / "metrics.jsonl", "a", buffering=1)  # noqa: SIM115
+            drop_torn_line(self.folder / METRICS)
+            self._metrics = open(self.folder / METRICS, "a", buffering=1)  # noqa: SIM115
 
     def point(self, key: str, value: Any = None, **metadata: Any) -> None:
         self._events.event("POINT_IN_TIME", key, value, metadata, depth=2)
@@ -91,7 +96,7 @@ class RunLog:
 
     def metrics(self, step: int, **values: float) -> None:
         """One line of the curves: step and any named numbers."""
-        with storage_errors(self.folder / "metrics.jsonl", "appending"):
+        with storage_errors(self.folder / METRICS, "appending"):
             self._metrics.write(json.dumps({"time": round(time.time(), 3), "step": step, **values}) + "\n")
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ import pytest
 from runs import attempt, exam_rows, make_run, settle
 from typer.testing import CliRunner
 
+import podium
 from podium.board import report_or_index, write_report
 from podium.board.index import find_runs, is_index, refresh_index, write_index
 from podium.board.shell import table
@@ -447,3 +448,10 @@ def test_hostile_answers_and_problems_stay_text_in_a_comparison(tmp_path: Path) 
     tree = Tree(out.read_text())
     assert "img" not in [tag for tag, _ in tree.tags]
     assert tree.words.count(EVIL) >= 4 * 5  # id, text, gold and both answers of four problems
+
+
+def test_what_every_page_and_chart_begins_with_stands_in_the_shell_alone() -> None:
+    source = Path(podium.__file__).parent
+    for words in ("vega-lite/v6.json", "<!DOCTYPE html>", "Content-Security-Policy"):
+        holders = [file.name for file in source.rglob("*.py") if words in file.read_text()]
+        assert holders == ["shell.py"], words

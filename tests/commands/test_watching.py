@@ -11,9 +11,10 @@ from podium.answering.scripted import ScriptedCompleter
 from podium.commands import watching
 from podium.commands.watching import Meter, Metered, Watch
 from podium.errors import CompleterError
+from podium.folders import ExamFolder
 from podium.records import Event, ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, sit_exam
-from podium.solve.exam import Opened, finished_results
+from podium.solve.exam import Opened
 
 PROBLEMS = [Problem(id=f"p{i}", text=f"Say {i}.", answer=str(i)) for i in range(4)]
 
@@ -156,7 +157,7 @@ async def test_after_an_interruption_the_counts_go_on(tmp_path):
         await sit_exam(PROBLEMS, ScriptedCompleter("r", right), None, config, tmp_path)
     stop = False
     watch = Watch(Console(file=io.StringIO()), read=Hand())
-    watch.resumed(finished_results(tmp_path), 4)
+    watch.resumed(ExamFolder(tmp_path).resume_results(), 4)
     assert "2/4 problems, 2 correct · attempts: 0 running, 6 ended · 6 tokens" in watch.line()
     await sit_exam(
         PROBLEMS, Metered(ScriptedCompleter("r", right), watch.meter), None, config, tmp_path,

@@ -7,12 +7,14 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from podium.errors import InputError
 from podium.recipe import Estimate, Params, StageContext, StageReport, stage
 from podium.records import Problem
+from podium.settings import NOT_IDENTITY
 from podium.storage import Journal, iterate_rows, read_json, read_rows, write_json, write_rows, write_text
 
 
@@ -56,7 +58,7 @@ def numbers(context: StageContext, params: NumbersParams, inputs: dict[str, Path
 
 class FoldParams(Params):
     steps: int = Field(10, ge=1)
-    every: int = 3
+    every: Annotated[int, NOT_IDENTITY] = 3
     pause: float = 0.0
 
 

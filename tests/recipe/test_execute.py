@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -95,6 +96,42 @@ def test_a_changed_parameter_reruns_its_stage_and_those_after_it(write) -> None:
     run(path)
     assert run(path, "other.rows=4").ran == ("other", "all")
     assert run(path, "other.rows=4", "train.steps=8").ran == ("train", "all")
+
+
+def test_a_parameter_that_changes_no_result_reruns_nothing_and_is_shown(write, traced: Path) -> None:
+    path = write(CHAIN)
+    before = made(run(path).folder)
+    traced.write_text("")
+    result = run(path, "train.every=2")
+    assert result.ran == ()
+    assert traced.read_text() == ""
+    assert made(result.folder) == before
+    assert yaml.safe_load((result.folder / "recipe.yaml").read_text())["stages"]["train"]["every"] == 2
+    assert "made with every=3" in shown(path, "train.every=2")
+    assert "made with" not in shown(path)
+
+
+def test_an_unfinished_stage_goes_on_with_a_parameter_that_changes_no_result(
+    write, traced: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(CHAIN)
+    undisturbed = made(run(path).folder)
+    shutil.rmtree(path.parent / "runs")
+    kind = registry.find_kind("fold", "test")
+
+    def stopped(context, params, inputs):
+        kind.run(context, params.model_copy(update={"steps": 4}), inputs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(registry._kinds, "fold", replace(kind, run=stopped))
+    with pytest.raises(KeyboardInterrupt):
+        run(path)
+    monkeypatch.setitem(registry._kinds, "fold", kind)
+    traced.write_text("")
+    result = run(path, "train.every=2")
+    assert result.ran == ("train", "all")
+    assert traced.read_text().count("train step") < 7
+    assert made(result.folder) == undisturbed
 
 
 def test_a_changed_seed_reruns_everything(write) -> None:

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.answering.protocol import Completer, CompletionUsage, Piece
+from podium.folders import ExamFolder
 from podium.records import ExamResult, Problem, Verdict
 from podium.solve import ExamConfig, parse_policy, sit_exam
 from podium.solve.happening import Happening
 from podium.solve.lab.outcomes import course
 from podium.solve.replay import RecordedAttempt, Step, first_difference, play, recorded_attempts, vote
 from podium.solve.rules import Plan
-from podium.solve.trace import TRACES, Trace, TracedAnswer, read_traces
+from podium.solve.trace import Trace, TracedAnswer, read_traces
 from podium.storage import read_rows
 
 
@@ -119,20 +120,20 @@ async def test_traces_hold_verdicts_of_all_answers_and_no_text(tmp_path):
             end = attempt.steps[-1].happening
             assert (end.kind, end.tokens) == ("end", result.attempts[number].usage.completion_tokens)
             assert answered[number] == (None if end.answer is None else trace.answers[end.answer].answer)
-    assert "word" not in (tmp_path / TRACES).read_text()
-    assert "What is" not in (tmp_path / TRACES).read_text()
+    assert "word" not in ExamFolder(tmp_path).traces.read_text()
+    assert "What is" not in ExamFolder(tmp_path).traces.read_text()
 
 
 async def test_traces_survive_a_broken_exam(tmp_path):
     await record(tmp_path, attempts=3, policy="all")
-    rows = (tmp_path / TRACES).read_bytes().splitlines(keepends=True)
+    rows = ExamFolder(tmp_path).traces.read_bytes().splitlines(keepends=True)
     results = (tmp_path / "results.jsonl").read_bytes().splitlines(keepends=True)
     # Killed after the fourth trace and before its result, in the middle of a line.
-    (tmp_path / TRACES).write_bytes(b"".join(rows[:4]) + rows[4][:50])
+    ExamFolder(tmp_path).traces.write_bytes(b"".join(rows[:4]) + rows[4][:50])
     (tmp_path / "results.jsonl").write_bytes(b"".join(results[:3]))
     traces, _ = await record(tmp_path, attempts=3, policy="all")
     assert [trace.problem_id for trace in traces] == [f"sum-{i}" for i in range(6)]
-    assert (tmp_path / TRACES).read_bytes().splitlines(keepends=True)[:3] == rows[:3]
+    assert ExamFolder(tmp_path).traces.read_bytes().splitlines(keepends=True)[:3] == rows[:3]
 
 
 times = st.integers(1, 300).map(lambda n: n / 7)

@@ -7,8 +7,9 @@ import pytest
 
 from podium.answering.scripted import ScriptedCompleter
 from podium.errors import InputError
+from podium.folders import ChoicesFolder
 from podium.records import Attempt, ExamResult, Maker, Part, Problem, Usage, Verdict
-from podium.solve.selecting import CHOICES, Choice, SelectConfig, choose_all
+from podium.solve.selecting import Choice, SelectConfig, choose_all
 from podium.storage import read_rows
 
 
@@ -96,10 +97,10 @@ async def test_going_on_after_a_kill_asks_for_nothing_twice(tmp_path):
     whole = await choose_all(results, ScriptedCompleter("judge", counting), config, tmp_path / "whole")
     all_asked = len(asked)
     first = await choose_all(results, ScriptedCompleter("judge", counting), config, tmp_path / "killed")
-    path = tmp_path / "killed" / CHOICES
+    path = ChoicesFolder(tmp_path / "killed").choices
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:5]) + lines[5][:20])  # the sixth was being written
-    left = sum(row.asked for row in read_rows(tmp_path / "whole" / CHOICES, Choice)) - sum(
+    left = sum(row.asked for row in read_rows(ChoicesFolder(tmp_path / "whole").choices, Choice)) - sum(
         row.asked for row in [Choice.model_validate_json(line) for line in lines[:5]]
     )
     asked.clear()
@@ -120,7 +121,7 @@ async def test_a_set_without_a_pick_keeps_the_vote(tmp_path):
 
     config = SelectConfig(repeats=2)
     (score,) = await choose_all(results, ScriptedCompleter("shy", sometimes), config, tmp_path)
-    rows = {row.problem_id: row for row in read_rows(tmp_path / CHOICES, Choice)}
+    rows = {row.problem_id: row for row in read_rows(ChoicesFolder(tmp_path).choices, Choice)}
     assert 0 < score.invalid < score.asked
     for number in range(5):
         row = rows[f"p{number}"]

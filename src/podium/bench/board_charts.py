@@ -9,20 +9,10 @@ from podium.bench.board import Board, DivisionBoard
 from podium.bench.published import OWN, Entry
 from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import accelerator_kind, tasks_of
+from podium.board.shell import chart
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # names the dialect; nothing is fetched
 DECADES = [value * 10.0**power for power in range(-2, 4) for value in (1, 2, 5)]
 Spec = dict[str, Any]
-
-
-def _frame(rows: list[dict[str, Any]], height: int) -> Spec:
-    return {
-        "$schema": SCHEMA,
-        "data": {"values": rows},
-        "width": "container",
-        "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-    }
 
 
 def colour_names(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entry]) -> list[str]:
@@ -59,7 +49,7 @@ def time_charts(one: DivisionBoard, entries: Sequence[Entry], own: Sequence[Entr
             continue
         scale = {"type": "log", "nice": False, "padding": 10}
         charts[task] = {
-            **_frame(rows, 170),
+            **chart(rows, 170),
             "mark": {"type": "point", "filled": True, "size": 36, "opacity": 0.8},
             "encoding": {
                 "x": {
@@ -105,7 +95,7 @@ def improvement_chart(one: DivisionBoard) -> Spec:
         for (task, category), found in one.against_best.items()
     ]
     return {
-        **_frame(rows, 230),
+        **chart(rows, 230),
         "mark": {"type": "bar", "cornerRadiusEnd": 2},
         "encoding": {
             "x": {
@@ -169,7 +159,7 @@ def scaling_chart(one: DivisionBoard) -> Spec:
         if _series(submitter, task, accelerator) in names
     ]
     return {
-        **_frame(rows, 230),
+        **chart(rows, 230),
         "mark": {"type": "line", "point": {"size": 34}},
         "encoding": {
             "x": {

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from podium.board.exam import Exam, score_by_time
+from podium.board.shell import chart
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # names the dialect; nothing is fetched
 Rows = list[dict[str, Any]]
 CURVES = (
     ("loss", "loss", ".3~g"),
@@ -17,16 +17,6 @@ CURVES = (
     ("mfu", "share of the device's peak (MFU)", ".0%"),
 )
 POINTS = 400
-
-
-def _frame(rows: Rows, height: int) -> dict[str, Any]:
-    return {
-        "$schema": SCHEMA,
-        "data": {"values": rows},
-        "width": "container",
-        "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-    }
 
 
 def _share(field: str, title: str | None = None) -> dict[str, Any]:
@@ -59,7 +49,7 @@ def votes_chart(exams: Sequence[Exam]) -> dict[str, Any]:
     ]
     ks = sorted({row["k"] for row in rows})
     return {
-        **_frame(rows, 230),
+        **chart(rows, 230),
         "mark": {"type": "line", "point": {"size": 28}},
         "encoding": {
             "x": {
@@ -95,7 +85,7 @@ def time_chart(exams: Sequence[Exam]) -> dict[str, Any]:
         for seconds, score in score_by_time(exam)
     ]
     return {
-        **_frame(rows, 230),
+        **chart(rows, 230),
         "mark": {"type": "line", "interpolate": "step-after"},
         "encoding": {
             "x": {"field": "seconds", "type": "quantitative", "title": "seconds after the problem was opened"},
@@ -116,7 +106,7 @@ def curve_charts(curve: Sequence[dict[str, float]]) -> dict[str, dict[str, Any]]
 
 def _curve(curve: Sequence[dict[str, float]], key: str, form: str) -> dict[str, Any]:
     rows = [{"step": row["step"], "y": row[key]} for row in curve if key in row]
-    spec = _frame(thin(rows), 104)
+    spec = chart(thin(rows), 104)
     return {
         **spec,
         "mark": {"type": "line", "strokeWidth": 1.5, "color": "--c0", "point": len(rows) < 12},

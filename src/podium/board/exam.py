@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from podium.board.run_folder import RESULTS
 from podium.board.statistics import vote_score
+from podium.folders import ExamFolder
 from podium.records import Attempt, ExamResult, Verdict
 from podium.solve.missing import why_unanswered, without_reference
 from podium.solve.scores import Scores, counted, score_results
-from podium.storage import read_json, read_rows
+from podium.storage import read_json
 
 WORDS = {"cot": "CoT", "tir": "TIR", "genselect": "GenSelect", "sft": "SFT", "rl": "RL"}
 
@@ -156,12 +156,12 @@ def scores_by_task(exams: Sequence[Exam]) -> dict[str, list[tuple[int, int]]]:
 
 def read_exam(folder: Path, name: str) -> Exam:
     """The exam in a folder that holds `results.jsonl`."""
-    return Exam(name, label_of(name), tuple(read_rows(folder / RESULTS, ExamResult)), attempts_asked(folder))
+    return Exam(name, label_of(name), tuple(ExamFolder(folder).read_results()), attempts_asked(folder))
 
 
 def attempts_asked(folder: Path) -> int | None:
     """Attempts per problem that the exam in a folder was set with; None where it does not say."""
-    known = folder / "exam.json"
+    known = ExamFolder(folder).claim
     if not known.is_file():
         return None
     config = read_json(known).get("config")

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from podium.board.run_folder import RESULTS, read_stages
+from podium.board.run_folder import read_stages
 from podium.board.shell import counted, header, page, table, text
 from podium.errors import InputError, PodiumError
+from podium.folders import DONE, RECIPE, REPORT, RESULTS, ChoicesFolder, ExamFolder
 from podium.solve.scores import Scores
 from podium.solve.wording import say_share
 from podium.storage import read_json, storage_errors, write_text
 
 INDEX = "index.html"
-REPORT = "report.html"
 RUNS = "runs"  # the folder that `podium run` and `podium exam` write to
 GENERATOR = "podium index"
 DEPTH = 3  # runs/exams/NAME is 2
@@ -62,7 +62,7 @@ def write_index(folder: Path | str, out: Path | str | None = None) -> Path:
     if next(_places(folder), None) is None:
         raise InputError(
             f"{folder}: neither a run nor an exam, nor a folder of these",
-            f"a run holds recipe.yaml, an exam holds {RESULTS}",
+            f"a run holds {RECIPE}, an exam holds {RESULTS}",
         )
     # Of two runs that end together each lists the folder after its own files are there; one after the other, so that
     # the index that is written last is of the later look.
@@ -112,14 +112,14 @@ def find_runs(folder: Path) -> list[Line]:
     """The runs and exams in a folder, the latest first."""
     lines: list[Line] = []
     for place in _places(folder):
-        lines += _run(place) if (place / "recipe.yaml").is_file() else [_exam(place, place, "")]
+        lines += _run(place) if (place / RECIPE).is_file() else [_exam(place, place, "")]
     return sorted(lines, key=lambda line: -line.time)
 
 
 def _places(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
     """The folders of runs and of exams in a folder."""
     for child in sorted(_folders(folder)):
-        if any((child / name).is_file() for name in ("recipe.yaml", RESULTS)):
+        if any((child / name).is_file() for name in (RECIPE, RESULTS)):
             yield child
         elif depth > 1:
             yield from _places(child, depth - 1)
@@ -133,32 +133,32 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _run(folder: Path) -> list[Line]:
-    begun = _time(folder / "recipe.yaml")
+    begun = _time(folder / RECIPE)
     try:
         stages = read_stages(folder)
         finished = [stage for stage in stages if stage.finished]
         lines = [
             _exam(folder, stage.folder, stage.name, finished=True)
-            if (stage.folder / RESULTS).is_file()
+            if ExamFolder(stage.folder).is_there()
             else _choice(folder, stage)
             for stage in finished
-            if (stage.folder / RESULTS).is_file() or stage.kind == "select"
+            if ExamFolder(stage.folder).is_there() or stage.kind == "select"
         ]
         note = f"{len(finished)} of {counted(len(stages), 'stage')} finished"
     except (PodiumError, ValueError) as error:
         return [Line(folder, "", begun, note=f"cannot be read: {error}")]
     if len(finished) < len(stages):
         lines = [replace(line, note=", ".join(filter(None, (line.note, note)))) for line in lines]
-    ended = max([begun, *(_time(stage.folder / "done.json") for stage in finished)])
+    ended = max([begun, *(_time(stage.folder / DONE) for stage in finished)])
     return lines or [Line(folder, "", ended, note=note)]
 
 
 def _choice(folder: Path, stage: Any) -> Line:
     figures = {key: value for key, value in stage.metrics.items() if re.fullmatch(r"select@\d+", key)}
     last = max(figures, key=lambda key: int(key.partition("@")[2]), default=None)
-    line = Line(folder, stage.name, _time(stage.folder / "done.json"), measure=f"chosen among {(last or '@n')[7:]}")
+    line = Line(folder, stage.name, _time(stage.folder / DONE), measure=f"chosen among {(last or '@n')[7:]}")
     try:
-        score = read_json(stage.folder / "scores.json")[-1]["select"]
+        score = read_json(ChoicesFolder(stage.folder).scores)[-1]["select"]
         return replace(line, share=score["value"], low=score["low"], high=score["high"])
     except (PodiumError, LookupError, TypeError):
         return replace(line, note="its scores cannot be read")
@@ -166,10 +166,11 @@ def _choice(folder: Path, stage: Any) -> Line:
 
 def _exam(folder: Path, place: Path, what: str, finished: bool = False) -> Line:
     """From the summary, which a finished exam has; of an unfinished one the problems so far are told."""
-    line = Line(folder, what, _time(place / RESULTS))
+    sat = ExamFolder(place)
+    line = Line(folder, what, _time(sat.results))
     try:
-        if (place / "summary.json").is_file():
-            summary = read_json(place / "summary.json")
+        if sat.is_finished():
+            summary = read_json(sat.summary)
             model, attempts, scores = summary["model"], summary["config"]["attempts"], Scores(**summary["scores"])
         elif finished:
             from podium.board.exam import read_exam
@@ -177,7 +178,7 @@ def _exam(folder: Path, place: Path, what: str, finished: bool = False) -> Line:
             exam = read_exam(place, what)
             model, attempts, scores = exam.attempts[0].maker.model, exam.n, exam.scores
         else:
-            with storage_errors(place / RESULTS, "reading"), open(place / RESULTS, "rb") as file:
+            with storage_errors(sat.results, "reading"), open(sat.results, "rb") as file:
                 return replace(line, note=f"not finished: {counted(sum(1 for _ in file), 'problem')} so far")
         note = f"{counted(scores.problems, 'problem')}, {counted(int(attempts), 'attempt')}"
         if scores.no_answer * 2 > scores.attempts:

@@ -19,9 +19,10 @@ from typing import Any
 
 from podium.board.exam import task_of
 from podium.errors import InputError
+from podium.folders import ExamFolder
 from podium.records import Attempt, ExamResult, Verdict
 from podium.solve.scores import Scores, score_results
-from podium.storage import atomic_file, read_json, read_rows, storage_errors
+from podium.storage import atomic_file, storage_errors
 from podium.toolcode import OPEN_TAG, closed_block, output_in
 
 ENDINGS = (".eval", ".json")
@@ -39,15 +40,14 @@ def export_inspect(folder: Path, out: Path) -> int:
     """
     if out.suffix not in ENDINGS:
         raise InputError(f"{out}: unknown ending", "an Inspect log ends with .eval or .json")
-    path = folder / "results.jsonl"
-    results = read_rows(path, ExamResult)
+    sat = ExamFolder(folder)
+    path = sat.results
+    results = sat.read_results()
     if not results:
         raise InputError(f"{path}: no problem was finished", "sit the exam first")
     with storage_errors(path, "reading"):
         written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    exam = read_json(folder / "exam.json") if (folder / "exam.json").exists() else {}
-    finished = (folder / "summary.json").exists()
-    header = _header(folder.resolve().name, results, exam, written, finished)
+    header = _header(folder.resolve().name, results, sat.read_claim(), written, sat.is_finished())
     samples = list(_samples(results, written))
     with atomic_file(out) as file:
         if out.suffix == ".json":

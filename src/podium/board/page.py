@@ -14,6 +14,7 @@ from podium.board.exam import Exam, is_correct, scores_by_task, task_of
 from podium.board.run_folder import StageFacts
 from podium.board.selection import Selection
 from podium.board.shell import colour, counted, table, text
+from podium.folders import RESULTS
 from podium.records import Attempt, ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate
 from podium.solve.wording import say_points, say_share
@@ -340,7 +341,7 @@ def problems(exams: Sequence[Exam]) -> str:
 read. Beside the seconds used stand those drawn from the shared pool.</p>
 <div class="tools" id="tools" hidden>{f"<span>{exam_buttons}</span>" if len(exams) > 1 else ""}<span>{filters}</span>
 <span class="note" id="count"></span></div>{sheets}
-<noscript><p class="note">The text of the attempts is shown with JavaScript; it is also in results.jsonl of the exam's
+<noscript><p class="note">The text of the attempts is shown with JavaScript; it is also in {RESULTS} of the exam's
 folder.</p></noscript></section>"""
 
 

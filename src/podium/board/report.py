@@ -11,15 +11,15 @@ from podium.board import page, shell
 from podium.board.charts import curve_charts, time_chart, votes_chart
 from podium.board.effects import find_effects
 from podium.board.exam import Exam, label_of, read_exam
-from podium.board.index import REPORT, refresh_index, write_index
-from podium.board.run_folder import RESULTS, StageFacts, read_curve, read_stages
+from podium.board.index import refresh_index, write_index
+from podium.board.run_folder import StageFacts, read_curve, read_stages
 from podium.board.selection import Selection, holds_selection, read_selection, read_selections
 from podium.errors import InputError
+from podium.folders import RECIPE, REPORT, RESULTS, ExamFolder
 from podium.records import Attempt, Verdict
+from podium.runlog import METRICS, SYSTEM
 from podium.storage import read_json, write_text
 from podium.toolcode import split
-
-CURVE = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def report_or_index(folder: Path | str, out_path: Path | str | None = None) -> t
         InputError: the folder is none, or holds neither runs nor exams.
     """
     folder = Path(folder)
-    if any((folder / name).is_file() for name in ("recipe.yaml", RESULTS)) or holds_selection(folder):
+    if any((folder / name).is_file() for name in (RECIPE, RESULTS)) or holds_selection(folder):
         return "report", write_report(folder, out_path)
     return "index", write_index(folder, out_path)
 
@@ -66,31 +66,29 @@ def read_run(folder: Path | str) -> ReportInput:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder", "name the folder of a run or of an exam")
-    system = read_json(folder / "system.json") if (folder / "system.json").is_file() else {}
+    system = read_json(folder / SYSTEM) if (folder / SYSTEM).is_file() else {}
     stages = read_stages(folder)
     name = folder.resolve().name
     if not stages:
         if holds_selection(folder):
             # By default choices lie in the folder of the exam they were made from.
             exam = folder.resolve().parent.parent
-            exams = [read_exam(exam, exam.name)] if (exam / RESULTS).is_file() else []
+            exams = [read_exam(exam, exam.name)] if ExamFolder(exam).is_there() else []
             return ReportInput(name, exams=exams, selections=[read_selection(folder, name)], system=system)
-        if not (folder / RESULTS).is_file():
-            raise InputError(
-                f"{folder}: neither a run nor an exam", f"a run holds recipe.yaml, an exam holds {RESULTS}"
-            )
+        if not ExamFolder(folder).is_there():
+            raise InputError(f"{folder}: neither a run nor an exam", f"a run holds {RECIPE}, an exam holds {RESULTS}")
         return ReportInput(name, exams=[read_exam(folder, name)], selections=read_selections(folder), system=system)
     exams, selections, curves = [], [], {}
     for stage in stages:
         if not stage.finished:
             continue
-        if (stage.folder / RESULTS).is_file():
+        if ExamFolder(stage.folder).is_there():
             exams.append(read_exam(stage.folder, stage.name))
             continue
         if holds_selection(stage.folder):
             selections.append(read_selection(stage.folder, label_of(stage.name)))
             continue
-        for file in sorted([*stage.folder.glob(CURVE), *stage.folder.glob(f"*/{CURVE}")]):
+        for file in sorted([*stage.folder.glob(METRICS), *stage.folder.glob(f"*/{METRICS}")]):
             curve = read_curve(file)
             if any("loss" in row for row in curve):
                 curves[stage.name if file.parent == stage.folder else f"{stage.name} / {file.parent.name}"] = curve

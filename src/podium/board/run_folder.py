@@ -14,10 +14,8 @@ from typing import Any
 import yaml
 
 from podium.errors import InputError
+from podium.folders import DONE, RECIPE
 from podium.storage import read_json, storage_errors
-
-DONE = "done.json"
-RESULTS = "results.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class StageFacts:
 
 def read_stages(folder: Path) -> list[StageFacts]:
     """The stages of a run in the order of its recipe; of a folder without recipe, none."""
-    recipe = folder / "recipe.yaml"
+    recipe = folder / RECIPE
     if not recipe.is_file():
         return []
     with storage_errors(recipe, "reading"):

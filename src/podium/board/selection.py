@@ -9,10 +9,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from podium.errors import InputError
-from podium.solve.selecting import SCORES, SelectionScore
+from podium.folders import ChoicesFolder, ExamFolder
+from podium.solve.selecting import SelectionScore
 from podium.storage import read_json
-
-CLAIM = "select.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Selection:
 
 def holds_selection(folder: Path) -> bool:
     """Whether all choices of a selector have been made here."""
-    return (folder / CLAIM).is_file() and (folder / SCORES).is_file()
+    return ChoicesFolder(folder).is_finished()
 
 
 def read_selection(folder: Path, label: str) -> Selection:
@@ -34,14 +33,15 @@ def read_selection(folder: Path, label: str) -> Selection:
     Raises:
         InputError: the scores are damaged.
     """
+    path = ChoicesFolder(folder).scores
     try:
-        scores = TypeAdapter(list[SelectionScore]).validate_python(read_json(folder / SCORES))
+        scores = TypeAdapter(list[SelectionScore]).validate_python(read_json(path))
     except ValidationError as error:
-        raise InputError(f"{folder / SCORES}: not the scores of choices", "delete it and choose again") from error
+        raise InputError(f"{path}: not the scores of choices", "delete it and choose again") from error
     return Selection(label, scores)
 
 
 def read_selections(exam: Path) -> list[Selection]:
     """The selectors that chose among the attempts of the exam in this folder."""
-    found = sorted(folder for folder in exam.glob("genselect/*") if holds_selection(folder))
+    found = sorted(folder for folder in ExamFolder(exam).choices.glob("*") if holds_selection(folder))
     return [selection for folder in found if (selection := read_selection(folder, folder.name)).scores]

@@ -15,6 +15,7 @@ from typing import Any
 
 COLOURS = 6  # --c0 … --c5 of the style sheet
 VEGA = "Charts: Vega and Vega-Lite (BSD-3-Clause), inside this file."
+VEGA_LITE = "https://vega.github.io/schema/vega-lite/v6.json"  # names the dialect; nothing is fetched
 KATEX = "Mathematics: KaTeX (MIT; its fonts OFL 1.1), inside this file."
 
 
@@ -60,6 +61,20 @@ def header(
         + (f"<nav>{nav}</nav>" if nav else "")
         + "</header>"
     )
+
+
+def chart(rows: Sequence[Mapping[str, Any]], height: int) -> dict[str, Any]:
+    """What every chart of a page begins with: its rows, and as wide as its place (height in pixels).
+
+    The chart's own marks and encodings are added to it; colours and fonts are the page's.
+    """
+    return {
+        "$schema": VEGA_LITE,
+        "data": {"values": rows},
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+    }
 
 
 def table(

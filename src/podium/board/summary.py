@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podium.board.run_folder import RESULTS, StageFacts, read_stages
+from podium.board.run_folder import StageFacts, read_stages
+from podium.folders import REPORT, ExamFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,7 @@ def print_summary(folder: Path | str, console: Console) -> None:
     stages = read_stages(folder)
     console.print()
     console.print(_stages(stages))
-    exams = [stage for stage in stages if stage.finished and (stage.folder / RESULTS).is_file()]
+    exams = [stage for stage in stages if stage.finished and ExamFolder(stage.folder).is_there()]
     if exams:
         # Only now: scoring needs numpy.
         from podium.board.effects import find_effects
@@ -37,8 +38,8 @@ def print_summary(folder: Path | str, console: Console) -> None:
         for effect in find_effects(read):
             mark = {"showed": "[green]✓[/green]", "did not show": "[yellow]·[/yellow]", "opposite": "[red]✗[/red]"}
             console.print(f"{mark[effect.outcome]} {escape(effect.sentence)}", highlight=False)
-    if (folder / "report.html").is_file():
-        console.print(f"\nreport: {escape(str(folder / 'report.html'))}", highlight=False, soft_wrap=True)
+    if (folder / REPORT).is_file():
+        console.print(f"\nreport: {escape(str(folder / REPORT))}", highlight=False, soft_wrap=True)
 
 
 def print_exams(exams: Sequence[Exam], console: Console) -> None:

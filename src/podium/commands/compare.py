@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.board.comparison import FACTS
 from podium.errors import InputError
+from podium.folders import INSPECT, RECIPE, ExamFolder
 from podium.records import ExamResult
 from podium.solve.wording import say_change, say_share
 from podium.storage import read_rows, write_text
@@ -55,7 +56,7 @@ def compare_command(a: Path, b: Path, *, as_json: bool, seed: int = 0, html: Pat
 def _name(path: Path) -> str:
     """The exam's folder, also where its rows are named; a stage of a run goes with the run's name."""
     folder = path.resolve().parent if path.is_file() else path.resolve()
-    inside = (folder.parent / "recipe.yaml").is_file()
+    inside = (folder.parent / RECIPE).is_file()
     return f"{folder.parent.name}/{folder.name}" if inside else folder.name
 
 
@@ -67,8 +68,8 @@ def export_command(exam: Path, out: Path | None) -> None:
     """
     from podium.board.inspect_log import export_inspect
 
-    folder = exam.parent if exam.name == "results.jsonl" else exam
-    path = out or folder / "inspect.eval"
+    folder = ExamFolder.at(exam).path
+    path = out or folder / INSPECT
     count = export_inspect(folder, path)
     print(f"{count} samples: {path}")
 
@@ -79,9 +80,9 @@ def read_results(path: Path) -> list[ExamResult]:
     Raises:
         InputError: there is none, or it is damaged.
     """
-    file = path / "results.jsonl" if path.is_dir() else path
+    file = ExamFolder(path).results if path.is_dir() else path
     if not file.exists():
-        raise InputError(f"{path}: no exam here", "name the folder of an exam, the one with results.jsonl")
+        raise InputError(f"{path}: no exam here", f"name the folder of an exam, the one with {file.name}")
     return read_rows(file, ExamResult)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError, nearest
+from podium.folders import ChoicesFolder, ExamFolder
 from podium.storage import write_json, write_text
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def exam_command(
     identity = exam_identity(rows, model_name(model), config, code=limits.code_calls > 0, **named)
     with locked_folder(folder, BUSY):
         if fresh:
-            set_aside(folder, ("exam.json", "results.jsonl"), "exam", Console(stderr=True, highlight=False))
+            set_aside(folder, ExamFolder(folder).marks, "exam", Console(stderr=True, highlight=False))
         check_folder(folder, identity)
         _sit(model, rows, config, folder, Console(highlight=False), replicas, verifier, thinking, judge)
 
@@ -126,15 +127,14 @@ def _sit(
     from podium.opening import open_judge, open_table, open_verifier
     from podium.runlog import RunLog, system_description
     from podium.solve import sit_exam
-    from podium.solve.exam import finished_results
     from podium.solve.lab.curves import budget_curves
     from podium.solve.trace import read_traces
 
     watch = Watch(console)
     watch.at_once = config.concurrency
-    before = finished_results(folder)
+    before = ExamFolder(folder).resume_results()
     watch.resumed(before, len(rows))
-    is_finished = len(before) == len(rows) and (folder / "summary.json").is_file()
+    is_finished = len(before) == len(rows) and ExamFolder(folder).is_finished()
     if is_finished:
         console.print("all problems were finished before: this is their report, and --fresh sits the exam anew")
     elif before:
@@ -180,18 +180,18 @@ def _sit(
     if not is_finished:
         with watch:
             troubles = asyncio.run(sit())
-    write_json(folder / "system.json", system_description())
+    write_json(ExamFolder(folder).system, system_description())
     curves = budget_curves(read_traces([folder]))
-    write_text(folder / "budgets.json", curves.model_dump_json(indent=2) + "\n")
+    write_text(ExamFolder(folder).budgets, curves.model_dump_json(indent=2) + "\n")
     print_exams([read_exam(folder, folder.name)], console)
     _print_curves(console, curves)
     for trouble in troubles:
         console.print(trouble, style="yellow", markup=False, soft_wrap=True)
-    console.print(f"traces: {folder / 'traces.jsonl'} (podium exam replay {folder})", markup=False, soft_wrap=True)
+    console.print(f"traces: {ExamFolder(folder).traces} (podium exam replay {folder})", markup=False, soft_wrap=True)
     console.print(f"report: {write_report(folder)}", markup=False, soft_wrap=True)
 
 
-def set_aside(folder: Path, marks: Sequence[str], what: str, console: Console) -> None:
+def set_aside(folder: Path, marks: Sequence[Path], what: str, console: Console) -> None:
     """Move what an earlier command left in `folder` to `FOLDER.old-N` beside it; a folder with nothing in it stays.
 
     Args:
@@ -205,7 +205,7 @@ def set_aside(folder: Path, marks: Sequence[str], what: str, console: Console) -
 
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not folder.is_dir() or not any((folder / mark).exists() for mark in marks):
+    if not folder.is_dir() or not any(mark.exists() for mark in marks):
         raise InputError(
             f"--fresh: {folder} holds no {what}, but something else", "choose an empty folder with --out FOLDER"
         )
@@ -275,22 +275,19 @@ def select_command(
     from podium.commands.watching import Watch
     from podium.lock import locked_folder
     from podium.opening import model_name, open_table
-    from podium.records import ExamResult
     from podium.solve.genselect import NAMED
     from podium.solve.selecting import (
         BUSY,
-        CHOICES,
         SelectConfig,
         check_choices,
         choose_all,
         select_identity,
     )
-    from podium.storage import read_json, read_rows
 
     if named not in NAMED:
         raise InputError(f"--named {named}", nearest(named, NAMED))
-    results = read_rows(folder / "results.jsonl", ExamResult)
-    exam = read_json(folder / "exam.json") if (folder / "exam.json").exists() else {}
+    results = ExamFolder(folder).read_results()
+    exam = ExamFolder(folder).read_claim()
     config = SelectConfig.model_validate(
         {
             "n": n,
@@ -304,7 +301,7 @@ def select_command(
             "seed": seed,
         }
     )
-    out = out or folder / "genselect" / (_name(model) or "model")
+    out = out or ExamFolder(folder).choices / (_name(model) or "model")
     console = Console(highlight=False)
     watch = Watch(console)
 
@@ -324,12 +321,12 @@ def select_command(
 
     with locked_folder(out, BUSY):
         if fresh:
-            set_aside(out, ("select.json", CHOICES), "choice", Console(stderr=True, highlight=False))
+            set_aside(out, ChoicesFolder(out).marks, "choice", Console(stderr=True, highlight=False))
         check_choices(out, select_identity(results, model_name(model), config, code))
         with watch:
             scores = asyncio.run(run())
     console.print(selection_table(scores))
-    console.print(f"choices: {out / CHOICES}", markup=False, soft_wrap=True)
+    console.print(f"choices: {ChoicesFolder(out).choices}", markup=False, soft_wrap=True)
     console.print(f"report: {write_report(out)}", markup=False, soft_wrap=True)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import InputError
+from podium.folders import ExamFolder
 from podium.records import ExamResult
 from podium.solve.vote import check_weight
 from podium.solve.wording import say_change, say_share
-from podium.storage import read_json, read_rows, write_json, write_rows, write_text
+from podium.storage import read_json, write_json, write_rows, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,9 +66,9 @@ def _revote(
     from podium.opening import open_judge, open_verifier
     from podium.solve.revote import revote_all
 
-    if out is not None and (out / "results.jsonl").exists():
+    if out is not None and ExamFolder(out).results.exists():
         raise InputError(f"{out}: holds an exam already", "name a new folder with --out FOLDER")
-    results = read_rows(folder / "results.jsonl", ExamResult)
+    results = ExamFolder(folder).read_results()
     if not results:
         raise InputError(f"{folder}: no problem was finished", "sit the exam first")
 
@@ -115,13 +116,14 @@ def _write(folder: Path, out: Path, revoted: Revoted, asked: dict[str, str | Non
     """The exam in a folder of its own, to be compared, replayed, exported and reported like one that was sat."""
     from podium.board import write_report
     from podium.solve.scores import score_results
-    from podium.solve.trace import TRACES, read_traces
+    from podium.solve.trace import read_traces
 
     named = {key: value for key, value in asked.items() if value is not None}
-    identity = read_json(folder / "exam.json")
+    old, new = ExamFolder(folder), ExamFolder(out)
+    identity = read_json(old.claim)
     identity["config"] = {**identity.get("config", {}), "vote": revoted.vote}
-    write_json(out / "exam.json", {**identity, **named, "revoted_from": str(folder)})
-    if (folder / TRACES).exists():
+    write_json(new.claim, {**identity, **named, "revoted_from": str(folder)})
+    if old.traces.exists():
         signals = {
             result.problem.id: {attempt.index: attempt.signals for attempt in result.attempts if attempt.signals}
             for result in revoted.results
@@ -130,14 +132,14 @@ def _write(folder: Path, out: Path, revoted: Revoted, asked: dict[str, str | Non
             trace.model_copy(update={"vote": revoted.vote, "signals": signals.get(trace.problem_id, {})})
             for trace in read_traces([folder])
         ]
-        write_rows(out / TRACES, traces)
-    write_rows(out / "attempts.jsonl", (attempt for result in revoted.results for attempt in result.attempts))
-    if (folder / "summary.json").exists():
-        summary = read_json(folder / "summary.json")
+        write_rows(new.traces, traces)
+    write_rows(new.attempts, (attempt for result in revoted.results for attempt in result.attempts))
+    if old.is_finished():
+        summary = read_json(old.summary)
         scores = score_results(revoted.results, summary["config"]["attempts"], summary["config"]["seed"])
         summary |= {**named, "scores": scores.model_dump(mode="json"), "config": identity["config"]}
-        write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
-    write_rows(out / "results.jsonl", revoted.results)  # last: with it the folder holds an exam
+        write_text(new.summary, json.dumps(summary, indent=2) + "\n")
+    write_rows(new.results, revoted.results)  # last: with it the folder holds an exam
     write_report(out)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from podium.errors import InputError
+from podium.folders import RECIPE
 from podium.recipe.chain import estimates, plan
 from podium.recipe.document import read_recipe
 from podium.recipe.execute import RunResult, execute
@@ -34,11 +35,11 @@ def run_recipe_command(
     """
     importlib.import_module("podium.recipe.stages")  # registers the stage kinds
     earlier = recipe.is_dir()
-    if earlier and not (recipe / "recipe.yaml").is_file():
+    if earlier and not (recipe / RECIPE).is_file():
         raise InputError(f"{recipe}: no recipe.yaml in this folder", "name a recipe file, or the folder of a run")
     if not recipe.exists():
         raise InputError(f"{recipe}: no such recipe", _cure_of_missing(recipe, runs))
-    chain = read_recipe(recipe / "recipe.yaml" if earlier else recipe, overrides)
+    chain = read_recipe(recipe / RECIPE if earlier else recipe, overrides)
     if earlier:
         runs = recipe.resolve().parent
         if not any(override.startswith("name=") for override in overrides):
@@ -59,7 +60,7 @@ def run_recipe_command(
 def _cure_of_missing(recipe: Path, runs: Path) -> str:
     """The recipe or earlier run that was probably meant, else what a recipe is and where to read about it."""
     files = sorted({file for folder in (recipe.parent, Path("recipes")) for file in folder.glob("[!.]*.y*ml")})
-    meant = {file.stem: file for file in files} | {file.parent.name: file.parent for file in runs.glob("*/recipe.yaml")}
+    meant = {file.stem: file for file in files} | {file.parent.name: file.parent for file in runs.glob(f"*/{RECIPE}")}
     close = difflib.get_close_matches(recipe.stem, meant, n=1, cutoff=0.6)
     if close:
         return f"did you mean {meant[close[0]]}?"

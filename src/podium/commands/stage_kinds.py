@@ -15,13 +15,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from podium.recipe.registry import StageKind, find_kind, kinds
+from podium.settings import is_identity
 from podium.toolcode import CLOSE_TAG, OPEN_TAG
+
+CHANGES_NOTHING = " (not in the identity)"
 
 HEAD = """# Stages
 
 A recipe names stages; this page lists every kind of stage with its inputs and its fields. It is made from the code:
 `podium stages --markdown > docs/stages.md` writes it anew, and `podium stages KIND` prints one kind in the terminal.
-How a recipe is written and run stands in [recipe.md](recipe.md).
+How a recipe is written and run stands in [recipe.md](recipe.md), and there too what it means that a field is not in the
+identity.
 """
 
 ROWS = """## Rows
@@ -54,7 +58,10 @@ class FieldLine:
 def field_lines(model: type[BaseModel], prefix: str = "") -> Iterator[FieldLine]:
     """The fields of a parameter model, those of nested models after their own."""
     for name, field in model.model_fields.items():
-        yield FieldLine(f"{prefix}{name}", _type(field), _default(field), field.description or "")
+        meaning = field.description or ""
+        if not is_identity(model, name):
+            meaning += CHANGES_NOTHING
+        yield FieldLine(f"{prefix}{name}", _type(field), _default(field), meaning)
         inner = _inner_model(field.annotation)
         if inner is not None:
             key = "NAME." if get_origin(field.annotation) is dict else ""

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from podium.errors import InputError, nearest
+from podium.models.config_json import Fields
 from podium.models.families.family import BlockPlan, Family, Mixture
-from podium.models.families.fields import Fields
 from podium.models.families.registry import FAMILIES, find_family
 from podium.records import token_ids
 

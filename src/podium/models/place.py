@@ -11,7 +11,7 @@ from typing import Any
 
 from podium.errors import InputError
 from podium.models.config import TransformerConfig
-from podium.storage import read_json
+from podium.models.config_json import read_config_json
 
 SERVER = "or give the address of any server that runs it: http://HOST:PORT/v1#NAME"
 
@@ -71,10 +71,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise InputError(*_without_config(folder))
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: not a JSON object", "it must hold the fields of a Hugging Face config")
-    return values
+    return read_config_json(path)
 
 
 def _of_a_file(path: Path) -> tuple[str, str]:

@@ -1,14 +1,16 @@
-"""A shape from a Hugging Face config.json. Reads dictionaries; imports neither torch nor transformers."""
+"""A shape from a Hugging Face config.json, read as models are (podium.models.config_json), for more families than run.
+
+Imports neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError, nearest
-from podium.models.families.fields import Fields
+from podium.models.config_json import Fields, read_config_json, text_model
 from podium.models.families.registry import FAMILIES
 from podium.plan.convnet import ConvNet
 from podium.plan.shapes import Experts, Latent, Patches, Shape
@@ -62,39 +64,6 @@ _SIZE_NAMES = (
 _TOWERS = {"gemma3": "gemma3_text", "llava": "llama", "llava_next": "llama", "mistral3": "mistral"}
 
 
-class _Values:
-    """config.json with every wrong field named; what is left out is what its family has."""
-
-    def __init__(self, values: Mapping[str, Any], where: str, family: Mapping[str, Any]) -> None:
-        self.values, self.where, self.family = values, where, family
-
-    def number(self, *names: str, default: int | None = None) -> int:
-        for name in names:
-            value = self.values.get(name)
-            if value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise InputError(f"{self.where}: {name} is {value!r}", "it must be a whole number")
-            return value
-        for name in names:
-            if isinstance(self.family.get(name), int):
-                return self.family[name]
-        if default is None:
-            raise InputError(f"{self.where}: {names[0]} is missing", "give the config.json the model was saved with")
-        return default
-
-    def flag(self, name: str, default: bool) -> bool:
-        value = self.values.get(name)
-        return default if value is None else bool(value)
-
-    def layers(self, name: str) -> list[int]:
-        """Numbers of layers, of a list that may be missing."""
-        value = self.values.get(name) or []
-        if not isinstance(value, list) or not all(isinstance(one, int) and not isinstance(one, bool) for one in value):
-            raise InputError(f"{self.where}: {name} is {value!r}", "it must be a list of whole numbers, or missing")
-        return value
-
-
 def read_config(path: Path) -> Shape | ConvNet:
     """The shape in a config.json file.
 
@@ -105,13 +74,7 @@ def read_config(path: Path) -> Shape | ConvNet:
         raise InputError(
             f"{path}: is a GGUF file, and sizes are read from a config.json", "give that of the model it was made from"
         )
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: cannot be read ({why})", "give a model folder or its config.json") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: not a dictionary", "give a model folder or its config.json")
+    values = read_config_json(path)
     # A config.json is called after the folder it lies in, any other file after itself.
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
     return shape_from_hf(values, str(path), name=name or "config.json")
@@ -123,22 +86,20 @@ def shape_from_hf(values: Mapping[str, Any], where: str = "config.json", name: s
     Raises:
         InputError: an unknown model_type, a missing or ill-typed field.
     """
-    inner, sizes = values.get("text_config"), {}
-    if isinstance(inner, dict):
-        outer = str(values.get("model_type"))
-        tied = {"tie_word_embeddings": values["tie_word_embeddings"]} if "tie_word_embeddings" in values else {}
-        values = {**tied, **inner, "model_type": inner.get("model_type") or _TOWERS.get(outer, outer)}
+    inner, sizes = text_model(values, _TOWERS), {}
+    if inner is not None:
+        values = inner
         sizes = dict(zip(_SIZE_NAMES, _SIZES.get(str(values["model_type"]), ()), strict=False))
     kind = values.get("model_type")
     if kind not in _READERS:
         raise InputError(f"{where}: unknown model_type {kind!r}", nearest(str(kind), _READERS))
     family = {**sizes, **_FAMILIES.get(str(kind), {})}
-    return _READERS[kind](_Values(values, where, family), name or str(kind), str(kind))
+    return _READERS[kind](Fields(values, family, where), name or str(kind), str(kind))
 
 
-def _decoder(c: _Values, name: str, kind: str) -> Shape:
-    hidden, heads = c.number("hidden_size"), c.number("num_attention_heads")
-    layers = c.number("num_hidden_layers")
+def _decoder(c: Fields, name: str, kind: str) -> Shape:
+    hidden, heads = c.whole("hidden_size"), c.whole("num_attention_heads")
+    layers = c.whole("num_hidden_layers")
     qwen2 = kind in ("qwen2", "qwen2_moe")
     bias = c.flag("attention_bias", kind == "gpt_oss")
     (windowed, window), experts = _windows(c, kind, layers), _experts(c, kind, layers)
@@ -148,12 +109,12 @@ def _decoder(c: _Values, name: str, kind: str) -> Shape:
         hidden=hidden,
         heads=heads,
         # Latent attention has a key and a value for every head, whatever the field says.
-        kv_heads=heads if kind.startswith("deepseek") else c.number("num_key_value_heads", default=heads),
-        head_dim=c.number("head_dim", default=hidden // max(1, heads)),
-        ffn=c.number("intermediate_size"),
-        vocab=c.number("vocab_size"),
+        kv_heads=heads if kind.startswith("deepseek") else c.whole("num_key_value_heads", heads),
+        head_dim=c.whole("head_dim", hidden // max(1, heads)),
+        ffn=c.whole("intermediate_size"),
+        vocab=c.whole("vocab_size"),
         # Contexts of 128k and more are what a model can be asked, not what it was mostly trained on.
-        sequence=min(8192, c.number("max_position_embeddings", default=4096)),
+        sequence=min(8192, c.whole("max_position_embeddings", 4096)),
         tied=c.flag("tie_word_embeddings", kind in ("gemma", "gemma2", "gemma3_text")),
         qk_norm=kind in ("qwen3", "qwen3_moe", "gemma3_text"),
         norms=4 if kind in ("gemma2", "gemma3_text") else 2,
@@ -168,80 +129,80 @@ def _decoder(c: _Values, name: str, kind: str) -> Shape:
     )
 
 
-def _windows(c: _Values, kind: str, layers: int) -> tuple[int, int]:
+def _windows(c: Fields, kind: str, layers: int) -> tuple[int, int]:
     """How many layers see a sliding window only, and its tokens; where no list says it, as the family has it."""
-    types = c.values.get("layer_types")
-    if isinstance(types, list):
+    types = c.layer_types(layers)
+    if types is not None:
         windowed = types.count("sliding_attention")
-        return windowed, c.number("sliding_window", default=0) if windowed else 0
+        return windowed, c.whole("sliding_window", 0) if windowed else 0
     if kind in FAMILIES:
-        found = FAMILIES[kind].windows(Fields(c.values, c.family, c.where), layers)
+        found = FAMILIES[kind].windows(c, layers)
         return layers - len(found.get("full_attention_layers", ())) if found else 0, found.get("sliding_window", 0)
     if kind == "gemma3_text":
-        every = c.number("sliding_window_pattern", "_sliding_window_pattern", default=6)
+        every = c.whole(c.first("sliding_window_pattern", "_sliding_window_pattern"), 6)
         windowed = layers - layers // max(1, every)
     else:  # every other layer, the first one among them
         windowed = -(-layers // 2) if kind in ("gemma2", "gpt_oss") else 0
-    return windowed, c.number("sliding_window", default=0) if windowed else 0
+    return windowed, c.whole("sliding_window", 0) if windowed else 0
 
 
-def _experts(c: _Values, kind: str, layers: int) -> Experts | None:
-    routed = c.number("num_local_experts", "n_routed_experts", "num_experts", default=0)
+def _experts(c: Fields, kind: str, layers: int) -> Experts | None:
+    routed = c.whole(c.first("num_local_experts", "n_routed_experts", "num_experts"), 0)
     if not routed:
         return None
     if kind.startswith("qwen"):
         # A layer is a mixture where its number, counted from 1, is a multiple of the step, and it is not listed.
-        step, listed = max(1, c.number("decoder_sparse_step", default=1)), set(c.layers("mlp_only_layers"))
+        step, listed = max(1, c.whole("decoder_sparse_step", 1)), set(c.layers("mlp_only_layers"))
         dense = [layer for layer in range(layers) if (layer + 1) % step or layer in listed]
         if len(dense) == layers:
             return None
     else:
-        dense = list(range(min(layers, c.number("first_k_dense_replace", default=0))))
-    ffn = c.number("moe_intermediate_size", default=0) or c.number("intermediate_size")
+        dense = list(range(min(layers, c.whole("first_k_dense_replace", 0))))
+    ffn = c.whole("moe_intermediate_size", 0) or c.whole("intermediate_size")
     return Experts(
         routed=routed,
-        active=c.number("num_experts_per_tok"),
+        active=c.whole("num_experts_per_tok"),
         ffn=ffn,
-        shared=c.number("n_shared_experts", default=0),
-        shared_ffn=c.number("shared_expert_intermediate_size", default=0) if kind == "qwen2_moe" else 0,
+        shared=c.whole("n_shared_experts", 0),
+        shared_ffn=c.whole("shared_expert_intermediate_size", 0) if kind == "qwen2_moe" else 0,
         dense_layers=len(dense),
         scattered=dense != list(range(len(dense))),
     )
 
 
-def _latent(c: _Values) -> Latent:
+def _latent(c: Fields) -> Latent:
     return Latent(
-        q_rank=c.number("q_lora_rank", default=0),
-        kv_rank=c.number("kv_lora_rank"),
-        nope=c.number("qk_nope_head_dim"),
-        rope=c.number("qk_rope_head_dim"),
-        value=c.number("v_head_dim"),
+        q_rank=c.whole("q_lora_rank", 0),
+        kv_rank=c.whole("kv_lora_rank"),
+        nope=c.whole("qk_nope_head_dim"),
+        rope=c.whole("qk_rope_head_dim"),
+        value=c.whole("v_head_dim"),
     )
 
 
-def _extra(c: _Values, kind: str, layers: int, heads: int, hidden: int, experts: Experts | None) -> int:
+def _extra(c: Fields, kind: str, layers: int, heads: int, hidden: int, experts: Experts | None) -> int:
     if kind == "gpt_oss":  # attention sinks; biases of routers and experts
-        routed, inner = c.number("num_local_experts"), c.number("intermediate_size")
+        routed, inner = c.whole("num_local_experts"), c.whole("intermediate_size")
         return layers * (heads + routed + routed * (2 * inner + hidden))
     if kind == "qwen2_moe" and experts:  # the gate of the shared expert
         return (layers - experts.dense_layers) * hidden
     return 0
 
 
-def _gpt(c: _Values, name: str, kind: str) -> Shape:
-    hidden = c.number("n_embed", "n_embd", "hidden_size")
-    heads = c.number("n_head", "num_attention_heads")
+def _gpt(c: Fields, name: str, kind: str) -> Shape:
+    hidden = c.whole(c.first("n_embed", "n_embd", "hidden_size"))
+    heads = c.whole(c.first("n_head", "num_attention_heads"))
     learned = kind in ("gpt2", "opt")
-    sequence = c.number("n_positions", "max_position_embeddings", "seq_length", default=2048)
+    sequence = c.whole(c.first("n_positions", "max_position_embeddings", "seq_length"), 2048)
     return Shape(
         name=name,
-        layers=c.number("n_layer", "num_hidden_layers"),
+        layers=c.whole(c.first("n_layer", "num_hidden_layers")),
         hidden=hidden,
         heads=heads,
         kv_heads=heads,
         head_dim=hidden // max(1, heads),
-        ffn=c.number("n_inner", "ffn_dim", "intermediate_size", default=4 * hidden),
-        vocab=c.number("vocab_size"),
+        ffn=c.whole(c.first("n_inner", "ffn_dim", "intermediate_size"), 4 * hidden),
+        vocab=c.whole("vocab_size"),
         sequence=sequence,
         positions=sequence + (2 if kind == "opt" else 0) if learned else 0,
         gated=False,
@@ -251,53 +212,53 @@ def _gpt(c: _Values, name: str, kind: str) -> Shape:
         output_bias=True,
         mlp_bias=True,
         extra=2 * hidden if kind == "bloom" else 0,  # the norm after the embedding
-        embedded=c.number("word_embed_proj_dim", default=hidden) if kind == "opt" else 0,
+        embedded=c.whole("word_embed_proj_dim", hidden) if kind == "opt" else 0,
         final_norm=kind != "opt"
         or (c.flag("do_layer_norm_before", True) and not c.flag("_remove_final_layer_norm", False)),
     )
 
 
-def _bert(c: _Values, name: str, kind: str) -> Shape:
-    hidden, heads = c.number("hidden_size"), c.number("num_attention_heads")
+def _bert(c: Fields, name: str, kind: str) -> Shape:
+    hidden, heads = c.whole("hidden_size"), c.whole("num_attention_heads")
     return Shape(
         name=name,
         kind="encoder",
-        layers=c.number("num_hidden_layers"),
+        layers=c.whole("num_hidden_layers"),
         hidden=hidden,
         heads=heads,
         kv_heads=heads,
         head_dim=hidden // max(1, heads),
-        ffn=c.number("intermediate_size"),
-        vocab=c.number("vocab_size"),
-        sequence=min(512, c.number("max_position_embeddings", default=512)),
-        positions=c.number("max_position_embeddings", default=512),
+        ffn=c.whole("intermediate_size"),
+        vocab=c.whole("vocab_size"),
+        sequence=min(512, c.whole("max_position_embeddings", 512)),
+        positions=c.whole("max_position_embeddings", 512),
         gated=False,
         tied=True,
         norm_bias=True,
         qkv_bias=True,
         output_bias=True,
         mlp_bias=True,
-        extra=(c.number("type_vocab_size", default=2) + hidden + 1) * hidden,
+        extra=(c.whole("type_vocab_size", 2) + hidden + 1) * hidden,
     )
 
 
-def _vit(c: _Values, name: str, kind: str) -> Shape:
-    hidden, heads = c.number("hidden_size"), c.number("num_attention_heads")
+def _vit(c: Fields, name: str, kind: str) -> Shape:
+    hidden, heads = c.whole("hidden_size"), c.whole("num_attention_heads")
     patches = Patches(
-        image=c.number("image_size", default=224),
-        patch=c.number("patch_size", default=16),
-        channels=c.number("num_channels", default=3),
-        classes=len(c.values.get("id2label") or ()) or c.number("num_labels", default=1000),
+        image=c.whole("image_size", 224),
+        patch=c.whole("patch_size", 16),
+        channels=c.whole("num_channels", 3),
+        classes=len(c.values.get("id2label") or ()) or c.whole("num_labels", 1000),
     )
     return Shape(
         name=name,
         kind="vision",
-        layers=c.number("num_hidden_layers"),
+        layers=c.whole("num_hidden_layers"),
         hidden=hidden,
         heads=heads,
         kv_heads=heads,
         head_dim=hidden // max(1, heads),
-        ffn=c.number("intermediate_size"),
+        ffn=c.whole("intermediate_size"),
         vocab=0,
         sequence=patches.tokens,
         positions=patches.tokens,
@@ -311,7 +272,7 @@ def _vit(c: _Values, name: str, kind: str) -> Shape:
     )
 
 
-def _resnet(c: _Values, name: str, kind: str) -> ConvNet:
+def _resnet(c: Fields, name: str, kind: str) -> ConvNet:
     depths = c.values.get("depths", [3, 4, 6, 3])
     if not (isinstance(depths, list) and len(depths) == 4 and all(isinstance(d, int) and d > 0 for d in depths)):
         raise InputError(f"{c.where}: depths is {depths!r}", "it must be four whole numbers, e.g. [3, 4, 6, 3]")
@@ -319,11 +280,11 @@ def _resnet(c: _Values, name: str, kind: str) -> ConvNet:
         name=name,
         blocks=(depths[0], depths[1], depths[2], depths[3]),
         bottleneck=c.values.get("layer_type", "bottleneck") == "bottleneck",
-        classes=len(c.values.get("id2label") or ()) or c.number("num_labels", default=1000),
+        classes=len(c.values.get("id2label") or ()) or c.whole("num_labels", 1000),
     )
 
 
-_READERS: dict[str, Callable[[_Values, str, str], Shape | ConvNet]] = {
+_READERS: dict[str, Callable[[Fields, str, str], Shape | ConvNet]] = {
     **dict.fromkeys(
         (
             "llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "deepseek_v2", "deepseek_v3",

@@ -6,6 +6,7 @@ recipe's goes to `.kept/` and comes back when the recipe asks for it again.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from podium.errors import InputError, nearest
 from podium.recipe.document import Recipe, StageSpec
 from podium.recipe.identity import changed_output, identities, read_marks
 from podium.recipe.registry import Estimate
+from podium.settings import flat, free_of
 from podium.storage import PARTIAL, storage_errors, sync_folder
 
 KEPT = ".kept"
@@ -95,11 +97,19 @@ def _look(spec: StageSpec, identity: str, run_folder: Path) -> Link:
             if damage := changed_output(candidate, marks.done):
                 note = f"made again: {damage}"
                 continue
-            return Link(spec, identity, folder, "done", candidate, marks.done)
+            return Link(spec, identity, folder, "done", candidate, marks.done, _made_with(spec, marks.params))
         begun = begun or candidate
     if begun is not None:
         return Link(spec, identity, folder, "resume", begun, None, note)
     return Link(spec, identity, folder, "to do", None, None, note)
+
+
+def _made_with(spec: StageSpec, params: dict[str, Any]) -> str:
+    """What a finished stage was made with where it is asked for otherwise now: settings that change no result."""
+    before, now = flat(params), free_of(spec.params)
+    return ", ".join(
+        f"made with {name}={json.dumps(before[name])}" for name in now if name in before and before[name] != now[name]
+    )
 
 
 def _candidates(run_folder: Path, name: str, identity: str) -> Iterable[Path]:

@@ -15,13 +15,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from podium.errors import InputError, nearest
+from podium.folders import RUN_FILES
 from podium.recipe.registry import RESERVED, StageKind, find_kind
 from podium.storage import storage_errors
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 TOP = ("name", "seed", "stages")
 # Names a stage folder would collide with inside the run folder.
-TAKEN = frozenset({"recipe.yaml", "run.log", "metrics.jsonl", "system.json", "report.html"})
+TAKEN = RUN_FILES
 LineMap = dict[tuple[str, ...], int]
 
 

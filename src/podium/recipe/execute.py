@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import PodiumError, StorageError
+from podium.folders import BEGUN, DONE, RECIPE
 from podium.lock import locked
 from podium.recipe.chain import Link, keep_aside, plan, put_in_place
 from podium.recipe.document import Recipe
-from podium.recipe.identity import BEGUN, DONE, NOT_OUTPUTS, STATE, outputs
+from podium.recipe.identity import NOT_OUTPUTS, STATE, outputs
 from podium.recipe.registry import StageContext, StageReport
 from podium.recipe.view import View
-from podium.runlog import RunLog, system_description
+from podium.runlog import SYSTEM, RunLog, system_description
 from podium.storage import PARTIAL, read_json, storage_errors, sync_folder, write_json, write_text
 
 
@@ -69,8 +70,8 @@ def execute(
         with storage_errors(folder, "creating"):
             folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        write_text(folder / "recipe.yaml", recipe.as_yaml())
-        write_json(folder / "system.json", system_description())
+        write_text(folder / RECIPE, recipe.as_yaml())
+        write_json(folder / SYSTEM, system_description())
         had_torch = "torch" in sys.modules
         with RunLog(folder) as log, view:
             log.start("run_start", recipe.name, seed=recipe.seed, stages=len(links))
@@ -97,7 +98,7 @@ def execute(
             log.end("run_stop", "success")
         if not had_torch and "torch" in sys.modules:
             # Only now can the accelerators be named.
-            write_json(folder / "system.json", system_description())
+            write_json(folder / SYSTEM, system_description())
         return RunResult(folder, tuple(ran), tuple(link.spec.name for link in links if link.done is not None))
 
 

@@ -1,27 +1,28 @@
 """What makes a stage the same stage: content hashes, and the marks a stage folder carries.
 
 A stage's identity is the hash of its kind, code version, parameters, seed and input identities (for a stage: its
-identity; for a path: the hash of its bytes). A folder carries two marks: `stage.json`, written before the stage runs,
-says whose folder it is; `done.json`, written last, says that it is finished and what its outputs are.
+identity; for a path: the hash of its bytes). Parameters that cannot change the result (podium.settings) are left out.
+A folder carries two marks: `stage.json`, written before the stage runs, says whose folder it is; `done.json`, written
+last, says that it is finished and what its outputs are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError
+from podium.folders import BEGUN, DONE, LOGS
 from podium.recipe.document import Recipe
+from podium.settings import identity_of
 from podium.storage import PARTIAL, read_json, storage_errors
 
-BEGUN = "stage.json"
-DONE = "done.json"
 STATE = ".state"
 # Logs say when something happened, so they are no part of what a stage made.
-NOT_OUTPUTS = frozenset({BEGUN, DONE, "run.log", "metrics.jsonl"})
+NOT_OUTPUTS = frozenset({BEGUN, DONE}) | LOGS
 
 
 def hash_file(path: Path) -> str:
@@ -58,7 +59,7 @@ def identities(recipe: Recipe) -> dict[str, str]:
             {
                 "kind": spec.kind.name,
                 "version": spec.kind.version,
-                "params": spec.params.model_dump(mode="json"),
+                "params": identity_of(spec.params),
                 "seed": recipe.seed,
                 "inputs": inputs,
             },
@@ -86,6 +87,7 @@ class Marks:
 
     identity: str | None  # None: no readable mark
     done: dict[str, Any] | None
+    params: dict[str, Any] = field(default_factory=dict)  # as they were when it was begun, or last gone on with
 
 
 def read_marks(folder: Path) -> Marks:
@@ -94,14 +96,16 @@ def read_marks(folder: Path) -> Marks:
     if not begun.is_file():
         return Marks(None, None)
     try:
-        identity = read_json(begun)["identity"]
+        mark = read_json(begun)
+        identity = mark["identity"]
         done = read_json(folder / DONE) if (folder / DONE).is_file() else None
     except (InputError, KeyError, TypeError):
         # Both files are written atomically: an unreadable one was changed by somebody else, so nothing is relied on.
         return Marks(None, None)
     if done is not None and (not isinstance(done, dict) or done.get("identity") != identity):
         return Marks(None, None)
-    return Marks(identity, done)
+    params = mark.get("params")
+    return Marks(identity, done, params if isinstance(params, dict) else {})
 
 
 def changed_output(folder: Path, done: dict[str, Any]) -> str | None:

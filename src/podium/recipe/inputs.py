@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from podium.folders import ATTEMPTS
+
 MODEL = "model"
 SOLUTIONS = "solutions.jsonl"
-RESULTS = "results.jsonl"
 
 
 def file_of(path: Path, name: str) -> Path:
@@ -16,7 +17,7 @@ def file_of(path: Path, name: str) -> Path:
 
 def answers_of(path: Path) -> Path:
     """The answers in the folder of a teaching or exam stage, or a file of the user's."""
-    return file_of(path, SOLUTIONS if (path / SOLUTIONS).exists() else "attempts.jsonl")
+    return file_of(path, SOLUTIONS if (path / SOLUTIONS).exists() else ATTEMPTS)
 
 
 def model_of(path: Path) -> Path:

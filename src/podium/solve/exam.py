@@ -18,16 +18,18 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from podium.answering.protocol import Completer
 from podium.errors import InputError, PodiumError, PromptTooLong
+from podium.folders import ExamFolder
 from podium.grading.rules import Finder
 from podium.lock import locked_folder
 from podium.records import ExamResult, Problem, find_repeated
 from podium.runlog import RunLog
+from podium.settings import NOT_IDENTITY, identity_of
 from podium.solve.clock import Clock, Ledger, drawn, pool
 from podium.solve.identity import refuse_other
 from podium.solve.judging import judge_result
@@ -39,9 +41,9 @@ from podium.solve.scores import Scores, score_results
 from podium.solve.sitting import ExamSink, Sitting, settle
 from podium.solve.stopwatch import exam_time
 from podium.solve.tokenlimit import TokenLimit, limit_from, measure_speed
-from podium.solve.trace import TRACES, Trace, trace_of
+from podium.solve.trace import Trace, trace_of
 from podium.solve.vote import ASKED, check_weight
-from podium.storage import Journal, drop_torn_line, read_json, read_rows, write_json, write_rows, write_text
+from podium.storage import Journal, drop_torn_line, read_rows, write_json, write_rows, write_text
 
 if TYPE_CHECKING:
     from podium.grading.judge import Judge
@@ -94,7 +96,9 @@ class ExamConfig(BaseModel):
         "exam's own rules say",
     )
     fallback: str | None = Field(None, description="the answer where no attempt has boxed one")
-    concurrency: int = Field(1, ge=1, description="problems at the same time; only without a clock")
+    concurrency: Annotated[int, NOT_IDENTITY] = Field(
+        1, ge=1, description="problems at the same time; only without a clock"
+    )
     seed: int = 0
 
     @field_validator("budget_seconds")
@@ -223,7 +227,7 @@ def exam_identity(
             "source": ", ".join(sorted({problem.source for problem in problems})),
             "digest": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(),
         },
-        "config": config.model_dump(mode="json", exclude={"concurrency"}),
+        "config": identity_of(config),
         **({} if verifier is None else {"verifier": verifier}),
         **({} if judge is None else {"judge": judge}),
     }
@@ -235,36 +239,15 @@ def check_folder(folder: Path | str, identity: Mapping[str, Any]) -> None:
     Raises:
         InputError: names every setting that differs, with both values.
     """
-    folder = Path(folder)
-    known = folder / "exam.json"
-    if not _begun(folder):
+    exam = ExamFolder(Path(folder))
+    if not exam.is_begun():
         return
-    if not known.exists():
+    if not exam.claim.exists():
         raise InputError(
-            f"{folder}: holds results of an exam that nobody knows (there is no exam.json)",
+            f"{folder}: holds results of an exam that nobody knows (there is no {exam.claim.name})",
             "choose another folder, or start anew with --fresh",
         )
-    refuse_other(known, identity, "exam", "sit the exam")
-
-
-def _begun(folder: Path) -> bool:
-    """A problem was finished there."""
-    results = folder / "results.jsonl"
-    return results.exists() and results.stat().st_size > 0
-
-
-def finished_results(folder: Path | str) -> list[ExamResult]:
-    """What earlier sessions finished of the exam in a folder; nothing where there is none. A row that a killed writer
-    left unfinished is taken away: call it where the folder is held.
-
-    Raises:
-        InputError: a damaged row.
-    """
-    path = Path(folder) / "results.jsonl"
-    if not path.exists():
-        return []
-    drop_torn_line(path)
-    return read_rows(path, ExamResult)
+    refuse_other(exam.claim, identity, "exam", "sit the exam")
 
 
 class _Exam:
@@ -288,7 +271,7 @@ class _Exam:
         self.problems = [with_extraction(problem, config.extract) for problem in problems]
         self.completer = completer
         self.config = config
-        self.folder = folder
+        self.folder = ExamFolder(folder)
         self.runlog = runlog
         self.progress = progress
         self.sink = sink
@@ -306,7 +289,7 @@ class _Exam:
         self.limit: TokenLimit | None = None
 
     async def sit(self) -> ExamSummary:
-        with locked_folder(self.folder, BUSY):
+        with locked_folder(self.folder.path, BUSY):
             return await self._sit()
 
     async def _sit(self) -> ExamSummary:
@@ -315,8 +298,8 @@ class _Exam:
         self.say(self.policy.assumes(self.clock, self.config.attempts))
         await self._limit_tokens(limit)
         with (
-            Journal(self.folder / TRACES, Trace) as traces,
-            Journal(self.folder / "results.jsonl", ExamResult) as results,
+            Journal(self.folder.traces, Trace) as traces,
+            Journal(self.folder.results, ExamResult) as results,
         ):
             resumed = len(self.done)
             if self.runlog is not None:
@@ -399,13 +382,12 @@ class _Exam:
             verifier=None if self.verifier is None else self.verifier.name,
             judge=None if self.judge is None else self.judge.name,
         )
-        check_folder(self.folder, identity)
+        check_folder(self.folder.path, identity)
         self.identity = identity
-        known = self.folder / "exam.json"
-        if _begun(self.folder) and known.exists():
-            found = read_json(known).get("token_limit")
+        if self.folder.is_begun():
+            found = self.folder.read_claim().get("token_limit")
             return None if found is None else TokenLimit.model_validate(found)
-        write_json(known, identity)
+        write_json(self.folder.claim, identity)
         return None
 
     async def _limit_tokens(self, found: TokenLimit | None) -> None:
@@ -421,22 +403,22 @@ class _Exam:
             if speed is not None:
                 found = limit_from(speed, self.clock.most(self.ledger), self.profile.max_tokens)
             if found is not None:
-                write_json(self.folder / "exam.json", {**self.identity, "token_limit": found.model_dump()})
+                write_json(self.folder.claim, {**self.identity, "token_limit": found.model_dump()})
         if found is not None:
             self.say(found.told())
             self.limit = found
             self.profile = replace(self.profile, max_tokens=found.tokens)
 
     def _restore(self) -> None:
-        path, traces = self.folder / "results.jsonl", self.folder / TRACES
-        if not path.exists():
+        traces = self.folder.traces
+        if not self.folder.results.exists():
             traces.unlink(missing_ok=True)
             return
         known = {problem.id for problem in self.problems}
-        for result in finished_results(self.folder):
+        for result in self.folder.resume_results():
             if result.problem.id not in known or result.problem.id in self.done:
                 raise InputError(
-                    f"{self.folder / 'results.jsonl'}: {result.problem.id!r} is not of this exam, or there twice",
+                    f"{self.folder.results}: {result.problem.id!r} is not of this exam, or there twice",
                     "the file was changed by hand, or two exams wrote into it: start anew with --fresh",
                 )
             self.done[result.problem.id] = result
@@ -460,8 +442,8 @@ class _Exam:
             judge=None if self.judge is None else self.judge.name,
             scores=scores,
         )
-        write_rows(self.folder / "attempts.jsonl", (attempt for result in results for attempt in result.attempts))
-        write_text(self.folder / "summary.json", summary.model_dump_json(indent=2) + "\n")
+        write_rows(self.folder.attempts, (attempt for result in results for attempt in result.attempts))
+        write_text(self.folder.summary, summary.model_dump_json(indent=2) + "\n")
         if self.runlog is not None:
             self.runlog.point("eval_accuracy", scores.score.value, low=scores.score.low, high=scores.score.high)
             self.runlog.end("eval_stop", status="success", finished=len(results))

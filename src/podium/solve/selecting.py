@@ -23,8 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from podium.answering.code_session import CodeSandbox
 from podium.answering.protocol import Completer, Sampling
 from podium.errors import InputError
+from podium.folders import ChoicesFolder
 from podium.lock import locked_folder
 from podium.records import Attempt, ExamResult, Row, Verdict
+from podium.settings import identity_of
 from podium.solve.exam import BUSY
 from podium.solve.genselect import MOST, PROMPT_CHARACTERS, Named, candidates_of, select
 from podium.solve.identity import refuse_other
@@ -32,9 +34,6 @@ from podium.solve.scores import Estimate, estimate
 from podium.solve.statistics import paired_bootstrap, sign_flip_test
 from podium.solve.vote import Vote, ballots, majority, weigh
 from podium.storage import Journal, drop_torn_line, read_rows, write_json
-
-CHOICES = "choices.jsonl"
-SCORES = "scores.json"
 
 
 class SelectConfig(BaseModel):
@@ -136,8 +135,9 @@ async def choose_all(
     with locked_folder(folder, BUSY):
         identity = select_identity(results, completer.name, config, sandbox is not None)
         check_choices(folder, identity)
-        write_json(folder / "select.json", identity)
-        choices = await _make_choices(results, sizes, completer, config, folder, sandbox, concurrency, told)
+        kept = ChoicesFolder(folder)
+        write_json(kept.claim, identity)
+        choices = await _make_choices(results, sizes, completer, config, kept.choices, sandbox, concurrency, told)
         asked, invalid = sum(choice.asked for choice in choices), sum(choice.invalid for choice in choices)
         if asked and asked == invalid:
             raise InputError(
@@ -145,7 +145,7 @@ async def choose_all(
                 "a selector ends with `Judgment: IDX`, or boxes an answer: take a model trained to, or more max_tokens",
             )
         scores = score_choices(choices)
-        write_json(folder / SCORES, [score.model_dump() for score in scores])
+        write_json(kept.scores, [score.model_dump() for score in scores])
         return scores
 
 
@@ -154,13 +154,12 @@ async def _make_choices(
     sizes: Sequence[int],
     completer: Completer,
     config: SelectConfig,
-    folder: Path,
+    path: Path,
     sandbox: CodeSandbox | None,
     concurrency: int,
     told: Told | None,
 ) -> list[Choice]:
-    """The choices from every set of attempts, those that are in the journal already among them."""
-    path = folder / CHOICES
+    """The choices from every set of attempts, those that are in the journal `path` already among them."""
     drop_torn_line(path)
     done = {(row.problem_id, row.n, row.attempts): row for row in read_rows(path, Choice)} if path.exists() else {}
     sets = [(result, n, chosen) for n in sizes for result in results for chosen in _sets(result, n)]
@@ -201,7 +200,7 @@ def select_identity(results: Sequence[ExamResult], judge: str, config: SelectCon
             "source": ", ".join(sorted({result.problem.source for result in results})),
             "digest": hashlib.blake2b(rows.encode(), digest_size=16).hexdigest(),
         },
-        "config": config.model_dump(mode="json"),
+        "config": identity_of(config),
     }
 
 
@@ -211,9 +210,9 @@ def check_choices(folder: Path | str, identity: Mapping[str, Any]) -> None:
     Raises:
         InputError: names every setting that differs, with both values.
     """
-    folder = Path(folder)
-    if (folder / CHOICES).exists() and (folder / CHOICES).stat().st_size and (folder / "select.json").exists():
-        refuse_other(folder / "select.json", identity, "choice", "choose")
+    kept = ChoicesFolder(Path(folder))
+    if kept.is_begun():
+        refuse_other(kept.claim, identity, "choice", "choose")
 
 
 def _sets(result: ExamResult, n: int) -> Iterator[tuple[Attempt, ...]]:

@@ -15,13 +15,13 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from podium.errors import InputError
+from podium.folders import ExamFolder
 from podium.records import Row, StopReason, Verdict
 from podium.solve.happening import Action, Happening
 from podium.solve.rules import Plan
 from podium.solve.sitting import Sat, Stream
 from podium.storage import read_rows
 
-TRACES = "traces.jsonl"
 EventTuple = tuple[float, str, int, int, int | None, StopReason]
 """time, kind, attempt, tokens, answer class, reason: a Happening."""
 ActionTuple = tuple[int, str, int, str, tuple[int, ...]]
@@ -108,7 +108,7 @@ def read_traces(paths: Iterable[Path | str]) -> list[Trace]:
     """
     traces: list[Trace] = []
     for path in map(Path, paths):
-        file = path / TRACES if path.is_dir() else path
+        file = ExamFolder(path).traces if path.is_dir() else path
         rows = read_rows(file, Trace)
         if not rows:
             raise InputError(f"{file}: no traces", "sit an exam first: podium exam MODEL --set NAME")

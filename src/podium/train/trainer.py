@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from podium import interrupts
 from podium.errors import TrainingError
 from podium.models.finite import all_finite
+from podium.settings import NOT_IDENTITY, identity_of
 from podium.train.checkpoint import (
     average_weights,
     check_same,
@@ -70,7 +71,9 @@ class TrainConfig(BaseModel):
     accumulation: int = Field(default=1, gt=0, description="micro-batches per step")
     clip: float = Field(default=1.0, ge=0, description="largest gradient norm; 0: no clipping")
     precision: Literal["float32", "bfloat16"] = Field(default="float32", description="of matrix products (autocast)")
-    threads: int | None = Field(default=None, gt=0, description="CPU threads; None: torch's own number")
+    threads: Annotated[int | None, NOT_IDENTITY] = Field(
+        default=None, gt=0, description="CPU threads; None: torch's own number"
+    )
     device: str = "cpu"
     average: int = Field(
         default=0, ge=0, description="end with the mean of this many equally spaced states; 0: the last state"
@@ -79,21 +82,22 @@ class TrainConfig(BaseModel):
     guard_window: int = Field(default=128, ge=4, description="steps the guard remembers")
     patience: int = Field(default=5, gt=0, description="give up after this many steps in a row that are not finite")
 
-    checkpoint_every: int = Field(default=0, ge=0, description="steps; 0: only at the end and when stopped")
-    keep_checkpoints: int = Field(default=2, gt=0)
-    evaluate_every: int = Field(default=0, ge=0, description="steps; 0: only after the last one")
-    gemm_peak: float | None = Field(
+    checkpoint_every: Annotated[int, NOT_IDENTITY] = Field(
+        default=0, ge=0, description="steps; 0: only at the end and when stopped"
+    )
+    keep_checkpoints: Annotated[int, NOT_IDENTITY] = Field(default=2, gt=0)
+    evaluate_every: Annotated[int, NOT_IDENTITY] = Field(
+        default=0, ge=0, description="steps; 0: only after the last one"
+    )
+    gemm_peak: Annotated[float | None, NOT_IDENTITY] = Field(
         default=None, gt=0, description="FLOP/s that MFU is measured against; None: measure"
     )
 
     def identity(self) -> dict[str, Any]:
-        """What the weights depend on, flattened: name -> value."""
-        values = self.model_dump(
-            exclude={"checkpoint_every", "keep_checkpoints", "evaluate_every", "gemm_peak", "threads"}
-        )
+        """What the weights depend on (podium.settings), flattened: name -> value."""
         return {
             name if inner is None else f"{name}.{inner}": value
-            for name, outer in values.items()
+            for name, outer in identity_of(self, "python").items()
             for inner, value in (outer.items() if isinstance(outer, dict) else [(None, outer)])
         }
 

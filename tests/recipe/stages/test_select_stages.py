@@ -10,10 +10,11 @@ import pytest
 
 from podium.commands.run import run_recipe_command
 from podium.errors import InputError
+from podium.folders import ChoicesFolder
 from podium.models import load_model
 from podium.records import Attempt, ExamResult, Maker, Part, Problem, Solution, Verdict
 from podium.solve.genselect import read_pick
-from podium.solve.selecting import CHOICES, Choice
+from podium.solve.selecting import Choice
 from podium.storage import read_rows, write_rows
 
 CHAIN = """\
@@ -92,7 +93,7 @@ def test_from_attempts_to_a_selector_that_is_asked(chain, tmp_path: Path, podium
     assert all(read_pick(row.text, 16) is not None for row in rows)
     model, _ = load_model(folder / "selector" / "model")
     assert model.config.max_position_embeddings == 1024  # as long as the rows it was trained on
-    choices = read_rows(folder / "select" / CHOICES, Choice)
+    choices = read_rows(ChoicesFolder(folder / "select").choices, Choice)
     assert [choice.n for choice in choices].count(2) == 16
     assert all((choice.asked, choice.score, choice.vote_score) == (0, 1.0, 1.0) for choice in choices)
     figures = json.loads((folder / "select" / "done.json").read_text())["metrics"]
@@ -104,7 +105,7 @@ def test_from_attempts_to_a_selector_that_is_asked(chain, tmp_path: Path, podium
     told = podium("exam", "select", exam, folder / "selector", "--n", "8", "--n", "2", "--repeats", "1")
     assert told.code == 0, told.error
     assert "100.0" in told.out
-    (found,) = exam.glob(f"genselect/*/{CHOICES}")
+    (found,) = exam.glob("genselect/*/choices.jsonl")
     assert len(read_rows(found, Choice)) == 4 * (1 + 4)
     refused = podium("exam", "select", exam, folder / "selector", "--n", "16")
     assert refused.code == 2

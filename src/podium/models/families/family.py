@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from podium.models.config import TransformerConfig
-    from podium.models.families.fields import Fields
+    from podium.models.config_json import Fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from podium.models.families.family import BlockPlan, Family, window_of
 
 if TYPE_CHECKING:
     from podium.models.config import TransformerConfig
-    from podium.models.families.fields import Fields
+    from podium.models.config_json import Fields
 
 
 class Mistral(Family):

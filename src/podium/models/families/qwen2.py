@@ -8,7 +8,7 @@ from podium.models.families.family import BlockPlan, Family, optional_windows, w
 
 if TYPE_CHECKING:
     from podium.models.config import TransformerConfig
-    from podium.models.families.fields import Fields
+    from podium.models.config_json import Fields
 
 
 class Qwen2(Family):

@@ -10,7 +10,7 @@ from podium.models.families.qwen3 import Qwen3
 
 if TYPE_CHECKING:
     from podium.models.config import TransformerConfig
-    from podium.models.families.fields import Fields
+    from podium.models.config_json import Fields
 
 
 class Qwen3Moe(Qwen3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from podium.errors import InputError
 from podium.recipe.inputs import SOLUTIONS, file_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
 from podium.records import Problem
+from podium.settings import NOT_IDENTITY
 from podium.storage import write_json, write_rows
 
 SOLUTIONS_PER_SECOND = {"cot": 1500.0, "tir": 250.0}  # of the programmatic teacher, for the dry run's estimate
@@ -83,7 +84,7 @@ class TeachParams(Params):
     n: int = Field(1, ge=1, description="tries per problem")
     temperature: float = Field(0.7, ge=0, description="of a server's sampling")
     max_tokens: int = Field(16_384, ge=1, description="longest solution of a server")
-    concurrency: int = Field(64, ge=1, description="requests in flight")
+    concurrency: Annotated[int, NOT_IDENTITY] = Field(64, ge=1, description="requests in flight")
 
 
 def _estimate_teach(params: TeachParams, inputs: Mapping[str, Estimate]) -> Estimate:

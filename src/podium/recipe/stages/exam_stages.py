@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from podium.answering.prompts import PROBLEM, PROMPTS
 from podium.errors import PodiumError
+from podium.folders import ExamFolder
 from podium.recipe.inputs import MODEL, file_of, model_of
 from podium.recipe.registry import (
     TOKENS_PER_SOLUTION,
@@ -22,6 +23,7 @@ from podium.recipe.registry import (
     stage,
 )
 from podium.records import ExamResult, Problem
+from podium.settings import NOT_IDENTITY
 
 GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a dozen rows; for the dry run's estimate
 
@@ -51,7 +53,9 @@ class ExamParams(Params):
     )
     take: int | None = Field(None, ge=1, description="only the first so many problems")
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
-    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
+    threads: Annotated[int | None, NOT_IDENTITY] = Field(
+        None, ge=1, description="processor threads; null: one per core"
+    )
 
     @field_validator("extract", mode="before")
     @classmethod
@@ -165,9 +169,9 @@ async def _sit(rows: list[Problem], engine: Any, code: bool, config: Any, contex
     from contextlib import AsyncExitStack
 
     from podium.solve import sit_exam
-    from podium.solve.exam import finished_results
 
-    right = sum(row.verdict == "correct" for row in finished_results(context.folder))  # of an interrupted session
+    interrupted = ExamFolder(context.folder).resume_results()
+    right = sum(row.verdict == "correct" for row in interrupted)
 
     def told(result: ExamResult, finished: int, total: int) -> None:
         nonlocal right

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from podium.errors import InputError
+from podium.folders import ATTEMPTS
 from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of, model_of
 from podium.recipe.registry import (
     TOKENS_PER_SOLUTION,
@@ -22,6 +23,7 @@ from podium.recipe.registry import (
     stage,
 )
 from podium.records import Verdict
+from podium.settings import NOT_IDENTITY
 
 FLOPS_PER_SECOND = 1.0e11  # of two laptop-class cores, for the dry run's estimate
 
@@ -89,11 +91,17 @@ class TrainParams(Params):
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: not clipped")
     average: int = Field(0, ge=0, description="mean of this many equally spaced states; 0: the last")
     validation: int = Field(128, ge=0, description="solutions kept out of training to measure the loss on")
-    evaluate_every: int = Field(100, ge=0, description="steps between two of these measurements; 0: at the end only")
-    checkpoint_every: int = Field(25, ge=0, description="steps between two checkpoints; 0: none")
+    evaluate_every: Annotated[int, NOT_IDENTITY] = Field(
+        100, ge=0, description="steps between two of these measurements; 0: at the end only"
+    )
+    checkpoint_every: Annotated[int, NOT_IDENTITY] = Field(
+        25, ge=0, description="steps between two checkpoints; 0: none"
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the products; weights stay float32")
     device: str = Field("cpu", description="cpu, or cuda")
-    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
+    threads: Annotated[int | None, NOT_IDENTITY] = Field(
+        None, ge=1, description="processor threads; null: one per core"
+    )
 
 
 def _estimate_train(params: TrainParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -273,9 +281,13 @@ class DraftParams(Params):
     rows_per_batch: int = Field(4, ge=1, description="packed rows of one step")
     row_length: int = Field(2048, ge=16, description="tokens of a packed row")
     validation: int = Field(64, ge=0, description="answers kept out of training to measure the guesses on")
-    checkpoint_every: int = Field(25, ge=0, description="steps between two checkpoints; 0: none")
+    checkpoint_every: Annotated[int, NOT_IDENTITY] = Field(
+        25, ge=0, description="steps between two checkpoints; 0: none"
+    )
     device: str = Field("cpu", description="cpu, or cuda")
-    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
+    threads: Annotated[int | None, NOT_IDENTITY] = Field(
+        None, ge=1, description="processor threads; null: one per core"
+    )
 
     @field_validator("profile")
     @classmethod
@@ -321,7 +333,7 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
     files = [answers_of(path) for role, path in inputs.items() if role not in (MODEL, "problems")]
     if params.generate:
         rows = read_problems(file_of(inputs["problems"], "train.jsonl"))[: params.generate]
-        files.append(context.folder / "attempts.jsonl")
+        files.append(context.folder / ATTEMPTS)
         asyncio.run(
             own_answers(str(folder), rows, files[-1], profile=params.profile, code=params.code, seed=context.seed)
         )

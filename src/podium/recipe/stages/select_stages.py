@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from podium.errors import InputError
-from podium.recipe.inputs import MODEL, RESULTS, SOLUTIONS, answers_of, file_of, model_of
+from podium.folders import RESULTS
+from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of, model_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
 from podium.records import ExamResult, Solution
+from podium.settings import NOT_IDENTITY
 from podium.storage import iterate_rows, read_rows, write_rows
 
 ROWS_AT_ONCE = 32  # choices in flight
@@ -94,7 +96,9 @@ class SelectParams(Params):
     top_p: float = Field(0.95, gt=0, le=1, description="share of the probability that is drawn from")
     code: bool = Field(False, description="run the code that the selector writes")
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
-    threads: int | None = Field(None, ge=1, description="processor threads; null: one per core")
+    threads: Annotated[int | None, NOT_IDENTITY] = Field(
+        None, ge=1, description="processor threads; null: one per core"
+    )
 
     def config(self, seed: int) -> dict[str, Any]:
         """The fields of a SelectConfig."""
