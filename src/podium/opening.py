@@ -280,7 +280,7 @@ def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
 async def open_table(
     spec: ModelSpec, rows: int, code: bool, *, name: str | None = None
 ) -> AsyncIterator[tuple[Completer, Sandbox | None]]:
-    """A completer and, with `code`, a sandbox; both are closed on the way out. Arguments and errors are open_model's."""
+    """A completer and, with `code`, a sandbox; both are closed on the way out. Arguments and errors as open_model."""
     if not spec.is_server:
         find_model(spec.model)  # what is wrong with it is told before a sandbox is started
     async with AsyncExitStack() as stack:

@@ -49,8 +49,9 @@ class FieldLine:
 
 
 def field_lines(model: type[BaseModel], prefix: str = "") -> Iterator[FieldLine]:
-    """The fields of a parameter model, those of nested models after their own."""
-    for name, field in model.model_fields.items():
+    """The fields of a parameter model, those that it inherits at the end, those of nested models after their own."""
+    inherited = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", ())}
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] in inherited):
         yield FieldLine(f"{prefix}{name}", _type(field), _default(field), field.description or "")
         inner = _inner_model(field.annotation)
         if inner is not None:
