@@ -18,7 +18,6 @@ from podium.answering import Sampling
 from podium.errors import CompleterError, InputError
 from podium.generate import Engine
 from podium.generate.formats import GPU_FORMATS, WEIGHT_FORMATS
-from podium.models import Transformer, TransformerConfig, save_model
 from podium.opening import (
     MEMORY_BYTES,
     ModelSpec,
@@ -33,7 +32,7 @@ from podium.opening import (
 )
 from podium.solve import get_profile
 from podium.solve.profile import profile_overrides
-from podium.text import train_tokenizer
+from tests.small_model import save_small_model
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -41,21 +40,8 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a G
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """The folder of a training stage, with a model of random weights in it."""
-    tokenizer = train_tokenizer(["What is 12 + 31? It is 43.\n"] * 3, 300)
-    config = TransformerConfig(
-        kind="qwen3",
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=128,
-        eos_token_id=(tokenizer.eos_id,),
-    )
     folder = tmp_path_factory.mktemp("stage")
-    save_model(folder / "model", Transformer(config).initialise(0, std=0.3), tokenizer)
+    save_small_model(folder / "model")
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,28 +12,9 @@ import pytest
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of random weights whose answers are nonsense, and come at once."""
-    import torch
+    from tests.small_model import save_small_model
 
-    from podium.models import Transformer, TransformerConfig, save_model
-    from podium.text import train_tokenizer
-
-    tokenizer = train_tokenizer(["What is 12 + 31? It is 43.\n"] * 3, 300)
-    config = TransformerConfig(
-        kind="llama",
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=512,
-        eos_token_id=(tokenizer.eos_id,),
-    )
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("commands") / "model"
-    save_model(folder, Transformer(config).initialise(0, std=0.15), tokenizer)
-    return folder
+    return save_small_model(tmp_path_factory.mktemp("commands") / "model")
 
 
 @pytest.fixture
@@ -42,3 +24,20 @@ def sums(tmp_path: Path) -> str:
     rows = [{"id": f"s{i}", "text": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(3)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return f"jsonl:{path}"
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What every engine that is loaded meanwhile says of itself, in this order."""
+    from podium.generate.engine import Engine
+
+    said: list[str] = []
+    load = Engine.load.__func__  # type: ignore[attr-defined]
+
+    def watched(cls: type[Engine], *arguments: Any, **options: Any) -> Engine:
+        engine = load(cls, *arguments, **options)
+        said.append(engine.description)
+        return engine
+
+    monkeypatch.setattr(Engine, "load", classmethod(watched))
+    return said

@@ -1,6 +1,7 @@
 """`podium exam sit`, as a person calls it."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -167,3 +168,47 @@ def test_whoever_comes_second_is_told_the_number_of_the_first(model, sums, tmp_p
         holder.kill()
         holder.wait()
     assert (folder / "results.jsonl").read_bytes() == before
+
+
+def test_a_format_is_computed_in_and_makes_another_exam(model, sums, tmp_path, described):
+    """What is said of `exam`, its verifier and its judge in docs/solve.md."""
+    done = sit(model, sums, tmp_path / "e", "--format", "fp32", "--threads", "1", "--memory", "64m")
+    assert done.exit_code == 0, done.output
+    assert described == ["native, fp32 weights"]
+    assert {attempt["maker"]["model"][-5:] for row in rows(tmp_path / "e") for attempt in row["attempts"]} == {"+fp32"}
+    for words, now in ((("--format", "int8"), "+int8 now"), ((), " now")):
+        other = sit(model, sums, tmp_path / "e", *words)
+        assert other.exit_code == 2
+        assert re.search(rf"model was \S+@\w+\+fp32, is \S+@\w+{re.escape(now)}", other.stderr), other.stderr
+    # Threads and memory change no answer: it is the same exam.
+    again = sit(model, sums, tmp_path / "e", "--format", "fp32", "--threads", "2")
+    assert "all problems were finished before" in again.stdout
+    assert len(described) == 1
+
+
+def test_an_exam_without_a_format_is_one_of_the_format_of_the_cpu(model, sums, tmp_path):
+    first = sit(model, sums, tmp_path / "e", "--memory", "64m")
+    assert first.exit_code == 0, first.output
+    again = sit(model, sums, tmp_path / "e", "--format", "fp16", "--memory", "64m")
+    assert "all problems were finished before" in again.stdout
+
+
+def test_helpers_are_computed_in_the_format_of_the_model(model, sums, tmp_path, described):
+    words = ("--verifier", model, "--judge", model, "--memory", "64m")
+    done = sit(model, sums, tmp_path / "e", *words, "--format", "w8a16")
+    assert done.exit_code == 0, done.output
+    assert described == ["native, w8a16 weights"] * 3
+    identity = json.loads((tmp_path / "e" / "exam.json").read_text())
+    assert identity["model"] == identity["verifier"] == identity["judge"]
+    assert identity["model"].endswith("+w8a16")
+
+
+def test_a_verifier_and_a_judge_of_a_stored_exam_take_the_options_too(model, sums, tmp_path, described):
+    assert sit(model, sums, tmp_path / "e", "--memory", "64m").exit_code == 0
+    done = call(
+        "exam", "revote", tmp_path / "e", "--verifier", model, "--judge", model, "--format", "fp32", "--memory", "64m"
+    )
+    assert done.exit_code == 0, done.output
+    chosen = call("exam", "select", tmp_path / "e", model, "--format", "int8", "--memory", "64m", "--max-tokens", "4")
+    assert "named no solution" in chosen.stderr or chosen.exit_code == 0, chosen.output
+    assert described == ["native, fp16 weights", *["native, fp32 weights"] * 2, "native, int8 weights"]

@@ -3,6 +3,8 @@
 import json
 import socket
 
+from tests.commands.exams import call
+
 
 def test_grade_prints_verdicts_and_agreement(tmp_path, podium) -> None:
     path = tmp_path / "pairs.jsonl"
@@ -51,3 +53,11 @@ def test_a_judge_that_is_not_there_leaves_pairs_undecided(tmp_path, podium) -> N
     assert said.code == 0, said.error
     assert [row["verdict"] for row in json.loads(said.out)["rows"]] == ["undecided(parse)", "different"]
     assert "without a reply" in said.error
+
+
+def test_a_judge_is_computed_as_the_options_say(tmp_path, model, described):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"gold": "5", "answer": "a handful"}\n')
+    done = call("grade", path, "--judge", model, "--format", "bf16", "--memory", "64m", "--json")
+    assert done.exit_code == 0, done.output
+    assert described == ["native, bf16 weights"]

@@ -41,6 +41,8 @@ stages:
     validation: 0
     depth: 2
     vocabulary: 50
+    format: fp32
+    memory_gb: 0.1
 """
 
 
@@ -53,6 +55,7 @@ def test_heads_from_given_and_from_own_answers(write, tmp_path: Path) -> None:
     assert len(own.config.vocabulary) <= 50
     answers = read_rows(folder / "own" / "attempts.jsonl", Attempt)
     assert len({answer.problem_id for answer in answers}) == 5
+    assert all(answer.maker.model.endswith("+fp32") for answer in answers)
     figures = json.loads((folder / "taught" / "done.json").read_text())["metrics"]
     assert {"steps", "vocabulary", "top1_1", "top1_2", "top1_3"} <= set(figures)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +36,8 @@ def draft(
 
     Example: podium draft runs/demo/merge/model --data runs/demo/exam_merged/attempts.jsonl
     """
+    import asyncio
+
     spec = engine.spec(model)
     from podium.models.place import find_model
 

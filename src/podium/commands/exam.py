@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -143,6 +142,8 @@ def _sit(
     thinking: int,
     judge: ModelSpec | None,
 ) -> None:
+    import asyncio
+
     from podium.board import write_report
     from podium.board.exam import read_exam
     from podium.board.summary import print_exams
@@ -248,6 +249,8 @@ def _print_curves(console: Console, curves: Any) -> None:
 
 def _check(url: str, *, context: int, json_: bool) -> int:
     """Say what is wrong with a server; 0: an exam can be sat against it."""
+    import asyncio
+
     from rich.console import Console
 
     from podium.answering.checkup import check_server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -73,6 +72,8 @@ def _revote(
     out: Path | None,
     json_: bool,
 ) -> None:
+    import asyncio
+
     from podium.opening import open_judge, open_verifier
     from podium.records import ExamResult
     from podium.solve.revote import revote_all
@@ -108,6 +109,8 @@ def _revote(
 
 async def _asked(result: ExamResult, verifier: Verifier | None, judge: Judge | None) -> ExamResult:
     """The result with scores of a verifier and verdicts of a judge."""
+    import asyncio
+
     from podium.solve.judging import judge_result
 
     if verifier is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +47,8 @@ def exam_select(
 
     Example: podium exam select runs/exams/demo-aime24 http://localhost:8000/v1#qwq --repeats 8
     """
+    import asyncio
+
     spec = engine.spec(model)
     from rich.console import Console
 

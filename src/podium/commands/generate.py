@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,8 @@ from podium.commands.cli_options import EngineOptions, GenerationConfigOption, M
 from podium.errors import InputError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from rich.console import Console
 
     from podium.records import Attempt
@@ -48,6 +49,8 @@ def generate(
 
     Example: podium generate runs/demo/merge/model "What is 83 * 47?" -n 12 --tools
     """
+    import asyncio
+
     spec = engine.spec(model)
     from podium.answering.protocol import Sampling
     from podium.opening import model_sampling, open_table
@@ -111,6 +114,8 @@ async def _watch(
     console: Console, runs: Sequence[AttemptRun], tasks: Sequence[asyncio.Task[Attempt]], done: dict[int, Attempt]
 ) -> None:
     """Show them side by side while they grow; then the whole of them, as `_print` does."""
+    import asyncio
+
     from rich.live import Live
 
     from podium.commands.attempts import side_by_side

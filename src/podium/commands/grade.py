@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from contextlib import AsyncExitStack
@@ -35,6 +34,8 @@ def grade(
 
     Example: podium grade pairs.jsonl --rule units=strict
     """
+    import asyncio
+
     (spec,) = engine.helpers(judge)
     from podium.grading.pairs import grade_pairs, read_pairs
     from podium.opening import open_judge

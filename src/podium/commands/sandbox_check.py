@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -49,6 +48,8 @@ def sandbox_check(json_: JsonOption = False) -> None:
 
 def try_tiers() -> list[TierCheck]:
     """Try tiers A, B and C by really running a session of each, with nothing warm. D needs no trying."""
+    import asyncio
+
     return asyncio.run(_try_tiers())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -43,6 +42,8 @@ def serve(
 
     Example: podium serve runs/demo/merge/model --port 8000
     """
+    import asyncio
+
     for option, value, least in (
         ("rows", rows, 1),
         ("max-queue", max_queue, 0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +36,8 @@ def solve(
     Example: podium solve runs/demo/merge/model "Solve the following multiplication: 83 * 47."
     """
     # What was written until then is shown also where an attempt raises, or Ctrl-C is pressed.
+    import asyncio
+
     spec = engine.spec(model)
     from rich.console import Console
 

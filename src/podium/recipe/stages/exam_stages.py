@@ -93,6 +93,12 @@ class ExamParams(ModelParams):
             raise ValueError("the clock runs for one problem at a time; use concurrency: 1, or budget_seconds: null")
         return value
 
+    @field_validator("fallback", mode="before")
+    @classmethod
+    def _a_number_is_an_answer(cls, value: Any) -> Any:
+        """An answer is text, and YAML reads `fallback: 7` as a number."""
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
     @field_validator("vote")
     @classmethod
     def _known_vote(cls, value: str | None) -> str | None:
