@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from podium.commands.exams import selection_table
-from podium.commands.run import run_recipe_command
+from podium.commands.exam_select import selection_table
+from podium.commands.run import run as run_recipe
 from podium.folders import ChoicesFolder
 from podium.solve import ExamSummary
 from podium.solve.selecting import Choice, score_choices
@@ -32,7 +32,7 @@ def run(demo: Path, seed: int, runs: Path, name: str, overrides: Sequence[str]) 
     """The folder of a finished run of the recipe."""
     given = [f"problems.inputs.apart={demo.resolve() / 'problems'}"]
     given += [f"{stage}.inputs.model={demo.resolve() / model}" for stage, model in DEMO_MODELS.items()]
-    run_recipe_command(RECIPE, [f"name={name}", f"seed={seed}", *given, *overrides], runs=runs)
+    run_recipe(RECIPE, [f"name={name}", f"seed={seed}", *given, *overrides], runs=runs)
     return runs / name
 
 

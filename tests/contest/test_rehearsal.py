@@ -211,7 +211,7 @@ def test_the_documented_loop_is_short_and_sits_a_rehearsal(tmp_path):
         def adder(prompt, sampling):
             words = prompt[-1].content.split()
             yield f"\\\\boxed{{{int(words[2]) + int(words[4].rstrip('?'))}}}"
-        opening.open_model = lambda model, rows: ScriptedCompleter(model, adder)
+        opening.open_model = lambda spec, rows: ScriptedCompleter(spec.model, adder)
     """)
     path = tmp_path / "entry.py"
     path.write_text(standing_in + loop)

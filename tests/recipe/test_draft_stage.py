@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.commands.run import run_recipe_command
+from podium.commands.run import run as run_recipe
 from podium.compress import load_draft
 from podium.errors import InputError
 from podium.models import load_model
@@ -41,11 +41,13 @@ stages:
     validation: 0
     depth: 2
     vocabulary: 50
+    format: fp32
+    memory_gb: 0.1
 """
 
 
 def test_heads_from_given_and_from_own_answers(write, tmp_path: Path) -> None:
-    run_recipe_command(write(CHAIN), runs=tmp_path / "runs")
+    run_recipe(write(CHAIN), runs=tmp_path / "runs")
     folder = tmp_path / "runs" / "drafts"
     target, _ = load_model(folder / "train" / "model")
     taught, own = (load_draft(folder / stage / "draft", target) for stage in ("taught", "own"))
@@ -53,6 +55,7 @@ def test_heads_from_given_and_from_own_answers(write, tmp_path: Path) -> None:
     assert len(own.config.vocabulary) <= 50
     answers = read_rows(folder / "own" / "attempts.jsonl", Attempt)
     assert len({answer.problem_id for answer in answers}) == 5
+    assert all(answer.maker.model.endswith("+fp32") for answer in answers)
     figures = json.loads((folder / "taught" / "done.json").read_text())["metrics"]
     assert {"steps", "vocabulary", "top1_1", "top1_2", "top1_3"} <= set(figures)
 
@@ -71,4 +74,4 @@ def test_what_is_missing_is_told(write, tmp_path: Path, change: dict[str, str], 
         assert old in text
         text = text.replace(old, new)
     with pytest.raises(InputError, match=message):
-        run_recipe_command(write(text), runs=tmp_path / "runs")
+        run_recipe(write(text), runs=tmp_path / "runs")

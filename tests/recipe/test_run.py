@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.commands.run import run_recipe_command
+from podium.commands.run import run as run_recipe
 from podium.errors import InputError
 from tests.recipe.conftest import podium
 
@@ -62,7 +62,7 @@ def test_a_missing_recipe_names_the_one_that_was_meant(write, tmp_path: Path, mo
 
     def cure(recipe: Path) -> str:
         with pytest.raises(InputError, match="no such recipe") as caught:
-            run_recipe_command(recipe, runs=tmp_path / "runs")
+            run_recipe(recipe, runs=tmp_path / "runs")
         return caught.value.cure
 
     recipe = write(CHAIN, "sums.yaml")

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from podium.errors import InputError
 from podium.solve import Ledger, Pool, PoolClock
-from podium.solve.clock import Even, Speed, SpeedStep, drawn, pool
+from podium.solve.clock import Even, Speed, SpeedStep, drawn, parse_seconds, pool
 from podium.solve.policyfile import parse_policy
 
 PAPER = Pool().scaled(350 * 50, 50)
@@ -149,3 +149,17 @@ def test_restoring_gives_the_same_ledger(used):
     for seconds in used:
         sat = sat.settled(seconds)
     assert Ledger.after(1e4, 50, used) == sat
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5h", 18_000), ("90m", 5_400), ("1h30m", 5_400), ("45s", 45), ("300", 300), ("0.5h", 1_800), ("1h2m3s", 3_723)],
+)
+def test_times(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "5 hours", "0", "h"])
+def test_what_is_no_time(text):
+    with pytest.raises(InputError, match="no time"):
+        parse_seconds(text)

@@ -1,7 +1,4 @@
-"""`podium compare` and `podium export`: exams that were sat, side by side and in another format.
-
-Puts rooms together; does no work of its own.
-"""
+"""`podium compare`: two exams that were sat, side by side."""
 
 from __future__ import annotations
 
@@ -9,69 +6,61 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from podium.board.comparison import FACTS
+import typer
+
 from podium.errors import InputError
-from podium.folders import INSPECT, RECIPE, ExamFolder
-from podium.records import ExamResult
-from podium.solve.wording import say_change, say_share
-from podium.storage import read_rows, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from podium.records import ExamResult
     from podium.solve.comparing import ExamComparison, Level
     from podium.solve.scores import Estimate
 
 _MOST_FLIPS = 20
 
 
-def compare_command(a: Path, b: Path, *, as_json: bool, seed: int = 0, html: Path | None = None) -> None:
-    """Compare the exams in two folders and print what differs; `html`: also write it as a page.
+def compare(
+    exam_a: Annotated[Path, typer.Argument(help="Folder of an exam.")],
+    exam_b: Annotated[Path, typer.Argument(help="Folder of another one over the same problems.")],
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Also write the comparison as a page to this file.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """Compare two exams problem by problem: differences with intervals, p, and what could have been seen.
 
-    Raises:
-        InputError: a folder without an exam, damaged rows, fewer than two shared problems.
+    Example: podium compare runs/exams/cot-gsm8k runs/exams/tir-gsm8k
     """
     from podium.solve.comparing import compare_exams
+    from podium.storage import write_text
 
-    left, right = read_results(a), read_results(b)
+    left, right = read_results(exam_a), read_results(exam_b)
     comparison = compare_exams(left, right, seed)
     if html is not None:
         from podium.board.comparison import comparison_page
 
         texts = {result.problem.id: result.problem.text for result in left}
-        write_text(html, comparison_page(comparison, (_name(a), _name(b)), texts))
-    if as_json:
+        write_text(html, comparison_page(comparison, (_name(exam_a), _name(exam_b)), texts))
+    if json_:
         print(json.dumps(asdict(comparison), default=lambda value: value.model_dump()))
         return
     from rich.console import Console
 
     console = Console(highlight=False)
-    _show(comparison, _name(a), _name(b), console)
+    _show(comparison, _name(exam_a), _name(exam_b), console)
     if html is not None:
         console.print(f"page: {html}", markup=False, soft_wrap=True)
 
 
 def _name(path: Path) -> str:
     """The exam's folder, also where its rows are named; a stage of a run goes with the run's name."""
+    from podium.folders import RECIPE
+
     folder = path.resolve().parent if path.is_file() else path.resolve()
     inside = (folder.parent / RECIPE).is_file()
     return f"{folder.parent.name}/{folder.name}" if inside else folder.name
-
-
-def export_command(exam: Path, out: Path | None) -> None:
-    """Write an exam as an Inspect log, beside its rows if no file is named.
-
-    Raises:
-        InputError: no exam there, or a file name that ends otherwise.
-    """
-    from podium.board.inspect_log import export_inspect
-
-    folder = ExamFolder.at(exam).path
-    path = out or folder / INSPECT
-    count = export_inspect(folder, path)
-    print(f"{count} samples: {path}")
 
 
 def read_results(path: Path) -> list[ExamResult]:
@@ -80,6 +69,10 @@ def read_results(path: Path) -> list[ExamResult]:
     Raises:
         InputError: there is none, or it is damaged.
     """
+    from podium.folders import ExamFolder
+    from podium.records import ExamResult
+    from podium.storage import read_rows
+
     file = ExamFolder(path).results if path.is_dir() else path
     if not file.exists():
         raise InputError(f"{path}: no exam here", f"name the folder of an exam, the one with {file.name}")
@@ -87,6 +80,9 @@ def read_results(path: Path) -> list[ExamResult]:
 
 
 def _show(comparison: ExamComparison, name_a: str, name_b: str, console: Console) -> None:
+    from podium.board.comparison import FACTS
+    from podium.solve.wording import say_change
+
     left, right = (name_a, name_b) if name_a != name_b else (f"A {name_a}", f"B {name_b}")
     table = _table(console, "", "A", "B", "A - B", "p", "detectable")
     for row in comparison.contrasts:
@@ -154,5 +150,7 @@ def _cell(text: str | None) -> Any:
 
 
 def _share(value: Estimate) -> str:
+    from podium.solve.wording import say_share
+
     share, interval = say_share(value.value, value.low, value.high)
     return f"{share} [{interval}]"

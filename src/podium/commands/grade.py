@@ -1,36 +1,55 @@
-"""`podium grade`: pairs in, verdicts and agreement out. Puts rooms together; does no work of its own."""
+"""`podium grade`: pairs in, verdicts and agreement out."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from podium.commands.cli_options import EngineOptions, JudgeOption, with_groups
 from podium.errors import InputError
-from podium.grading.pairs import Agreement, grade_pairs, read_pairs
-from podium.grading.rules import Rules, make_rules
-from podium.opening import open_judge
+
+if TYPE_CHECKING:
+    from podium.grading.pairs import Agreement
+    from podium.grading.rules import Rules
 
 
-def grade_command(path: Path, *, rules: list[str], judge: str | None, as_json: bool) -> None:
-    """Grade the pairs of a file and print verdicts and agreement.
+@with_groups
+def grade(
+    pairs: Annotated[Path, typer.Argument(help="Rows with gold, answer (or solution) and perhaps equivalent.")],
+    *,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="What is forgiven: units, percent, degrees, case, rounding, …", metavar="R=V"),
+    ] = None,
+    judge: JudgeOption = None,
+    engine: EngineOptions,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Grade pairs of answers: equal, different or undecided, and how far that agrees with a person.
 
-    Raises:
-        InputError: no such file or row, an unknown rule, a judge that is no model.
+    Example: podium grade pairs.jsonl --rule units=strict
     """
-    chosen = parse_rules(rules)
-    pairs = read_pairs(path)
+    import asyncio
 
-    async def grade() -> tuple[Agreement, str]:
+    (spec,) = engine.helpers(judge)
+    from podium.grading.pairs import grade_pairs, read_pairs
+    from podium.opening import open_judge
+
+    chosen = parse_rules(rule or [])
+    rows = read_pairs(pairs)
+
+    async def grade_all() -> tuple[Agreement, str]:
         async with AsyncExitStack() as stack:
-            asked = None if judge is None else await open_judge(judge, stack)
-            return await grade_pairs(pairs, chosen, asked), "" if asked is None else asked.trouble
+            asked = None if spec is None else await open_judge(spec, stack)
+            return await grade_pairs(rows, chosen, asked), "" if asked is None else asked.trouble
 
-    agreement, trouble = asyncio.run(grade())
-    if as_json:
+    agreement, trouble = asyncio.run(grade_all())
+    if json_:
         print(json.dumps(agreement.summary()))
     else:
         _show(agreement)
@@ -44,6 +63,8 @@ def parse_rules(given: list[str]) -> Rules:
     Raises:
         InputError: not of this form, or no such rule or value.
     """
+    from podium.grading.rules import make_rules
+
     values: dict[str, Any] = {}
     for word in given:
         name, equals, value = word.partition("=")

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from podium.probe.measure import probe
-from podium.probe.record import record_path
-from podium.storage import write_json
+import typer
 
 
-def probe_command(folder: Path, out: Path | None, as_json: bool) -> None:
-    """Measures, writes the record, prints it.
+def probe(
+    folder: Annotated[Path, typer.Option(help="Whose disk is measured (128 MB are written and removed).")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Write the record here (default: where plans look for it).")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The record as JSON instead of a table.")] = False,
+) -> None:
+    """Measure this machine: matrix products by format, memory, disk; `podium plan … --gpus 1xthis` reads it.
 
-    Raises:
-        InputError, StorageError: `folder` or the record cannot be written.
+    Example: podium probe --folder runs
     """
-    record = probe(folder)
+    from podium.probe.measure import probe as measure
+    from podium.probe.record import record_path
+    from podium.storage import write_json
+
+    record = measure(folder)
     path = out or record_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
-    if as_json:
+    if json_:
         print(json.dumps(record, indent=2))
     else:
         _show(record, path)
 
 
 def _show(record: dict[str, Any], path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     here, console = record["machine"], Console(highlight=False)
     table = Table(header_style="dim", box=None, pad_edge=False)
     table.add_column("ceiling")

@@ -20,6 +20,8 @@ from podium.toolcode import CLOSE_TAG, OPEN_TAG
 
 CHANGES_NOTHING = " (not in the identity)"
 
+CHANGES_NOTHING = " (not in the identity)"
+
 HEAD = """# Stages
 
 A recipe names stages; this page lists every kind of stage with its inputs and its fields. It is made from the code:
@@ -56,11 +58,10 @@ class FieldLine:
 
 
 def field_lines(model: type[BaseModel], prefix: str = "") -> Iterator[FieldLine]:
-    """The fields of a parameter model, those of nested models after their own."""
-    for name, field in model.model_fields.items():
-        meaning = field.description or ""
-        if not is_identity(model, name):
-            meaning += CHANGES_NOTHING
+    """The fields of a parameter model, those that it inherits at the end, those of nested models after their own."""
+    inherited = {name for base in model.__mro__[1:] for name in getattr(base, "model_fields", ())}
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] in inherited):
+        meaning = (field.description or "") + ("" if is_identity(model, name) else CHANGES_NOTHING)
         yield FieldLine(f"{prefix}{name}", _type(field), _default(field), meaning)
         inner = _inner_model(field.annotation)
         if inner is not None:

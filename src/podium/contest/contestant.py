@@ -25,6 +25,7 @@ from podium.solve.vote import ASKED, check_weight
 
 if TYPE_CHECKING:
     from podium.answering.protocol import Completer
+    from podium.opening import ModelSpec
     from podium.sandbox import Sandbox
 
 
@@ -32,7 +33,8 @@ class Contestant:
     """Answers problems with integers.
 
     Args:
-        model: a model folder, `URL#NAME` of a server on the machine, or a Completer.
+        model: a model folder, `URL#NAME` of a server on the machine, a ModelSpec (which also says on what device and in
+            which format it is computed), or a Completer.
         problems: how many will be asked.
         budget: seconds for all of them, from now on: `"4h50m"`, `17400`. Leave some for what is not answering.
         policy, attempts, profile, overrides: as for an exam.
@@ -46,7 +48,7 @@ class Contestant:
 
     def __init__(
         self,
-        model: str | Completer,
+        model: str | ModelSpec | Completer,
         *,
         problems: int = 50,
         budget: str | float = "4h50m",
@@ -87,7 +89,7 @@ class Contestant:
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _open(self, model: str | Completer, code: bool) -> Completer:
+    async def _open(self, model: str | ModelSpec | Completer, code: bool) -> Completer:
         if code:
             from podium.sandbox import Sandbox
 
@@ -95,11 +97,12 @@ class Contestant:
                 self._sandbox = await self._stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
             except PodiumError as error:
                 self._say(f"no code: {error.message} -> {error.cure}")
-        if not isinstance(model, str):
-            return model
-        from podium.opening import open_model
+        from podium.opening import ModelSpec, open_model
 
-        completer = open_model(model, self.attempts)
+        spec = ModelSpec(model) if isinstance(model, str) else model
+        if not isinstance(spec, ModelSpec):
+            return spec
+        completer = open_model(spec, self.attempts)
         self._stack.push_async_callback(completer.close)
         return completer
 

@@ -1,4 +1,7 @@
-"""Where the files of a stage's input lie: an input may be a stage's folder, or a file or model folder of the user's."""
+"""Where the files of a stage's input lie: an input may be a stage's folder, or a file or folder of the user's.
+
+Models are found by podium.models.place.find_model, here as everywhere.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,3 @@ def file_of(path: Path, name: str) -> Path:
 def answers_of(path: Path) -> Path:
     """The answers in the folder of a teaching or exam stage, or a file of the user's."""
     return file_of(path, SOLUTIONS if (path / SOLUTIONS).exists() else ATTEMPTS)
-
-
-def model_of(path: Path) -> Path:
-    """The model in the folder of a training stage, or a model folder of the user's."""
-    return path / MODEL if (path / MODEL).is_dir() else path

@@ -6,15 +6,22 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from podium.opening import open_table
+from podium.opening import ModelSpec, open_table
 from podium.records import Problem
 from podium.solve.profile import profile_overrides
 
 
 async def own_answers(
-    model: str, problems: Sequence[Problem], path: Path, *, profile: str, code: bool, seed: int, rows: int = 16
+    model: ModelSpec, problems: Sequence[Problem], path: Path, *, profile: str, code: bool, seed: int, rows: int = 16
 ) -> None:
-    """Let a model answer problems into a journal of Attempts; those that are in it already are not asked again."""
+    """Let a model answer problems into a journal of Attempts; those that are in it already are not asked again.
+
+    Args:
+        rows: problems that are answered side by side.
+
+    Raises:
+        InputError, CompleterError: as podium.opening.open_table; a damaged row in the journal.
+    """
     from podium.records import Attempt
     from podium.solve import attempt as attempt_problem
     from podium.solve import get_profile

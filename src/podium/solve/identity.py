@@ -14,7 +14,8 @@ from podium.storage import read_json
 
 FOUND_OUT = frozenset({"token_limit"})
 _MOST = 6  # settings that are named
-_LONGEST = 60  # characters of a value
+_LONGEST = 60  # characters of a value, of which so many are its last ones:
+_TAIL = 24
 
 
 def refuse_other(path: Path, identity: Mapping[str, Any], what: str, doing: str) -> None:
@@ -74,4 +75,7 @@ def _said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     text = " ".join(str(value).split())
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    if len(text) <= _LONGEST:
+        return text
+    # What sets two models apart, weights and format, stands at the end of their names.
+    return f"{text[: _LONGEST - _TAIL - 1]}…{text[-_TAIL:]}"

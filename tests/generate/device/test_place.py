@@ -11,7 +11,6 @@ from podium.generate.device.attention import first_right, gathered, kernels
 from podium.generate.device.place import find_device, place_model, weight_bytes
 from podium.generate.layered import layered
 from podium.models import StoredModel, save_model
-from podium.opening import open_model
 from tests.generate.conftest import answer, random_model
 
 CPU = torch.device("cpu")
@@ -38,21 +37,6 @@ def test_without_a_gpu_the_error_says_what_is_missing():
     with pytest.raises(InputError, match=r"CUDA|GPU") as found:
         find_device("cuda:0")
     assert "cpu" in found.value.cure
-
-
-@without_gpu
-@pytest.mark.parametrize("command", ["generate", "serve"])
-def test_the_command_line_refuses_a_gpu_that_is_not_there(folder, podium, command):
-    said = podium(command, folder, *(["hello"] if command == "generate" else ["--port", "0"]), "--device", "cuda")
-    assert said.code == 2
-    assert said.error.splitlines()[-2].startswith("error: device 'cuda': ")
-    assert "Traceback" not in said.error
-
-
-def test_a_server_was_given_its_device_where_it_runs():
-    for options in ({"device": "cuda"}, {"format": "fp8"}):
-        with pytest.raises(InputError, match="is a server"):
-            open_model("http://localhost:1#m", 1, **options)
 
 
 @pytest.mark.parametrize("kernel", ["torch", "native"])

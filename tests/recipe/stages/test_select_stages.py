@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.commands.run import run_recipe_command
+from podium.commands.run import run as run_recipe
 from podium.errors import InputError
 from podium.folders import ChoicesFolder
 from podium.models import load_model
@@ -78,7 +78,7 @@ def chain(write, tmp_path: Path):
         for old, new in (changes or {}).items():
             assert old in text
             text = text.replace(old, new)
-        run_recipe_command(write(text), runs=tmp_path / "runs")
+        run_recipe(write(text), runs=tmp_path / "runs")
         return tmp_path / "runs" / "choosing"
 
     return run
@@ -145,4 +145,4 @@ def test_what_gives_no_groups_is_told(write, tmp_path: Path, groups: str, messag
     )
     recipe = write(f"name: none\nstages:\n  groups: {{kind: groups, {groups}}}\n")
     with pytest.raises(InputError, match=message):
-        run_recipe_command(recipe, runs=tmp_path / "runs")
+        run_recipe(recipe, runs=tmp_path / "runs")

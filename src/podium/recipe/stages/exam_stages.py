@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from podium.answering.prompts import PROBLEM, PROMPTS
-from podium.errors import PodiumError
+from podium.errors import InputError, PodiumError
 from podium.folders import ExamFolder
-from podium.recipe.inputs import MODEL, file_of, model_of
+from podium.opening import ModelSpec, is_server, open_judge, open_table, open_verifier
+from podium.recipe.inputs import MODEL, file_of
 from podium.recipe.registry import (
     TOKENS_PER_SOLUTION,
     Estimate,
-    Params,
     StageContext,
     StageReport,
     checked,
     stage,
 )
-from podium.records import ExamResult, Problem
-from podium.settings import NOT_IDENTITY
+from podium.recipe.stages.model_params import ModelParams
+from podium.records import ExamResult
 
 GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a dozen rows; for the dry run's estimate
 
 
-class ExamParams(Params):
+class ExamParams(ModelParams):
     """How an exam is sat; see podium.solve.ExamConfig."""
 
     attempts: int = Field(12, ge=1, description="attempts per problem")
@@ -52,9 +53,19 @@ class ExamParams(Params):
         "paper", description="seconds for the whole exam; paper: 350 per problem; null: no clock"
     )
     take: int | None = Field(None, ge=1, description="only the first so many problems")
-    memory_gb: float = Field(1.0, gt=0, description="for keys and values")
-    threads: Annotated[int | None, NOT_IDENTITY] = Field(
-        None, ge=1, description="processor threads; null: one per core"
+    concurrency: int = Field(1, ge=1, description="problems at the same time; only without a clock")
+    fallback: str | None = Field(None, description="the answer where no attempt has boxed one; null: none")
+    vote: str | None = Field(
+        None,
+        description="what a vote weighs by: uniform, length, logprob, entropy or verifier; null: verifier where there "
+        "is one, else uniform",
+    )
+    verifier: str | None = Field(
+        None, description="URL#NAME of a server that scores each attempt; a model of this machine is an input"
+    )
+    verifier_tokens: int = Field(0, ge=0, description="tokens the verifier may think before its word")
+    judge: str | None = Field(
+        None, description="URL#NAME of a server that decides what grading cannot; a model of this machine is an input"
     )
 
     @field_validator("extract", mode="before")
@@ -78,6 +89,35 @@ class ExamParams(Params):
         from podium.solve import parse_policy
 
         return checked(value, lambda: parse_policy(value).check(info.data.get("attempts", 1)))
+
+    @field_validator("concurrency")
+    @classmethod
+    def _one_problem_under_a_clock(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("budget_seconds") is not None:
+            raise ValueError("the clock runs for one problem at a time; use concurrency: 1, or budget_seconds: null")
+        return value
+
+    @field_validator("fallback", mode="before")
+    @classmethod
+    def _a_number_is_an_answer(cls, value: Any) -> Any:
+        """An answer is text, and YAML reads `fallback: 7` as a number."""
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @field_validator("vote")
+    @classmethod
+    def _known_vote(cls, value: str | None) -> str | None:
+        from podium.solve.vote import check_weight
+
+        return None if value is None else checked(value, lambda: check_weight(value))
+
+    @field_validator("verifier", "judge")
+    @classmethod
+    def _a_server(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and not is_server(value):
+            raise ValueError(
+                f"not the address of a server; a stage or folder is named in `inputs: {{{info.field_name}: …}}`"
+            )
+        return value
 
     @field_validator("prompt")
     @classmethod
@@ -122,15 +162,19 @@ def _estimate_exam(params: ExamParams, inputs: Mapping[str, Estimate]) -> Estima
     return Estimate(rows, 2.0 * parameters * tokens, tokens / GENERATED_PER_SECOND, note)
 
 
-@stage("exam", version=2, inputs=(MODEL, "problems"), estimate=_estimate_exam)
+@stage("exam", version=2, inputs=(MODEL, "problems"), optional=("verifier", "judge"), estimate=_estimate_exam)
 def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> StageReport:
-    """An exam sat by a model: results.jsonl, attempts.jsonl, summary.json."""
-    from podium.generate.engine import Engine
+    """An exam sat by a model: results.jsonl, attempts.jsonl, summary.json.
+
+    Inputs: `verifier`, a model that scores the attempts for the vote; `judge`, one that decides what grading cannot.
+    """
     from podium.problems import read_problems
-    from podium.solve import ExamConfig
+    from podium.solve import ExamConfig, ExamSummary, sit_exam
     from podium.solve.prompt import FINDERS
 
     rows = read_problems(file_of(inputs["problems"], "exam.jsonl"))[: params.take]
+    spec = params.spec(inputs[MODEL])
+    verifier, judge = (_helper(role, context, params, inputs) for role in ("verifier", "judge"))
     config = ExamConfig.model_validate(
         {
             "attempts": params.attempts,
@@ -139,18 +183,45 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
             "overrides": params.overrides(),
             "extract": None if params.extract is None else [FINDERS[name] for name in params.extract],
             "budget_seconds": params.budget_seconds,
+            "concurrency": params.concurrency,
+            "fallback": params.fallback,
+            "vote": params.vote or ("uniform" if verifier is None else "verifier"),
             "seed": context.seed,
         }
     )
-    engine = Engine.load(
-        model_of(inputs[MODEL]),
-        max_rows=params.attempts,
-        memory_bytes=int(params.memory_gb * 2**30),
-        threads=params.threads,
-        name=inputs[MODEL].name,
-    )
     # The journal lives in the folder itself: a resumed exam goes on after the last finished problem.
-    summary = asyncio.run(_sit(rows, engine, params.code, config, context))
+    right = sum(
+        row.verdict == "correct" for row in ExamFolder(context.folder).resume_results()
+    )  # of an interrupted session
+
+    def told(result: ExamResult, finished: int, total: int) -> None:
+        nonlocal right
+        right += result.verdict == "correct"
+        context.progress(finished, total, correct=f"{right}/{finished}")
+
+    async def sit() -> ExamSummary:
+        async with AsyncExitStack() as stack:
+            # The helpers come first: on a GPU the model takes what they leave.
+            scoring = None if verifier is None else await open_verifier(verifier, params.verifier_tokens, stack)
+            judging = None if judge is None else await open_judge(judge, stack)
+            table = open_table(spec, params.attempts, params.code, name=inputs[MODEL].name)
+            completer, sandbox = await stack.enter_async_context(table)
+            summary = await sit_exam(
+                rows,
+                completer,
+                sandbox,
+                config,
+                context.folder,
+                runlog=context.runlog,
+                progress=told,
+                verifier=scoring,
+                judge=judging,
+            )
+            for trouble in (each.trouble for each in (scoring, judging) if each is not None and each.trouble):
+                context.console.print(trouble, style="yellow", markup=False, soft_wrap=True)
+            return summary
+
+    summary = asyncio.run(sit())
     scores = summary.scores
     return StageReport(
         {
@@ -165,24 +236,15 @@ def exam(context: StageContext, params: ExamParams, inputs: dict[str, Path]) -> 
     )
 
 
-async def _sit(rows: list[Problem], engine: Any, code: bool, config: Any, context: StageContext) -> Any:
-    from contextlib import AsyncExitStack
+def _helper(role: str, context: StageContext, params: ExamParams, inputs: Mapping[str, Path]) -> ModelSpec | None:
+    """The verifier or the judge: a model of the recipe or of this machine, a server, or nobody.
 
-    from podium.solve import sit_exam
-
-    interrupted = ExamFolder(context.folder).resume_results()
-    right = sum(row.verdict == "correct" for row in interrupted)
-
-    def told(result: ExamResult, finished: int, total: int) -> None:
-        nonlocal right
-        right += result.verdict == "correct"
-        context.progress(finished, total, correct=f"{right}/{finished}")
-
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(engine.close)
-        sandbox = None
-        if code:
-            from podium.sandbox import Sandbox
-
-            sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
-        return await sit_exam(rows, engine, sandbox, config, context.folder, runlog=context.runlog, progress=told)
+    Raises:
+        InputError: both an input and a server, or no such device.
+    """
+    server: str | None = getattr(params, role)
+    if role not in inputs:
+        return None if server is None else ModelSpec(server)
+    if server is not None:
+        raise InputError(f"stage {context.name!r}: {role!r} is an input and a server", "name one of the two")
+    return params.helper(inputs[role])

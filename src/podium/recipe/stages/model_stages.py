@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from podium.errors import InputError
 from podium.folders import ATTEMPTS
-from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of, model_of
+from podium.models.place import find_model
+from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of
 from podium.recipe.registry import (
     TOKENS_PER_SOLUTION,
     Estimate,
@@ -22,6 +23,7 @@ from podium.recipe.registry import (
     checked,
     stage,
 )
+from podium.recipe.stages.model_params import ModelParams
 from podium.records import Verdict
 from podium.settings import NOT_IDENTITY
 
@@ -151,7 +153,7 @@ def train(context: StageContext, params: TrainParams, inputs: dict[str, Path]) -
             f"stage {context.name!r}: none of {len(given)} solutions is graded correct", "train on right solutions"
         )
     if MODEL in inputs:
-        model, text = load_model(model_of(inputs[MODEL]))
+        model, text = load_model(find_model(inputs[MODEL]))
         if "tokenizer" in inputs:
             text = Tokenizer.load(inputs["tokenizer"])
         if text is None:
@@ -259,15 +261,15 @@ def merge(context: StageContext, params: MergeParams, inputs: dict[str, Path]) -
         )
     roles = list(inputs)
     merge_linear(
-        [model_of(inputs[role]) for role in roles],
+        [find_model(inputs[role]) for role in roles],
         [params.weights[role] for role in roles],
         context.folder / MODEL,
     )
     return StageReport({role: params.weights[role] for role in roles})
 
 
-class DraftParams(Params):
-    """A draft head for a model; see podium.compress.DraftTraining."""
+class DraftParams(ModelParams):
+    """A draft head for a model; see podium.compress.DraftTraining. Device and threads are those of the training too."""
 
     generate: int = Field(0, ge=0, description="answers by the model itself, to the first so many training problems")
     profile: str = Field("kaggle", description="limits of these answers")
@@ -284,10 +286,7 @@ class DraftParams(Params):
     checkpoint_every: Annotated[int, NOT_IDENTITY] = Field(
         25, ge=0, description="steps between two checkpoints; 0: none"
     )
-    device: str = Field("cpu", description="cpu, or cuda")
-    threads: Annotated[int | None, NOT_IDENTITY] = Field(
-        None, ge=1, description="processor threads; null: one per core"
-    )
+    memory_gb: float = Field(4.0, gt=0, description="for keys and values of the answers")
 
     @field_validator("profile")
     @classmethod
@@ -326,21 +325,19 @@ def draft(context: StageContext, params: DraftParams, inputs: dict[str, Path]) -
             f"stage {context.name!r}: the input 'problems' and the parameter 'generate' go together",
             "give both to let the model answer first, or neither",
         )
-    folder = model_of(inputs[MODEL])
-    target, text = load_model(folder)
+    spec = params.spec(inputs[MODEL])
+    target, text = load_model(find_model(inputs[MODEL]))
     if text is None:
         raise InputError(f"{inputs[MODEL]}: no tokenizer in this folder", "save the model with its tokenizer")
     files = [answers_of(path) for role, path in inputs.items() if role not in (MODEL, "problems")]
     if params.generate:
         rows = read_problems(file_of(inputs["problems"], "train.jsonl"))[: params.generate]
         files.append(context.folder / ATTEMPTS)
-        asyncio.run(
-            own_answers(str(folder), rows, files[-1], profile=params.profile, code=params.code, seed=context.seed)
-        )
+        asyncio.run(own_answers(spec, rows, files[-1], profile=params.profile, code=params.code, seed=context.seed))
     if not files:
         raise InputError(f"stage {context.name!r}: no answers to learn from", "name solutions, or set `generate`")
     documents = draft_documents(files, text, target.config.context)
-    settings = DraftTraining.model_validate(params.model_dump(exclude={"generate", "profile", "code"}))
+    settings = DraftTraining.model_validate(params.model_dump(include=set(DraftTraining.model_fields)))
     head, result = train_draft(target, documents, settings, context.state, seed=context.seed, runlog=context.runlog)
     save_draft(context.folder / "draft", head)
     figures = result.evaluations[-1][1] if result.evaluations else {}

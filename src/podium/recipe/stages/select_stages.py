@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +14,11 @@ from pydantic import Field
 
 from podium.errors import InputError
 from podium.folders import RESULTS
-from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of, model_of
+from podium.opening import open_table
+from podium.recipe.inputs import MODEL, SOLUTIONS, answers_of, file_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
+from podium.recipe.stages.model_params import ModelParams
 from podium.records import ExamResult, Solution
-from podium.settings import NOT_IDENTITY
 from podium.storage import iterate_rows, read_rows, write_rows
 
 ROWS_AT_ONCE = 32  # choices in flight
@@ -81,7 +81,7 @@ def groups(context: StageContext, params: GroupsParams, inputs: dict[str, Path])
     )
 
 
-class SelectParams(Params):
+class SelectParams(ModelParams):
     """How is chosen; see podium.solve.selecting.SelectConfig."""
 
     n: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -95,14 +95,10 @@ class SelectParams(Params):
     temperature: float = Field(0.7, ge=0, description="of the sampling")
     top_p: float = Field(0.95, gt=0, le=1, description="share of the probability that is drawn from")
     code: bool = Field(False, description="run the code that the selector writes")
-    memory_gb: float = Field(1.0, gt=0, description="for keys and values")
-    threads: Annotated[int | None, NOT_IDENTITY] = Field(
-        None, ge=1, description="processor threads; null: one per core"
-    )
 
     def config(self, seed: int) -> dict[str, Any]:
         """The fields of a SelectConfig."""
-        return {**self.model_dump(exclude={"code", "memory_gb", "threads"}), "seed": seed}
+        return {**self.model_dump(exclude={"code", *ModelParams.model_fields}), "seed": seed}
 
 
 def _estimate_select(params: SelectParams, inputs: Mapping[str, Estimate]) -> Estimate:
@@ -114,30 +110,17 @@ def _estimate_select(params: SelectParams, inputs: Mapping[str, Estimate]) -> Es
 @stage("select", version=1, inputs=("exam", MODEL), estimate=_estimate_select)
 def select(context: StageContext, params: SelectParams, inputs: dict[str, Path]) -> StageReport:
     """A model chooses among the attempts of an exam: choices.jsonl, scores.json."""
-    from podium.generate.engine import Engine
     from podium.solve.selecting import SelectConfig, choose_all
 
     results = read_rows(file_of(inputs["exam"], RESULTS), ExamResult)
     config = SelectConfig.model_validate(params.config(context.seed))
 
     async def run() -> Any:
-        async with AsyncExitStack() as stack:
-            sandbox = None
-            if params.code:
-                from podium.sandbox import Sandbox
-
-                sandbox = await stack.enter_async_context(Sandbox(warm=("numpy", "sympy")))
-            engine = Engine.load(
-                model_of(inputs[MODEL]),
-                max_rows=ROWS_AT_ONCE,
-                memory_bytes=int(params.memory_gb * 2**30),
-                threads=params.threads,
-                name=inputs[MODEL].name,
-            )
-            stack.push_async_callback(engine.close)
+        table = open_table(params.spec(inputs[MODEL]), ROWS_AT_ONCE, params.code, name=inputs[MODEL].name)
+        async with table as (completer, sandbox):
             return await choose_all(
                 results,
-                engine,
+                completer,
                 config,
                 context.folder,
                 sandbox=sandbox,

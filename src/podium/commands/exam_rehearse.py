@@ -1,62 +1,46 @@
-"""What `podium exam rehearse` and `podium exam --check` do between the words and the rooms.
-
-Puts rooms together; does no work of its own.
-"""
+"""`podium exam rehearse`: a contest entry is called as the organiser would call it."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from podium.commands.cli_options import DataOption
 from podium.errors import InputError
-from podium.solve.clock import parse_seconds
+
+if TYPE_CHECKING:
+    from podium.contest.gateway import Answered
 
 
-def check_command(url: str, *, context: int, json_: bool) -> int:
-    """Say what is wrong with a server; 0: an exam can be sat against it."""
-    from rich.console import Console
+def exam_rehearse(
+    entry: Annotated[Path, typer.Argument(help="A contest entry: a script with predict(id_, question).")],
+    set_: Annotated[str, typer.Option("--set", help="Problems with integer answers: an exam or jsonl:PATH.")],
+    rules: Annotated[str, typer.Option(help="aimo2 or aimo3.")] = "aimo2",
+    budget: Annotated[
+        str | None, typer.Option(help="Time of one submission (default: 5h); other limits shrink with it.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="public, private or both.")] = "both",
+    seed: Annotated[int, typer.Option(help="Deals the problems and their order.")] = 0,
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder (default: runs/rehearsals/ENTRY).")] = None,
+) -> None:
+    """Rehearse a contest: your entry is called as the organiser would, one problem at a time.
 
-    from podium.answering.checkup import check_server
-    from podium.answering.reach import api_key
-
-    console = Console(highlight=False)
-    checkup = asyncio.run(check_server(url, context=context, api_key=api_key()))
-    if json_:
-        print(checkup.model_dump_json())
-        return 0 if checkup.fit else 1
-    marks = {"good": "[green]✓[/green]", "poor": "[yellow]![/yellow]", "bad": "[red]✗[/red]", "unknown": "·"}
-    for finding in checkup.findings:
-        console.print(f"{marks[finding.verdict]} {finding.name:12} ", end="")
-        console.print(finding.said, markup=False, soft_wrap=True)
-        if finding.cure:
-            console.print(f"  {'':12} -> {finding.cure}", markup=False, soft_wrap=True)
-    console.print(f"{'fit for an exam' if checkup.fit else 'not fit for an exam'} ({checkup.seconds:.1f} s)")
-    return 0 if checkup.fit else 1
-
-
-def rehearse_command(
-    entry: Path,
-    spec: str,
-    *,
-    rules: str,
-    budget: str | None,
-    split: str,
-    seed: int,
-    data: Path | None,
-    out: Path | None,
-) -> int:
-    """Run an entry under a contest's rules; 0: a real submission would have had a score."""
+    Example: podium exam rehearse entry.py --set aime_1983_2023 --rules aimo2 --budget 20m
+    """
     from rich.console import Console
 
     from podium.contest import draw_problems, rehearse
-    from podium.contest.gateway import Answered
     from podium.contest.rules import get_rules
     from podium.problems import load_problems
+    from podium.solve.clock import parse_seconds
 
     if split not in ("public", "private", "both"):
         raise InputError(f"--split {split}: no such part", "public, private or both")
     contest = get_rules(rules).within(parse_seconds(budget))
-    drawn = draw_problems(load_problems(spec if ":" in spec else f"exam:{spec}", data=data), contest, seed)
+    drawn = draw_problems(load_problems(set_ if ":" in set_ else f"exam:{set_}", data=data), contest, seed)
     public = drawn.public if split != "private" else ()
     private = drawn.private if split != "public" else ()
     folder = out or Path("runs") / "rehearsals" / entry.stem
@@ -86,4 +70,4 @@ def rehearse_command(
         if points is not None:
             console.print(f"{part} score: {points:g}")
     console.print(f"rehearsal: {folder / 'rehearsal.json'}", markup=False, soft_wrap=True)
-    return 1 if rehearsal.failed else 0
+    raise typer.Exit(1 if rehearsal.failed else 0)

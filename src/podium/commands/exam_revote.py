@@ -1,46 +1,55 @@
-"""`podium exam revote`: the votes of a stored exam under every weight. Puts rooms together; does no work of its own."""
+"""`podium exam revote`: the votes of a stored exam, counted anew under every weight."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from podium.commands.cli_options import (
+    EngineOptions,
+    JsonOption,
+    JudgeOption,
+    ThinkingOption,
+    VerifierOption,
+    VoteOption,
+    with_groups,
+)
 from podium.errors import InputError
-from podium.folders import ExamFolder
-from podium.records import ExamResult
-from podium.solve.vote import check_weight
-from podium.solve.wording import say_change, say_share
-from podium.storage import read_json, write_json, write_rows, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podium.grading.judge import Judge
+    from podium.opening import ModelSpec
+    from podium.records import ExamResult
     from podium.solve.revote import Revoted
     from podium.solve.verifier import Verifier
 
 
-def revote_command(
-    folder: Path,
+@with_groups
+def exam_revote(
+    folder: Annotated[Path, typer.Argument(help="The folder of an exam that was sat.")],
     *,
-    vote: str | None,
-    verifier: str | None,
-    thinking: int,
-    judge: str | None,
-    out: Path | None,
-    json_: bool,
+    vote: VoteOption = None,
+    verifier: VerifierOption = None,
+    thinking: ThinkingOption = 0,
+    judge: JudgeOption = None,
+    engine: EngineOptions,
+    out: Annotated[Path | None, typer.Option(help="Write the exam as --vote decides it here (a new folder).")] = None,
+    json_: JsonOption = False,
 ) -> None:
-    """Show the exam under every weight; write it as one of them decides.
+    """Count the votes of an exam anew under every weight, without sitting it again.
 
-    Raises:
-        InputError: no exam in the folder, no such weight, nothing to write, or a folder that holds an exam already.
-        StorageError: another process is at work in the folder that is to be written.
+    Example: podium exam revote runs/exams/demo-aime24 --vote entropy --out runs/exams/demo-aime24-entropy
     """
+    reads, judges = engine.helpers(verifier, judge)
     from podium.lock import locked_folder
     from podium.solve.exam import BUSY
+    from podium.solve.vote import check_weight
 
     vote = vote or (None if verifier is None else "verifier")
     if vote is not None:
@@ -49,20 +58,23 @@ def revote_command(
         raise InputError(f"--out {out}: decided by which vote?", "add --vote NAME")
     if out is not None:
         with locked_folder(out, BUSY):
-            _revote(folder, vote, verifier, thinking, judge, out, json_)
+            _revote(folder, vote, reads, judges, thinking, out, json_)
     else:
-        _revote(folder, vote, verifier, thinking, judge, None, json_)
+        _revote(folder, vote, reads, judges, thinking, None, json_)
 
 
 def _revote(
     folder: Path,
     vote: str | None,
-    verifier: str | None,
+    verifier: ModelSpec | None,
+    judge: ModelSpec | None,
     thinking: int,
-    judge: str | None,
     out: Path | None,
     json_: bool,
 ) -> None:
+    import asyncio
+
+    from podium.folders import ExamFolder
     from podium.opening import open_judge, open_verifier
     from podium.solve.revote import revote_all
 
@@ -89,12 +101,15 @@ def _revote(
         _show(found, results)
     if out is not None:
         chosen = next(each for each in found if each.vote == vote)
-        _write(folder, out, chosen, {"verifier": verifier, "judge": judge})
+        asked = {"verifier": verifier, "judge": judge}
+        _write(folder, out, chosen, {role: spec.model for role, spec in asked.items() if spec is not None})
     _say(troubles, out, quiet=json_)
 
 
 async def _asked(result: ExamResult, verifier: Verifier | None, judge: Judge | None) -> ExamResult:
     """The result with scores of a verifier and verdicts of a judge."""
+    import asyncio
+
     from podium.solve.judging import judge_result
 
     if verifier is not None:
@@ -112,17 +127,18 @@ async def _asked(result: ExamResult, verifier: Verifier | None, judge: Judge | N
     return result if judge is None else (await judge_result(result, (), (), judge))[0]
 
 
-def _write(folder: Path, out: Path, revoted: Revoted, asked: dict[str, str | None]) -> None:
+def _write(folder: Path, out: Path, revoted: Revoted, asked: dict[str, str]) -> None:
     """The exam in a folder of its own, to be compared, replayed, exported and reported like one that was sat."""
     from podium.board import write_report
+    from podium.folders import ExamFolder
     from podium.solve.scores import score_results
     from podium.solve.trace import read_traces
+    from podium.storage import read_json, write_json, write_rows, write_text
 
-    named = {key: value for key, value in asked.items() if value is not None}
     old, new = ExamFolder(folder), ExamFolder(out)
-    identity = read_json(old.claim)
+    identity = old.read_claim()
     identity["config"] = {**identity.get("config", {}), "vote": revoted.vote}
-    write_json(new.claim, {**identity, **named, "revoted_from": str(folder)})
+    write_json(new.claim, {**identity, **asked, "revoted_from": str(folder)})
     if old.traces.exists():
         signals = {
             result.problem.id: {attempt.index: attempt.signals for attempt in result.attempts if attempt.signals}
@@ -137,7 +153,7 @@ def _write(folder: Path, out: Path, revoted: Revoted, asked: dict[str, str | Non
     if old.is_finished():
         summary = read_json(old.summary)
         scores = score_results(revoted.results, summary["config"]["attempts"], summary["config"]["seed"])
-        summary |= {**named, "scores": scores.model_dump(mode="json"), "config": identity["config"]}
+        summary |= {**asked, "scores": scores.model_dump(mode="json"), "config": identity["config"]}
         write_text(new.summary, json.dumps(summary, indent=2) + "\n")
     write_rows(new.results, revoted.results)  # last: with it the folder holds an exam
     write_report(out)
@@ -146,6 +162,8 @@ def _write(folder: Path, out: Path, revoted: Revoted, asked: dict[str, str | Non
 def _show(found: Sequence[Revoted], results: Sequence[ExamResult]) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from podium.solve.wording import say_change, say_share
 
     console = Console(highlight=False)
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))

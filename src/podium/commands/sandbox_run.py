@@ -1,52 +1,44 @@
-"""What `podium sandbox check` and `podium sandbox run` do.
-
-Knows files and tiers; printing is the command line's business.
-"""
+"""`podium sandbox run`: a file of Python, block by block in one isolated session."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from podium.errors import InputError, SandboxUnavailable, nearest
-from podium.sandbox.host import Sandbox
-from podium.sandbox.limits import Limits, profiles
-from podium.sandbox.sync import SyncSandbox
-from podium.sandbox.tiers import TIERS
-from podium.storage import storage_errors
+import typer
+
+from podium.commands.cli_options import JsonOption
+from podium.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from podium.sandbox.limits import Limits
 
 _WARM = ("numpy", "sympy")
 _FILE_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class TierCheck:
-    """One tier, tried. `failed` says which step and what the system answered; both texts are empty when ok."""
+def sandbox_run(
+    file: Annotated[Path, typer.Argument(help="Python blocks separated by lines that start with # %%.")],
+    profile: Annotated[str, typer.Option(help="Limits: kaggle, notebook or eval.")] = "kaggle",
+    json_: JsonOption = False,
+) -> None:
+    """Run a file block by block in one isolated session. Exit code 0 when the session ran, whatever the blocks did.
 
-    tier: str
-    description: str
-    ok: bool
-    failed: str = ""
-    cure: str = ""
+    Example: podium sandbox run blocks.py --profile kaggle --json
+    """
+    from rich.console import Console
 
-
-def check() -> list[TierCheck]:
-    """Try tiers A, B and C by really running a session of each, with nothing warm. D needs no trying."""
-    return asyncio.run(_check())
-
-
-async def _check() -> list[TierCheck]:
-    checks = []
-    for tier in ("A", "B", "C"):
-        try:
-            async with Sandbox(warm=(), tier=tier, ready=0):
-                checks.append(TierCheck(tier, TIERS[tier], ok=True))
-        except SandboxUnavailable as error:
-            checks.append(TierCheck(tier, TIERS[tier], ok=False, failed=error.message, cure=error.cure))
-    return checks
+    console = Console(highlight=False)
+    for number, block in enumerate(run_file(file, profile), start=1):
+        if json_:
+            print(json.dumps(block, ensure_ascii=False), flush=True)
+            continue
+        style = "green" if block["status"] == "ok" else "red"
+        console.print(f"[{style}]block {number}: {block['status']}[/{style}]  {block['seconds']:.3f} s")
+        if block["output"]:
+            console.print(block["output"], markup=False, soft_wrap=True)
 
 
 def split_blocks(text: str) -> list[str]:
@@ -60,8 +52,10 @@ def split_blocks(text: str) -> list[str]:
     return [block for block in blocks if block.strip()]
 
 
-def profile(name: str) -> Limits:
+def find_limits(name: str) -> Limits:
     """Limits by name. Raises InputError for an unknown one."""
+    from podium.sandbox.limits import profiles
+
     if name not in profiles:
         raise InputError(f"no sandbox profile {name!r}", nearest(name, profiles))
     return profiles[name]
@@ -81,7 +75,9 @@ def run_file(
     `limits` may be the name of a profile. Raises InputError for a file that is missing, not text or too long, an
     unknown profile or a missing warm module, and SandboxUnavailable.
     """
-    bounds = profile(limits) if isinstance(limits, str) else limits
+    from podium.sandbox.sync import SyncSandbox
+
+    bounds = find_limits(limits) if isinstance(limits, str) else limits
     blocks = split_blocks(_read(Path(path)))
     with SyncSandbox(bounds, warm, tier=tier, allow_unsafe=allow_unsafe, ready=1) as sandbox:
         with sandbox.open(seed) as session:
@@ -96,6 +92,8 @@ def run_file(
 
 
 def _read(path: Path) -> str:
+    from podium.storage import storage_errors
+
     with storage_errors(path, "reading"), open(path, "rb") as file:
         data = file.read(_FILE_BYTES + 1)
     if len(data) > _FILE_BYTES:

@@ -1,7 +1,4 @@
-"""What `podium exam replay` does between the words and the lab: read traces, hold exams, print, plot.
-
-Puts rooms together; does no work of its own.
-"""
+"""`podium exam replay`: what other policies would have made of recorded exams."""
 
 from __future__ import annotations
 
@@ -9,11 +6,12 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from podium.commands.cli_options import JsonOption, VoteOption
 from podium.errors import InputError
-from podium.solve.clock import parse_seconds
-from podium.storage import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,36 +26,41 @@ SWEEP = (0.3, 0.45, 0.6, 0.8, 1.0, 1.3)
 """Parts of the budget under which the frontier is drawn."""
 
 
-def replay_command(
-    paths: Sequence[str],
-    policies: Sequence[str],
-    *,
-    attempts: int | None,
-    budget: str | None,
-    problems: int | None,
-    exams: int,
-    seed: int,
-    plot: Path | None,
-    optimised: bool,
-    out: Path | None,
-    json_: bool,
-    vote: str | None = None,
+def exam_replay(
+    traces: Annotated[list[str], typer.Argument(help="Exam folders, traces.jsonl files, or simulated:500.")],
+    policy: Annotated[list[str] | None, typer.Option(help="As for an exam; the first one is compared with.")] = None,
+    attempts: Annotated[int | None, typer.Option("-n", "--n", min=1, help="Attempts (default: all recorded).")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time per exam (default: what was recorded).")] = None,
+    problems: Annotated[int | None, typer.Option(min=1, help="Problems per exam (default: all recorded).")] = None,
+    exams: Annotated[int, typer.Option(min=1, help="Exams drawn per policy.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Write score against time as a page (.html).")] = None,
+    optimise: Annotated[bool, typer.Option("--optimise", help="Find better policies, judged on held-out problems.")] = (
+        False
+    ),
+    out: Annotated[Path | None, typer.Option(help="With --optimise: write the best policy here (.yaml).")] = None,
+    vote: VoteOption = None,
+    json_: JsonOption = False,
 ) -> None:
-    """Check recorded decisions, compare policies on the recorded attempts, and look for better ones."""
+    """Ask what other policies would have made of a recorded exam.
+
+    Example: podium exam replay runs/exams/demo-aime24 --policy winner --policy runner-up --optimise --out mine.yaml
+    """
     from rich.console import Console
 
     from podium.solve import parse_policy
+    from podium.solve.clock import parse_seconds
     from podium.solve.lab import compare, hold_exams
 
     console = Console(highlight=False, stderr=json_)
-    bench, traces = _bench(paths, attempts, seed, vote)
-    names = list(policies) or ["winner", "runner-up", "notebook", "all"]
+    bench, recorded = _bench(traces, attempts, seed, vote)
+    names = policy or ["winner", "runner-up", "notebook", "all"]
     chosen = [parse_policy(name) for name in names]
-    for policy in chosen:
-        policy.check(bench.n)
+    for each in chosen:
+        each.check(bench.n)
     length = problems or len(bench.problems)
-    seconds = parse_seconds(budget) if budget else _recorded_budget(traces, length)
-    _print_checked(console, traces)
+    seconds = parse_seconds(budget) if budget else _recorded_budget(recorded, length)
+    _print_checked(console, recorded)
     console.print(
         f"{len(bench.problems)} problems, {bench.n} of {bench.recorded} recorded attempts each; {exams} exams of "
         f"{length} problems; "
@@ -66,7 +69,7 @@ def replay_command(
     )
     started = time.perf_counter()
     held: list[Exams] = [
-        hold_exams(bench, policy, budget=seconds, length=length, exams=exams, seed=seed) for policy in chosen
+        hold_exams(bench, each, budget=seconds, length=length, exams=exams, seed=seed) for each in chosen
     ]
     spent = time.perf_counter() - started
     _print_exams(console, held)
@@ -80,12 +83,12 @@ def replay_command(
         "policies": [{**_figures(each), "against_first": _difference(compare(each, held[0]))} for each in held],
     }
     shown = list(chosen)
-    if optimised:
+    if optimise:
         best, figures = _optimise(console, bench, chosen[0], seconds, length, seed, out)
         result["optimised"] = figures
         shown.append(best)
     if plot is not None:
-        _plot(plot, bench, shown, seconds, length, exams, seed, paths)
+        _plot(plot, bench, shown, seconds, length, exams, seed, traces)
         console.print(f"plot: {plot}", markup=False, soft_wrap=True)
     if json_:
         print(json.dumps(result))
@@ -223,6 +226,7 @@ def _optimise(
 
     from podium.solve.lab import optimise
     from podium.solve.policyfile import policy_text
+    from podium.storage import write_text
 
     with console.status("fitting to four fifths of the problems, judging on the others, five times"):
         found = optimise(bench, against, budget=budget, length=length, seed=seed)

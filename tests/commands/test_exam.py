@@ -1,65 +1,13 @@
-"""`podium exam` and its companions, as a person calls them."""
+"""`podium exam sit`, as a person calls it."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
-from podium.commands.cli import app
-from podium.errors import InputError
-from podium.solve import parse_policy
-from podium.solve.clock import parse_seconds
-
-
-def podium(*words: str):
-    return CliRunner().invoke(app, list(words))
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("5h", 18_000), ("90m", 5_400), ("1h30m", 5_400), ("45s", 45), ("300", 300), ("0.5h", 1_800), ("1h2m3s", 3_723)],
-)
-def test_times(text, seconds):
-    assert parse_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-5", "5 hours", "0", "h"])
-def test_what_is_no_time(text):
-    with pytest.raises(InputError, match="no time"):
-        parse_seconds(text)
-
-
-def test_replay_compares_policies_and_draws_the_frontier(tmp_path):
-    plot = tmp_path / "frontier.html"
-    done = podium(
-        "exam", "replay", "simulated:24", "--policy", "winner", "--policy", "m_of_n:1", "--budget", "60m",
-        "--problems", "20", "--exams", "30", "--plot", str(plot), "--json",
-    )  # fmt: skip
-    assert done.exit_code == 0, done.output
-    result = json.loads(done.stdout.splitlines()[-1])
-    winner, first = result["policies"]
-    assert (winner["policy"], first["policy"]) == ("winner", "m_of_n:1")
-    assert winner["against_first"]["difference"] == 0.0
-    assert first["seconds"] < winner["seconds"] <= 3600
-    assert winner["low"] < winner["score"] < winner["high"]
-    page = plot.read_text()
-    assert page.count("<polyline") == 2 * 3  # in the wide and in the narrow chart
-    assert "m_of_n:1" in page
-
-
-def test_optimising_writes_a_policy_that_can_be_used(tmp_path):
-    out = tmp_path / "mine.yaml"
-    done = podium(
-        "exam", "replay", "simulated:20", "--n", "4", "--policy", "first_k_agree:3", "--budget", "20m", "--problems",
-        "10", "--exams", "10", "--optimise", "--out", str(out),
-    )  # fmt: skip
-    assert done.exit_code == 0, done.output
-    assert "held out" in done.output
-    policy = parse_policy(str(out))
-    policy.check(4)
-    assert policy.rules
+from tests.commands.exams import call, rows, sit
 
 
 @pytest.mark.parametrize(
@@ -75,70 +23,24 @@ def test_optimising_writes_a_policy_that_can_be_used(tmp_path):
     ],
 )
 def test_mistakes_are_said_in_two_lines(words, said):
-    done = podium(*words)
+    done = call(*words)
     assert done.exit_code == 2
     assert said in done.output
     assert "Traceback" not in done.output
 
 
 def test_exam_without_a_subcommand_sits_one():
-    assert "--set" in podium("exam", "sit", "--help").output
-    assert "replay" in podium("exam", "--help").output
-    done = podium("exam", "some_model")
+    assert "--set" in call("exam", "sit", "--help").output
+    assert "replay" in call("exam", "--help").output
+    done = call("exam", "some_model")
     assert done.exit_code == 2
     assert "--set NAME" in done.output
 
 
 def test_check_says_that_nobody_is_there():
-    done = podium("exam", "--check", "http://127.0.0.1:9/v1", "--json")
+    done = call("exam", "--check", "http://127.0.0.1:9/v1", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["findings"][0]["name"] == "server"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A model of random weights whose answers are nonsense, and come at once."""
-    import torch
-
-    from podium.models import Transformer, TransformerConfig, save_model
-    from podium.text import train_tokenizer
-
-    tokenizer = train_tokenizer(["What is 12 + 31? It is 43.\n"] * 3, 300)
-    config = TransformerConfig(
-        kind="llama",
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=512,
-        eos_token_id=(tokenizer.eos_id,),
-    )
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("exams") / "model"
-    save_model(folder, Transformer(config).initialise(0, std=0.15), tokenizer)
-    return folder
-
-
-@pytest.fixture
-def sums(tmp_path):
-    path = tmp_path / "sums.jsonl"
-    rows = [{"id": f"s{i}", "text": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(3)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return f"jsonl:{path}"
-
-
-SMALL = ("-n", "2", "--no-code", "--max-tokens", "12")
-
-
-def sit(model, sums, out, *words):
-    return podium("exam", str(model), "--set", sums, "--out", str(out), *SMALL, *words)
-
-
-def rows(folder):
-    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
 def test_an_exam_says_first_why_there_are_no_answers(model, sums, tmp_path):
@@ -256,9 +158,9 @@ def test_whoever_comes_second_is_told_the_number_of_the_first(model, sums, tmp_p
         for done in (
             sit(model, sums, folder),
             sit(model, sums, folder, "--fresh"),
-            podium("exam", "select", held[0], str(model), "--out", held[1]),
-            podium("exam", "select", held[0], str(model), "--out", held[1], "--fresh"),
-            podium("exam", "revote", held[0], "--vote", "length", "--out", held[2]),
+            call("exam", "select", held[0], str(model), "--out", held[1]),
+            call("exam", "select", held[0], str(model), "--out", held[1], "--fresh"),
+            call("exam", "revote", held[0], "--vote", "length", "--out", held[2]),
         ):
             assert done.exit_code == 2
             assert f"process {holder.pid} is working here" in done.stderr
@@ -268,16 +170,45 @@ def test_whoever_comes_second_is_told_the_number_of_the_first(model, sums, tmp_p
     assert (folder / "results.jsonl").read_bytes() == before
 
 
-def test_solve_shows_attempts_limits_and_why_there_is_no_answer(model):
-    done = podium("solve", str(model), "What is 1 + 1?", "-n", "2", "--max-tokens", "9", "--system", "Be brief.")
+def test_a_format_is_computed_in_and_makes_another_exam(model, sums, tmp_path, described):
+    """What is said of `exam`, its verifier and its judge in docs/solve.md."""
+    done = sit(model, sums, tmp_path / "e", "--format", "fp32", "--threads", "1", "--memory", "64m")
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("9 tokens") == 2
-    assert "2 of 2 attempts have no answer: 2 cut off at the token limit" in done.stdout
-    assert "answer: none" in done.stdout
-    for words, said in (
-        (("", "-n", "1"), "the problem is empty"),
-        (("What?", "--prompt", "no/such.txt"), "no such file"),
-        (("What?", "--extract", "last"), "not looked for in 'last'"),
-    ):
-        wrong = podium("solve", str(model), *words)
-        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.output
+    assert described == ["native, fp32 weights"]
+    assert {attempt["maker"]["model"][-5:] for row in rows(tmp_path / "e") for attempt in row["attempts"]} == {"+fp32"}
+    for words, now in ((("--format", "int8"), "+int8 now"), ((), " now")):
+        other = sit(model, sums, tmp_path / "e", *words)
+        assert other.exit_code == 2
+        assert re.search(rf"model was \S+@\w+\+fp32, is \S+@\w+{re.escape(now)}", other.stderr), other.stderr
+    # Threads and memory change no answer: it is the same exam.
+    again = sit(model, sums, tmp_path / "e", "--format", "fp32", "--threads", "2")
+    assert "all problems were finished before" in again.stdout
+    assert len(described) == 1
+
+
+def test_an_exam_without_a_format_is_one_of_the_format_of_the_cpu(model, sums, tmp_path):
+    first = sit(model, sums, tmp_path / "e", "--memory", "64m")
+    assert first.exit_code == 0, first.output
+    again = sit(model, sums, tmp_path / "e", "--format", "fp16", "--memory", "64m")
+    assert "all problems were finished before" in again.stdout
+
+
+def test_helpers_are_computed_in_the_format_of_the_model(model, sums, tmp_path, described):
+    words = ("--verifier", model, "--judge", model, "--memory", "64m")
+    done = sit(model, sums, tmp_path / "e", *words, "--format", "w8a16")
+    assert done.exit_code == 0, done.output
+    assert described == ["native, w8a16 weights"] * 3
+    identity = json.loads((tmp_path / "e" / "exam.json").read_text())
+    assert identity["model"] == identity["verifier"] == identity["judge"]
+    assert identity["model"].endswith("+w8a16")
+
+
+def test_a_verifier_and_a_judge_of_a_stored_exam_take_the_options_too(model, sums, tmp_path, described):
+    assert sit(model, sums, tmp_path / "e", "--memory", "64m").exit_code == 0
+    done = call(
+        "exam", "revote", tmp_path / "e", "--verifier", model, "--judge", model, "--format", "fp32", "--memory", "64m"
+    )
+    assert done.exit_code == 0, done.output
+    chosen = call("exam", "select", tmp_path / "e", model, "--format", "int8", "--memory", "64m", "--max-tokens", "4")
+    assert "named no solution" in chosen.stderr or chosen.exit_code == 0, chosen.output
+    assert described == ["native, fp16 weights", *["native, fp32 weights"] * 2, "native, int8 weights"]
