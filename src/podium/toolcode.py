@@ -24,8 +24,8 @@ _OUTPUT = re.compile(f"(?<={re.escape(CLOSE_TAG)}){re.escape(FENCE_START)}.*?{re
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of a solution, with its tags or its fence: the spans of a solution, joined, are its text."""
+class Segment:
+    """A stretch of a solution, with its tags or its fence: the segments of a solution, joined, are its text."""
 
     kind: Literal["text", "code", "output"]
     text: str
@@ -66,26 +66,26 @@ def closed_block(written: str) -> str | None:
     return code.strip("\n")
 
 
-def split_written(written: str) -> list[Span]:
-    """Text that a model wrote, as spans of text and of code. A block goes from an opening tag to its closing tag, or to
+def split_written(written: str) -> list[Segment]:
+    """Text that a model wrote, as segments of text and of code. A block goes from an opening tag to its closing tag, or to
     the end. An opening tag before another one stays in the text, as it starts no block; so does a fence that the model
     wrote, as no code printed it."""
-    spans: list[Span] = []
+    segments: list[Segment] = []
     place = 0
     for block in _BLOCK.finditer(written):
         if block.start() > place:
-            spans.append(Span("text", written[place : block.start()]))
-        spans.append(Span("code", block[0]))
+            segments.append(Segment("text", written[place : block.start()]))
+        segments.append(Segment("code", block[0]))
         place = block.end()
-    return [*spans, Span("text", written[place:])] if place < len(written) else spans
+    return [*segments, Segment("text", written[place:])] if place < len(written) else segments
 
 
-def split(parts: Iterable[Part]) -> list[Span]:
-    """The spans of a solution. What a tool added is an output, also where it is no fence (what an attempt was told)."""
-    spans: list[Span] = []
+def split(parts: Iterable[Part]) -> list[Segment]:
+    """The segments of a solution. What a tool added is an output, also where it is no fence (what an attempt was told)."""
+    segments: list[Segment] = []
     for part in parts:
-        spans += split_written(part.text) if part.role == "model" else [Span("output", part.text)]
-    return spans
+        segments += split_written(part.text) if part.role == "model" else [Segment("output", part.text)]
+    return segments
 
 
 def parts_of(text: str) -> tuple[Part, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Literal
 
-from podium.answering.prompts import unasked
+from podium.answering.prompts import problem_in
 from podium.answering.protocol import Prompt, Sampling
 from podium.answering.scripted import ScriptedCompleter
 from podium.curate.tasks import WRITERS, Declined, checked_steps
@@ -45,7 +45,7 @@ def _question(prompt: Prompt) -> str:
     question = next(
         (turn.content for turn in reversed(prompt) if isinstance(turn, Message) and turn.role == "user"), ""
     )
-    return unasked(question).strip()
+    return problem_in(question).strip()
 
 
 def _reasoning(question: str) -> str:

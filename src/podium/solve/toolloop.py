@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from podium.answering.code_session import CodeSandbox
 from podium.answering.protocol import Completer, CompletionUsage, Piece, Sampling
-from podium.answering.toolloop import ToolLoop, ToolText
+from podium.answering.toolloop import ToolLoop, ToolResponse
 from podium.boxes import last_box
 from podium.errors import PromptTooLong
 from podium.grading import find_answer
@@ -183,7 +183,7 @@ class AttemptRun:
     async def _write(self) -> StopReason:
         async with aclosing(self._loop.write()) as steps:
             async for step in steps:
-                if isinstance(step, ToolText):
+                if isinstance(step, ToolResponse):
                     self._show(step)
                     continue
                 if self._take(step):
@@ -194,9 +194,9 @@ class AttemptRun:
         assert ending is not None
         return "eos" if ending == "stop" else ending  # a profile has no stop strings: a server has named its own
 
-    def _show(self, tool: ToolText) -> None:
+    def _show(self, response: ToolResponse) -> None:
         """Take in what a tool has added."""
-        result = tool.result
+        result = response.result
         if result is not None:
             self._tier = result.tier
             self._usage = self._usage.model_copy(
@@ -206,10 +206,12 @@ class AttemptRun:
                     "code_seconds": self._usage.code_seconds + result.wall_seconds,
                 }
             )
-        self._event("code", detail=tool.status if result is None else f"{tool.status} {result.wall_seconds:.3f} s")
+        self._event(
+            "code", detail=response.status if result is None else f"{response.status} {result.wall_seconds:.3f} s"
+        )
         self._close_stretch()
         self._repetition.restart()
-        self._parts.append(Part(role="tool", text=tool.text))
+        self._parts.append(Part(role="tool", text=response.text))
 
     def _take(self, piece: Piece) -> bool:
         """Take in what was written; True when the attempt does nothing but repeat itself since."""
