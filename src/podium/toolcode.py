@@ -25,14 +25,14 @@ _OUTPUT = re.compile(f"(?<={re.escape(CLOSE_TAG)}){re.escape(FENCE_START)}.*?{re
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a solution, with its tags or its fence: the segments of a solution, joined, are its text."""
+    """A run of text, code or output, with its tags or its fence: the segments of a solution, joined, are its text."""
 
     kind: Literal["text", "code", "output"]
     text: str
 
     @property
     def inside(self) -> str:
-        """What stands between the tags or in the fence; the text itself where it has neither."""
+        """What stands between the tags or in the fence; a segment without them is returned as it is."""
         if self.kind == "code":
             return self.text.removeprefix(OPEN_TAG).removesuffix(CLOSE_TAG).strip("\n")
         output = output_in(self.text) if self.kind == "output" else None
@@ -67,9 +67,11 @@ def closed_block(written: str) -> str | None:
 
 
 def split_written(written: str) -> list[Segment]:
-    """Text that a model wrote, as segments of text and of code. A block goes from an opening tag to its closing tag, or to
-    the end. An opening tag before another one stays in the text, as it starts no block; so does a fence that the model
-    wrote, as no code printed it."""
+    """Split what a model wrote into text and code.
+
+    A block goes from an opening tag to its closing tag, or to the end. An opening tag before another one starts no
+    block and stays in the text; so does a fence that the model wrote, as no code printed it.
+    """
     segments: list[Segment] = []
     place = 0
     for block in _BLOCK.finditer(written):
@@ -81,7 +83,7 @@ def split_written(written: str) -> list[Segment]:
 
 
 def split(parts: Iterable[Part]) -> list[Segment]:
-    """The segments of a solution. What a tool added is an output, also where it is no fence (what an attempt was told)."""
+    """Split a solution. What a tool added is an output, also where it has no fence (a nudge in an exam)."""
     segments: list[Segment] = []
     for part in parts:
         segments += split_written(part.text) if part.role == "model" else [Segment("output", part.text)]
@@ -89,9 +91,9 @@ def split(parts: Iterable[Part]) -> list[Segment]:
 
 
 def parts_of(text: str) -> tuple[Part, ...]:
-    """The parts of a whole solution that is given as one text: a fence right behind a closing tag is a tool's.
+    """Split a solution that is given as one text into its parts: a fence right behind a closing tag is the tool's.
 
-    An output that holds the end of a fence itself ends there: in one text nothing tells the two apart.
+    An output that holds the end of a fence itself ends there, because one text does not tell the two apart.
     """
     parts: list[Part] = []
     place = 0
