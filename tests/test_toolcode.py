@@ -59,7 +59,7 @@ FRAGMENTS = st.lists(
 
 
 def test_the_documented_solution_splits_into_text_code_and_output():
-    assert [(span.kind, span.inside) for span in split(DOCUMENTED)] == [
+    assert [(segment.kind, segment.inside) for segment in split(DOCUMENTED)] == [
         ("text", "The digits are long, so I compute it.\n"),
         ("code", "print(18271 * 43432)"),
         ("output", "793546072"),
@@ -75,9 +75,9 @@ def test_the_documented_solution_splits_into_text_code_and_output():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["model", "tool"]), FRAGMENTS), max_size=6))
-def test_the_spans_of_a_solution_joined_are_its_text(given_parts):
+def test_the_segments_of_a_solution_joined_are_its_text(given_parts):
     parts = [Part(role=role, text=text) for role, text in given_parts]
-    assert "".join(span.text for span in split(parts)) == "".join(part.text for part in parts)
+    assert "".join(segment.text for segment in split(parts)) == "".join(part.text for part in parts)
 
 
 @given(FRAGMENTS)
@@ -111,7 +111,7 @@ def test_a_solution_as_one_text_comes_back_in_its_parts(turns, last):
 def test_a_fence_that_the_model_wrote_is_its_own_text():
     """Output that no code printed must stay what it is: invented."""
     invented = "It prints\n```output\n7\n```\n"
-    assert [span.kind for span in split_written(invented)] == ["text"]
+    assert [segment.kind for segment in split_written(invented)] == ["text"]
     assert parts_of(invented) == (Part(role="model", text=invented),)
 
 
@@ -141,15 +141,15 @@ def test_unfinished_code_is_code_and_an_opening_tag_before_another_stays_text():
         ("text", "I run "),
         ("code", "print("),
     ]
-    spans = split_written("As <tool_call> said: <tool_call>print(5)</tool_call>")
-    assert [(s.kind, s.inside) for s in spans] == [("text", "As <tool_call> said: "), ("code", "print(5)")]
+    segments = split_written("As <tool_call> said: <tool_call>print(5)</tool_call>")
+    assert [(s.kind, s.inside) for s in segments] == [("text", "As <tool_call> said: "), ("code", "print(5)")]
     assert outside_code("As <tool_call> said: <tool_call>print(5)</tool_call> so") == "As  so"
 
 
 @pytest.mark.parametrize("text", ["\nNow!\n", "", "```output\n1\n```", "\n```output\n```\n"])
 def test_what_is_no_fence_holds_no_output_and_is_shown_as_it_is(text):
     assert output_in(text) is None
-    assert [span.inside for span in split([Part(role="tool", text=text)])] == [text]
+    assert [segment.inside for segment in split([Part(role="tool", text=text)])] == [text]
 
 
 @given(st.text(max_size=40))

@@ -24,15 +24,15 @@ _OUTPUT = re.compile(f"(?<={re.escape(CLOSE_TAG)}){re.escape(FENCE_START)}.*?{re
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of a solution, with its tags or its fence: the spans of a solution, joined, are its text."""
+class Segment:
+    """A run of text, code or output, with its tags or its fence: the segments of a solution, joined, are its text."""
 
     kind: Literal["text", "code", "output"]
     text: str
 
     @property
     def inside(self) -> str:
-        """What stands between the tags or in the fence; the text itself where it has neither."""
+        """What stands between the tags or in the fence; a segment without them is returned as it is."""
         if self.kind == "code":
             return self.text.removeprefix(OPEN_TAG).removesuffix(CLOSE_TAG).strip("\n")
         output = output_in(self.text) if self.kind == "output" else None
@@ -66,32 +66,34 @@ def closed_block(written: str) -> str | None:
     return code.strip("\n")
 
 
-def split_written(written: str) -> list[Span]:
-    """Text that a model wrote, as spans of text and of code. A block goes from an opening tag to its closing tag, or to
-    the end. An opening tag before another one stays in the text, as it starts no block; so does a fence that the model
-    wrote, as no code printed it."""
-    spans: list[Span] = []
+def split_written(written: str) -> list[Segment]:
+    """Split what a model wrote into text and code.
+
+    A block goes from an opening tag to its closing tag, or to the end. An opening tag before another one starts no
+    block and stays in the text; so does a fence that the model wrote, as no code printed it.
+    """
+    segments: list[Segment] = []
     place = 0
     for block in _BLOCK.finditer(written):
         if block.start() > place:
-            spans.append(Span("text", written[place : block.start()]))
-        spans.append(Span("code", block[0]))
+            segments.append(Segment("text", written[place : block.start()]))
+        segments.append(Segment("code", block[0]))
         place = block.end()
-    return [*spans, Span("text", written[place:])] if place < len(written) else spans
+    return [*segments, Segment("text", written[place:])] if place < len(written) else segments
 
 
-def split(parts: Iterable[Part]) -> list[Span]:
-    """The spans of a solution. What a tool added is an output, also where it is no fence (what an attempt was told)."""
-    spans: list[Span] = []
+def split(parts: Iterable[Part]) -> list[Segment]:
+    """Split a solution. What a tool added is an output, also where it has no fence (a nudge in an exam)."""
+    segments: list[Segment] = []
     for part in parts:
-        spans += split_written(part.text) if part.role == "model" else [Span("output", part.text)]
-    return spans
+        segments += split_written(part.text) if part.role == "model" else [Segment("output", part.text)]
+    return segments
 
 
 def parts_of(text: str) -> tuple[Part, ...]:
-    """The parts of a whole solution that is given as one text: a fence right behind a closing tag is a tool's.
+    """Split a solution that is given as one text into its parts: a fence right behind a closing tag is the tool's.
 
-    An output that holds the end of a fence itself ends there: in one text nothing tells the two apart.
+    An output that holds the end of a fence itself ends there, because one text does not tell the two apart.
     """
     parts: list[Part] = []
     place = 0

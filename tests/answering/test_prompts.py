@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.answering.prompts import PROBLEM, PROMPTS, make_prompt, unasked
+from podium.answering.prompts import PROBLEM, PROMPTS, make_prompt, problem_in
 from podium.errors import InputError
 from podium.records import Message, Problem
 
@@ -47,4 +47,4 @@ def test_an_unknown_prompt_is_refused_with_the_nearest():
 @given(st.sampled_from(sorted(PROMPTS)), st.text(min_size=1, max_size=30))
 def test_the_problem_comes_back_from_its_question(name, text):
     question = make_prompt(Problem(id="p", text=text), name)[0][0].content
-    assert unasked(question) == text
+    assert problem_in(question) == text

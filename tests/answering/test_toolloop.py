@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from podium.answering import CompletionUsage, Sampling, ScriptedCompleter
-from podium.answering.toolloop import CODE_LIMITS, TEACHING, CodeLimits, ToolLoop, ToolText, write_solution
+from podium.answering.toolloop import CODE_LIMITS, TEACHING, CodeLimits, ToolLoop, ToolResponse, write_solution
 from podium.curate import solve_with_teacher
 from podium.errors import CompleterError, SandboxUnavailable
 from podium.records import Problem
@@ -43,16 +43,16 @@ async def test_who_wrote_what_is_told(sandbox):
         output = yield call("print(6 * 7)")
         yield f"It is \\boxed{{{output.split()[1]}}}."
 
-    written = await write(script, sandbox, Sampling(stop=("\n\n",)))
-    assert [(stretch.role, stretch.text) for stretch in written.stretches] == [
+    rollout = await write(script, sandbox, Sampling(stop=("\n\n",)))
+    assert [(turn.role, turn.text) for turn in rollout.turns] == [
         ("model", "I run <tool_call>\nprint(6 * 7)\n</tool_call>"),
         ("tool", "\n```output\n42\n```\n"),
         ("model", "It is \\boxed{42}."),
     ]
-    assert [(part.role, part.text) for part in written.parts] == [(s.role, s.text) for s in written.stretches]
-    assert (written.ending, [tool.status for tool in written.tools]) == ("eos", ["ok"])
-    assert written.code_seconds > 0
-    assert written.usage.completion_tokens == 3
+    assert [(part.role, part.text) for part in rollout.parts] == [(s.role, s.text) for s in rollout.turns]
+    assert (rollout.ending, [response.status for response in rollout.responses]) == ("eos", ["ok"])
+    assert rollout.code_seconds > 0
+    assert rollout.usage.completion_tokens == 3
 
 
 LONG = "print('7' * 600 + '8' * 900)"
@@ -85,10 +85,10 @@ async def test_training_data_exams_and_selectors_are_cut_alike(sandbox):
 @pytest.mark.parametrize("name", ["kaggle", "notebook", "eval"])
 async def test_a_profiles_limits_hold_for_whoever_names_it(sandbox, name):
     """Whatever the sandbox could do, training data made within a profile are cut as its exams are."""
-    written = await write(long_printer, sandbox, limits=CODE_LIMITS[name])
+    rollout = await write(long_printer, sandbox, limits=CODE_LIMITS[name])
     sat = await attempt(PROBLEM, ScriptedCompleter("t", long_printer), sandbox, get_profile(name))
-    assert written.parts == sat.parts
-    assert f"{1501 - profiles[name].output_chars} characters not shown" in written.parts[1].text
+    assert rollout.parts == sat.parts
+    assert f"{1501 - profiles[name].output_chars} characters not shown" in rollout.parts[1].text
 
 
 def test_limits_only_narrow_what_a_sandbox_has():
@@ -107,11 +107,11 @@ def closer(prompt, sampling):
 @pytest.mark.parametrize(("past_limit", "statuses"), [("stop", ["ok", "ok"]), ("hint", ["ok", "ok", "refused"])])
 async def test_a_block_too_many_ends_a_solution(sandbox, past_limit, statuses):
     limits = CodeLimits(2, 5.0, 100, past_limit)
-    written = await write(closer, sandbox, limits=limits)
-    assert written.ending == "code_limit"
-    assert [tool.status for tool in written.tools] == statuses
-    assert written.parts[-1].role == "model"
-    assert ("Then I guess." in written.parts[-1].text) == (past_limit == "hint")
+    rollout = await write(closer, sandbox, limits=limits)
+    assert rollout.ending == "code_limit"
+    assert [response.status for response in rollout.responses] == statuses
+    assert rollout.parts[-1].role == "model"
+    assert ("Then I guess." in rollout.parts[-1].text) == (past_limit == "hint")
 
 
 async def test_a_tag_closed_without_being_opened_runs_nothing_and_is_a_call(sandbox):
@@ -120,9 +120,9 @@ async def test_a_tag_closed_without_being_opened_runs_nothing_and_is_a_call(sand
         yield "Ah." if "nothing was run" in output else output
         yield call("print(1)")
 
-    written = await write(script, sandbox, limits=CodeLimits(1, 5.0, 100, "stop"))
-    assert ([tool.status for tool in written.tools], written.ending) == (["not opened"], "code_limit")
-    assert written.parts[2].text.startswith("Ah.")
+    rollout = await write(script, sandbox, limits=CodeLimits(1, 5.0, 100, "stop"))
+    assert ([response.status for response in rollout.responses], rollout.ending) == (["not opened"], "code_limit")
+    assert rollout.parts[2].text.startswith("Ah.")
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ async def test_a_stop_string_of_the_callers_ends_a_solution_and_runs_nothing(san
             yield each.removesuffix(" next")
         yield "never"
 
-    written = await write(script, sandbox, Sampling(stop=("\n\nQuestion:",)))
-    assert (written.ending, written.tools) == ("stop", ())
-    assert "".join(part.text for part in written.parts) == text
+    rollout = await write(script, sandbox, Sampling(stop=("\n\nQuestion:",)))
+    assert (rollout.ending, rollout.responses) == ("stop", ())
+    assert "".join(part.text for part in rollout.parts) == text
 
 
 @pytest.mark.parametrize("limits", [TEACHING, CodeLimits(0, 5.0, 100)])
@@ -150,9 +150,9 @@ async def test_without_a_sandbox_or_calls_tags_are_text(sandbox, limits):
         yield call("print(1)")
         yield " and on"
 
-    written = await write(script, sandbox if limits.calls == 0 else None, limits=limits)
-    assert [part.text for part in written.parts] == [call("print(1)") + " and on"]
-    assert (written.ending, written.tools) == ("eos", ())
+    rollout = await write(script, sandbox if limits.calls == 0 else None, limits=limits)
+    assert [part.text for part in rollout.parts] == [call("print(1)") + " and on"]
+    assert (rollout.ending, rollout.responses) == ("eos", ())
 
 
 async def test_session_and_calls_carry_on_after_an_interrupt(sandbox):
@@ -170,7 +170,7 @@ async def test_session_and_calls_carry_on_after_an_interrupt(sandbox):
     said, pieces = [], 0
     async with aclosing(loop.write()) as steps:
         async for step in steps:
-            if isinstance(step, ToolText):
+            if isinstance(step, ToolResponse):
                 said.append(step.text)
             elif step.text == "Hmm. ":
                 pieces += 1
@@ -179,7 +179,7 @@ async def test_session_and_calls_carry_on_after_an_interrupt(sandbox):
     assert loop.ending == "cancelled"
     await loop.start("again", Sampling())
     async with aclosing(loop.write()) as steps:
-        said += [step.text async for step in steps if isinstance(step, ToolText)]
+        said += [step.text async for step in steps if isinstance(step, ToolResponse)]
     assert loop.ending == "code_limit"
     assert said == ["\n```output\n\n```\n", "\n```output\n42\n```\n"]
     await loop.close()
@@ -261,17 +261,17 @@ async def test_the_tokens_of_a_solution_are_the_engines(sandbox):
     prompt = small.encode("What is 1 + 1?")
     sampling = Sampling(max_tokens=1200, temperature=100.0, seed=2, ignore_eos=True)
     try:
-        written = await write_solution(engine, prompt, sampling, sandbox, limits=CodeLimits(3, 5.0, 60, "stop"))
+        rollout = await write_solution(engine, prompt, sampling, sandbox, limits=CodeLimits(3, 5.0, 60, "stop"))
     finally:
         await engine.close()
-    assert len(written.tools) >= 2, "the seed closes no tags"
-    ids, chosen = written.tokens(small.encode)
-    assert sum(chosen) == written.usage.completion_tokens
-    assert len(ids) - sum(chosen) == written.usage.appended_tokens
-    assert small.decode(ids) == "".join(stretch.text for stretch in written.stretches)
+    assert len(rollout.responses) >= 2, "the seed closes no tags"
+    ids, mask = rollout.tokens_and_mask(small.encode)
+    assert sum(mask) == rollout.usage.completion_tokens
+    assert len(ids) - sum(mask) == rollout.usage.appended_tokens
+    assert small.decode(ids) == "".join(turn.text for turn in rollout.turns)
     with torch.no_grad():
         logits = model(torch.tensor([[*prompt, *ids]]))[0, len(prompt) - 1 : -1]
-    expected = logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0][torch.tensor(chosen)]
-    told = torch.tensor([value for stretch in written.stretches for value in stretch.logprobs])
+    expected = logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0][torch.tensor(mask)]
+    told = torch.tensor([value for turn in rollout.turns for value in turn.logprobs])
     assert torch.allclose(told, expected, atol=2e-3)
     assert not torch.allclose(told[1:], expected[:-1], atol=0.1)

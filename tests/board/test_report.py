@@ -89,7 +89,7 @@ def test_every_attempt_is_in_the_page(folder: Path) -> None:
     data = Page(write_report(folder).read_text()).data
     for exam, name in zip(data["exams"], EXAMS, strict=True):
         for row, attempts in zip(read_rows(folder / name / "results.jsonl", Result), exam["problems"], strict=True):
-            assert [one["spans"] for one in attempts] == [[shown(part) for part in a.parts] for a in row.attempts]
+            assert [one["segments"] for one in attempts] == [[shown(part) for part in a.parts] for a in row.attempts]
 
 
 def shown(part: Part) -> list[str]:

@@ -61,7 +61,7 @@ def make_prompt(problem: Problem, name: str = "plain") -> tuple[tuple[Message, .
     return (Message(role="user", content=fill(style.template, problem.text)),), f"{name}/{style.version}"
 
 
-def unasked(question: str) -> str:
+def problem_in(question: str) -> str:
     """The problem's text in a question that a prompt of the table made; other text as it is."""
     for style in PROMPTS.values():
         before, after = style.template.split(PROBLEM)

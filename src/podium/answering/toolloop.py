@@ -9,8 +9,8 @@ much time is left: whoever cancels the task knows that.
              end, unless it stopped at a closing tag and calls are left
              run the block, append its output in a fence, go on
 
-The loop tells every piece that the model wrote and every text that a tool added, in order, as it happens. A rollout of
-reinforcement learning thus knows of each token whether the model chose it, and with which log-probability.
+The loop yields every piece that the model writes and every response of a tool, in order, as it happens. So a rollout
+for reinforcement learning knows which tokens the model sampled, and with which log-probabilities.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ TEACHING = replace(CODE_LIMITS["eval"], past_limit="stop")
 
 
 @dataclass(frozen=True, slots=True)
-class ToolText:
-    """What a tool added to a solution after a closing tag: a fenced output, and the result if a block was run."""
+class ToolResponse:
+    """What a tool adds to a solution after a closing tag: a fenced output, and the result if a block was run."""
 
     text: str
     status: Status | Literal["not opened", "refused"]  # refused: there were no calls left
@@ -107,17 +107,17 @@ class ToolLoop:
         self._completion = await self._completer.start(prompt, sampling)
         self._interrupted, self.ending = False, None
 
-    async def write(self) -> AsyncGenerator[Piece | ToolText, None]:
-        """The pieces that the model writes and the texts that tools add, until the solution ends.
+    async def write(self) -> AsyncGenerator[Piece | ToolResponse, None]:
+        """Yield the pieces that the model writes and the responses of the tool, until the solution ends.
 
-        A tool's text is told before it is appended: whoever stops iterating there has heard of what was run.
+        A response is yielded before it is appended, so that a consumer that stops there knows what was run.
 
         Raises:
             CompleterError, SandboxUnavailable: as the completer and the sandbox do.
         """
         completion = self._completion
         assert completion is not None, "nothing was started"
-        told = False
+        hinted = False
         while True:
             written: list[str] = []
             finish: Finish = "eos"
@@ -135,28 +135,28 @@ class ToolLoop:
             if self.calls < self.limits.calls:
                 self.calls += 1
                 self._running = True
-                said = await self._run(closed_block(text), self._sandbox)
-            elif self.limits.past_limit == "hint" and not told:
-                told = True
-                said = ToolText(output_block(OVER_LIMIT), "refused")
+                response = await self._run(closed_block(text), self._sandbox)
+            elif self.limits.past_limit == "hint" and not hinted:
+                hinted = True
+                response = ToolResponse(output_block(OVER_LIMIT), "refused")
             else:
                 self.ending = "code_limit"
                 return
             self._running = False
-            yield said
-            await completion.extend(said.text)
+            yield response
+            await completion.extend(response.text)
 
-    async def _run(self, code: str | None, sandbox: CodeSandbox) -> ToolText:
+    async def _run(self, code: str | None, sandbox: CodeSandbox) -> ToolResponse:
         if code is None:
-            return ToolText(output_block(NOT_OPENED), "not opened")
+            return ToolResponse(output_block(NOT_OPENED), "not opened")
         if self._session is None:
             self._session = await sandbox.open(seed=self._seed, limits=self.limits.within(sandbox.limits))
         result = await self._session.run(code)
-        return ToolText(output_block(result.output), result.status, result)
+        return ToolResponse(output_block(result.output), result.status, result)
 
     @property
     def writing(self) -> bool:
-        """Whether a completion was begun and does not wait for a tool."""
+        """Whether a completion has begun and does not wait for a tool."""
         return self._completion is not None and not self._running
 
     async def interrupt(self) -> None:
@@ -196,8 +196,11 @@ def _sum(before: CompletionUsage, after: CompletionUsage) -> CompletionUsage:
 
 
 @dataclass(slots=True)
-class Stretch:
-    """Pieces of the model in one, or the text of one tool. `tokens` and `logprobs` are the model's, as it told them."""
+class Turn:
+    """What the model wrote between two tool responses, or one tool response.
+
+    `tokens` and `logprobs` are those of the model's pieces; a tool's turn has none (see `Rollout.tokens_and_mask`).
+    """
 
     role: Literal["model", "tool"]
     text: str = ""
@@ -206,35 +209,35 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A solution that is over: who wrote what of it, why it ended, and how its blocks went."""
+class Rollout:
+    """A solution that has ended: its turns, why it ended, and how its blocks of code went."""
 
-    stretches: tuple[Stretch, ...]
+    turns: tuple[Turn, ...]
     ending: Ending
-    tools: tuple[ToolText, ...]
+    responses: tuple[ToolResponse, ...]
     usage: CompletionUsage
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        return tuple(Part(role=stretch.role, text=stretch.text) for stretch in self.stretches if stretch.text)
+        return tuple(Part(role=turn.role, text=turn.text) for turn in self.turns if turn.text)
 
     @property
     def code_seconds(self) -> float:
-        return sum(tool.result.wall_seconds for tool in self.tools if tool.result is not None)
+        return sum(each.result.wall_seconds for each in self.responses if each.result is not None)
 
-    def tokens(self, encode: Callable[[str], Sequence[int]]) -> tuple[list[int], list[bool]]:
-        """The token ids that followed the prompt, and of each whether the model chose it.
+    def tokens_and_mask(self, encode: Callable[[str], Sequence[int]]) -> tuple[list[int], list[bool]]:
+        """The token ids that follow the prompt, and a mask that is True on those that the model sampled.
 
         Args:
             encode: how the completer makes tokens of appended text; of Podium's engine `Tokenizer.encode`.
         """
         ids: list[int] = []
-        chosen: list[bool] = []
-        for stretch in self.stretches:
-            more = stretch.tokens if stretch.role == "model" else encode(stretch.text)
+        mask: list[bool] = []
+        for turn in self.turns:
+            more = turn.tokens if turn.role == "model" else encode(turn.text)
             ids += more
-            chosen += [stretch.role == "model"] * len(more)
-        return ids, chosen
+            mask += [turn.role == "model"] * len(more)
+        return ids, mask
 
 
 async def write_solution(
@@ -245,29 +248,29 @@ async def write_solution(
     *,
     limits: CodeLimits = TEACHING,
     seed: int = 0,
-) -> Written:
+) -> Rollout:
     """Let a model write one solution to its end. Without a sandbox nothing is run.
 
     Raises:
         CompleterError, SandboxUnavailable: as the completer and the sandbox do; everything is freed first.
     """
-    stretches: list[Stretch] = []
-    tools: list[ToolText] = []
+    turns: list[Turn] = []
+    responses: list[ToolResponse] = []
     loop = ToolLoop(completer, sandbox, limits, seed=seed)
     try:
         await loop.start(prompt, sampling)
         async with aclosing(loop.write()) as steps:
             async for step in steps:
-                if isinstance(step, ToolText):
-                    stretches.append(Stretch("tool", step.text))
-                    tools.append(step)
+                if isinstance(step, ToolResponse):
+                    turns.append(Turn("tool", step.text))
+                    responses.append(step)
                     continue
-                if not stretches or stretches[-1].role == "tool":
-                    stretches.append(Stretch("model"))
-                stretches[-1].text += step.text
-                stretches[-1].tokens += step.tokens
-                stretches[-1].logprobs += step.logprobs
+                if not turns or turns[-1].role == "tool":
+                    turns.append(Turn("model"))
+                turns[-1].text += step.text
+                turns[-1].tokens += step.tokens
+                turns[-1].logprobs += step.logprobs
     finally:
         await loop.close()
     assert loop.ending is not None
-    return Written(tuple(stretches), loop.ending, tuple(tools), loop.usage)
+    return Rollout(tuple(turns), loop.ending, tuple(responses), loop.usage)

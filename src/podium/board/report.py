@@ -158,5 +158,5 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "timeouts": attempt.usage.code_timeouts,
         "seconds": attempt.usage.seconds,
         "stop": attempt.stop_reason,
-        "spans": [[span.kind, span.inside] for span in split(attempt.parts)],
+        "segments": [[segment.kind, segment.inside] for segment in split(attempt.parts)],
     }

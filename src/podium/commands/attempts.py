@@ -55,14 +55,14 @@ def show_attempt(console: Console, attempt: Attempt) -> None:
 
 def _body(parts: Sequence[Part]) -> Text:
     body = Text()
-    for span in split(parts):
-        if span.kind == "output":
-            body.append(span.text.translate(_HARMLESS).strip("\n") + "\n", style="cyan")
-        elif span.kind == "code":
-            code = span.inside.translate(_HARMLESS)
+    for segment in split(parts):
+        if segment.kind == "output":
+            body.append(segment.text.translate(_HARMLESS).strip("\n") + "\n", style="cyan")
+        elif segment.kind == "code":
+            code = segment.inside.translate(_HARMLESS)
             body.append_text(Syntax("", "python", background_color="default").highlight(code))
             body.append("\n")
-        elif span.text.strip():
-            body.append(span.text.translate(_HARMLESS).strip("\n") + "\n")
+        elif segment.text.strip():
+            body.append(segment.text.translate(_HARMLESS).strip("\n") + "\n")
     body.rstrip()
     return body

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class ReusedSessions:
-    """A sandbox whose sessions, when closed in good order, are handed out again, `times` in all.
+    """A pool of sessions: each serves up to `times` solutions, one after another, if all its blocks end well.
 
-    Leaving it closes them. Sessions are opened with the seed of their first solution; one is handed out again only to
-    a solution with the same limits.
+    Leaving the context closes them. A session has the seed of its first solution, and serves only solutions with the
+    same limits.
     """
 
     def __init__(self, sandbox: CodeSandbox, times: int) -> None:
@@ -54,7 +54,7 @@ class ReusedSessions:
 
 
 class _Lease:
-    """One session and how often it was handed out; clean as long as every block ended well."""
+    """One session of the pool; it stays clean as long as every block ends well."""
 
     def __init__(self, owner: ReusedSessions, session: CodeSession, limits: Limits | None) -> None:
         self.session = session

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from podium.answering.code_session import CodeSandbox
 from podium.answering.prompts import make_prompt
 from podium.answering.protocol import Completer, Sampling
-from podium.answering.toolloop import Written, write_solution
+from podium.answering.toolloop import Rollout, write_solution
 from podium.boxes import last_box
 from podium.curate.sessions import ReusedSessions
 from podium.curate.teacher import DECLINED, programmatic_teacher
@@ -240,10 +240,10 @@ async def _try(
     messages, version = make_prompt(problem, prompt)
     chosen = replace(sampling, seed=sampling.seed + index)
     began = time.monotonic()
-    written = await write_solution(completer, messages, chosen, sandbox if style == "tir" else None, seed=chosen.seed)
+    rollout = await write_solution(completer, messages, chosen, sandbox if style == "tir" else None, seed=chosen.seed)
     seconds = time.monotonic() - began
-    answer = last_box(written_text(written.parts))
-    reason = _fault(written, style)
+    answer = last_box(written_text(rollout.parts))
+    reason = _fault(rollout, style)
     if not reason:
         verdict = await asyncio.to_thread(grade, problem, answer)
         if verdict is not Verdict.CORRECT:
@@ -251,20 +251,20 @@ async def _try(
     if reason:
         return Outcome(problem_id=problem.id, index=index, reason=reason)
     usage = Usage(
-        prompt_tokens=written.usage.prompt_tokens,
-        completion_tokens=written.usage.completion_tokens,
-        tool_tokens=written.usage.appended_tokens,
-        code_calls=sum(tool.result is not None for tool in written.tools),
+        prompt_tokens=rollout.usage.prompt_tokens,
+        completion_tokens=rollout.usage.completion_tokens,
+        tool_tokens=rollout.usage.appended_tokens,
+        code_calls=sum(response.result is not None for response in rollout.responses),
         # Seconds of the programmatic teacher mean nothing and would make two runs differ.
         seconds=0.0 if completer.name.startswith("podium-teacher") else seconds,
-        code_seconds=0.0 if completer.name.startswith("podium-teacher") else written.code_seconds,
+        code_seconds=0.0 if completer.name.startswith("podium-teacher") else rollout.code_seconds,
     )
     solution = Solution(
         id=f"{problem.id}-{style}-{index}",
         problem_id=problem.id,
         style=style,
         prompt=messages,
-        parts=written.parts,
+        parts=rollout.parts,
         answer=answer,
         verdict=Verdict.CORRECT,
         maker=Maker(
@@ -282,20 +282,20 @@ async def _try(
     return Outcome(problem_id=problem.id, index=index, solution=solution)
 
 
-def _fault(written: Written, style: Style) -> str:
+def _fault(rollout: Rollout, style: Style) -> str:
     """Why a solution cannot be kept whatever its answer; empty when nothing is wrong with its form."""
-    first = written.parts[0].text if written.parts else ""
+    first = rollout.parts[0].text if rollout.parts else ""
     if first.startswith(DECLINED):
         return "declined: " + first.removeprefix(DECLINED)
-    if written.ending in ("length", "repetition", "cancelled"):
-        return f"cut off: {written.ending}"
-    if written.ending == "code_limit":
+    if rollout.ending in ("length", "repetition", "cancelled"):
+        return f"cut off: {rollout.ending}"
+    if rollout.ending == "code_limit":
         return "too many code calls"
     if style != "tir":
         return ""
-    if not written.tools:
+    if not rollout.responses:
         return "no code"
-    bad = next((tool.status for tool in written.tools if tool.status != "ok"), None)
+    bad = next((response.status for response in rollout.responses if response.status != "ok"), None)
     if bad:
         return f"code ended with {bad}"
     if last_box(first) is not None:

@@ -1,6 +1,6 @@
-"""The programmatic teacher: writes solutions to known tasks, behind the protocol a language model stands behind.
+"""The programmatic teacher writes solutions to known tasks, behind the protocol that a language model implements.
 
-Knows the tasks' writers and the form of a solution. It sees what a model would see: the chat, not the stored answer.
+It knows the tasks' writers and the form of a solution. It sees what a model would see: the chat, not the stored answer.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Literal
 
-from podium.answering.prompts import unasked
+from podium.answering.prompts import problem_in
 from podium.answering.protocol import Prompt, Sampling
 from podium.answering.scripted import ScriptedCompleter
 from podium.curate.tasks import WRITERS, Declined, checked_steps
@@ -21,7 +21,7 @@ _LEAD = "I compute it."
 
 
 def programmatic_teacher(style: Literal["cot", "tir"]) -> ScriptedCompleter:
-    """A completer that answers with worked solutions of one style. Deterministic; sampling is ignored."""
+    """Return a completer that answers with worked solutions of one style. It is deterministic and ignores sampling."""
 
     def script(prompt: Prompt, sampling: Sampling) -> Generator[str, str, None]:
         question = _question(prompt)
@@ -45,7 +45,7 @@ def _question(prompt: Prompt) -> str:
     question = next(
         (turn.content for turn in reversed(prompt) if isinstance(turn, Message) and turn.role == "user"), ""
     )
-    return unasked(question).strip()
+    return problem_in(question).strip()
 
 
 def _reasoning(question: str) -> str:
@@ -66,5 +66,5 @@ def _program(question: str) -> str:
 
 
 def _closing(shown: str) -> str:
-    """The answer is copied from the output as it was shown, whatever it says."""
+    """The last turn: it copies its answer from the output as shown, whatever that says."""
     return f"The answer is \\boxed{{{(output_in(shown) or '').strip()}}}."

@@ -257,8 +257,8 @@ async def select(
         seeded = replace(base, seed=attempt_seed(seed, f"select/{problem.id}", number))
         while True:
             try:
-                said = await write_solution(completer, groups[number].messages, seeded, sandbox, seed=seeded.seed)
-                return written_text(said.parts)
+                rollout = await write_solution(completer, groups[number].messages, seeded, sandbox, seed=seeded.seed)
+                return written_text(rollout.parts)
             except PromptTooLong:
                 smaller = _smaller(groups[number])
                 if smaller is None:

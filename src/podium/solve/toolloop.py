@@ -1,4 +1,4 @@
-"""One attempt at one problem: the tool loop of `podium.answering`, with events, answers, nudges and a watch on top.
+"""One attempt at one problem: the tool loop of `podium.answering`, and on top events, answers, nudges, repetition.
 
 The module does not know which engine answers, how the code is isolated, who else is attempting the problem or how much
 time is left: whoever cancels the task knows that. Completion and session are freed at whatever moment that happens,
@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from podium.answering.code_session import CodeSandbox
 from podium.answering.protocol import Completer, CompletionUsage, Piece, Sampling
-from podium.answering.toolloop import ToolLoop, ToolText
+from podium.answering.toolloop import ToolLoop, ToolResponse
 from podium.boxes import last_box
 from podium.errors import PromptTooLong
 from podium.grading import find_answer
@@ -27,7 +27,7 @@ from podium.solve.repetition import RepetitionWatch
 from podium.toolcode import OPEN_TAG
 
 Sink = Callable[[int, Event], None]
-"""Told of every event of an attempt as it happens: (index, event)."""
+"""A function that is called with the attempt's index and each of its events, as they happen."""
 
 # As in podium.boxes: a box opens, an escaped character is skipped, a brace opens or closes.
 _BRACES = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
@@ -35,7 +35,7 @@ _UNSETTLED = re.compile(r"\\+[a-z]*\s*\Z")  # what more text may still turn into
 
 
 class AnswerWatch:
-    """Notices boxes being closed in text as it grows, looking at every character once."""
+    """It notices when a box is closed in text that grows, and looks at every character once."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -44,7 +44,7 @@ class AnswerWatch:
         self._open: list[int] = []  # open braces: where the box starts, -1 for a brace that is not a box
 
     def push(self, text: str) -> bool:
-        """Take more text; True when that completed a box with another answer than the last one."""
+        """Append text. True means that it closes a box whose answer differs from the last one."""
         self.text += text
         end = self._settled()
         before = self.answer
@@ -59,7 +59,7 @@ class AnswerWatch:
         return self.answer != before
 
     def _settled(self) -> int:
-        """How far the text means what it says, whatever follows."""
+        """The length of the text whose tokens no further text can change."""
         found = _UNSETTLED.search(self.text, max(self._looked, len(self.text) - 40))
         if found is None:
             return len(self.text)
@@ -113,8 +113,8 @@ class AttemptRun:
         self._started = 0.0
         self._ended = 0.0
         self._tier = ""
-        self._nudge = ""  # what the model is to be told next
-        self._nudging = False  # told, and going on since
+        self._nudge = ""  # a nudge that the model has not been given yet
+        self._nudging = False  # the model was nudged, and goes on since
 
     @property
     def tokens(self) -> int:
@@ -183,8 +183,8 @@ class AttemptRun:
     async def _write(self) -> StopReason:
         async with aclosing(self._loop.write()) as steps:
             async for step in steps:
-                if isinstance(step, ToolText):
-                    self._show(step)
+                if isinstance(step, ToolResponse):
+                    self._record_response(step)
                     continue
                 if self._take(step):
                     return "repetition"
@@ -194,9 +194,9 @@ class AttemptRun:
         assert ending is not None
         return "eos" if ending == "stop" else ending  # a profile has no stop strings: a server has named its own
 
-    def _show(self, tool: ToolText) -> None:
-        """Take in what a tool has added."""
-        result = tool.result
+    def _record_response(self, response: ToolResponse) -> None:
+        """Record what the tool loop adds to the attempt in answer to a block of code."""
+        result = response.result
         if result is not None:
             self._tier = result.tier
             self._usage = self._usage.model_copy(
@@ -206,13 +206,14 @@ class AttemptRun:
                     "code_seconds": self._usage.code_seconds + result.wall_seconds,
                 }
             )
-        self._event("code", detail=tool.status if result is None else f"{tool.status} {result.wall_seconds:.3f} s")
+        seconds = "" if result is None else f" {result.wall_seconds:.3f} s"
+        self._event("code", detail=response.status + seconds)
         self._close_stretch()
         self._repetition.restart()
-        self._parts.append(Part(role="tool", text=tool.text))
+        self._parts.append(Part(role="tool", text=response.text))
 
     def _take(self, piece: Piece) -> bool:
-        """Take in what was written; True when the attempt does nothing but repeat itself since."""
+        """Record a piece of the model. True means that the attempt repeats itself and is to end."""
         text = piece.text
         behind = self._repetition.push(text) if self.profile.repetition_stop else None
         if behind:
@@ -228,7 +229,7 @@ class AttemptRun:
         return behind is not None
 
     def _newly_visible(self) -> str:
-        """What of the stretch lies outside code and was not looked at yet."""
+        """The part of the stretch that lies outside code and that the answer watch has not seen yet."""
         opened = -1
         if self._with_code:
             opened = self._stretch.find(OPEN_TAG, max(0, self._scanned - len(OPEN_TAG)))
@@ -302,7 +303,7 @@ class AttemptRun:
 
 
 def _penalties(sampling: Sampling) -> dict[str, float]:
-    """Those that are on; rows of samplings without any stay as they always were."""
+    """The penalties that are on. A row of a sampling without penalties does not name any."""
     told = {
         "repetition_penalty": sampling.repetition_penalty,
         "presence_penalty": sampling.presence_penalty,

@@ -20,7 +20,7 @@
   const seconds = value => value < 10 ? value.toFixed(1) + " s" : Math.round(value) + " s";
   const work = attempt => {
     const box = el("div", "work");
-    for (const [kind, text] of attempt.spans) {
+    for (const [kind, text] of attempt.segments) {
       if (kind !== "text") {
         const block = el("pre", kind, text);
         block.dataset.what = kind;
