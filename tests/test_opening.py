@@ -194,6 +194,35 @@ def test_replicas_share_rows_memory_and_threads(folder, monkeypatch):
     assert first.name == model_name(ModelSpec(str(folder), format="fp32"))
 
 
+@pytest.mark.parametrize(
+    ("memory", "spare", "given"),
+    [(None, False, 20 << 30), (None, True, MEMORY_BYTES), (6 << 30, False, 6 << 30), (6 << 30, True, 6 << 30)],
+)
+def test_a_model_takes_what_a_gpu_has_left_and_a_helper_leaves_it(folder, monkeypatch, memory, spare, given):
+    """The GPU is made up: one whose memory has room for 20 GB beside the weights."""
+    made = []
+    monkeypatch.setattr("podium.opening.check_gpu", lambda device: None)
+    monkeypatch.setattr("podium.generate.device.place.find_device", torch.device)
+    monkeypatch.setattr("podium.generate.device.place.own_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr("podium.generate.device.place.cache_budget", lambda place, weights: 20 << 30)
+    monkeypatch.setattr("podium.generate.replica.EngineSpec.load", lambda spec, threads: made.append(spec))
+    open_model(ModelSpec(str(folder), device="cuda:1", format="fp8", memory=memory), 4, name="m", spare=spare)
+    assert made[0].options == {"max_rows": 4, "format": "fp8", "device": "cuda:1", "memory_bytes": given}
+    with pytest.raises(CompleterError, match=r"the weights leave 21\.5 GB"):
+        open_model(ModelSpec(str(folder), device="cuda:1", format="bf16", memory=21 << 30), 4, name="m")
+
+
+def test_the_kind_of_a_gpu_and_its_own_format_stand_in_the_name(folder, monkeypatch):
+    plain = model_name(ModelSpec(str(folder)))
+    monkeypatch.setattr("podium.opening.check_gpu", lambda device: None)
+    monkeypatch.setattr("podium.generate.device.place.find_device", torch.device)
+    monkeypatch.setattr("podium.generate.device.place.own_dtype", lambda device: torch.bfloat16)
+    names = {model_name(ModelSpec(str(folder), device=device)) for device in ("cuda", "cuda:1")}
+    assert names == {f"{plain}+cuda-bf16"}
+    assert model_name(ModelSpec(str(folder), device="cuda", format="bf16")) in names
+    assert model_name(ModelSpec(str(folder), device="cuda", format="fp8")) == f"{plain}+cuda-fp8"
+
+
 def test_verifier_and_judge_are_opened_as_their_specs_say(folder):
     async def opened():
         async with AsyncExitStack() as stack:
