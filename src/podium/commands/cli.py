@@ -81,7 +81,7 @@ def room(source: str) -> type[TyperGroup]:
 
 
 bench_app = typer.Typer(
-    cls=room("podium.bench.command:app"),
+    cls=room("podium.commands.bench:app"),
     help="Time to quality under fixed rules: run, check, score, compare.",
     no_args_is_help=True,
 )
@@ -90,7 +90,7 @@ sandbox_app = typer.Typer(help="Run model-written Python in isolation.", no_args
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(exam_app, name="exam")
 plan_app = typer.Typer(
-    cls=room("podium.plan.command:app"),
+    cls=room("podium.commands.plan:app"),
     help="Plan a training: FLOPs, layouts, memory, days, cost.",
     no_args_is_help=True,
 )
