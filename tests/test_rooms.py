@@ -86,6 +86,12 @@ def test_stages_are_unknown_to_the_engine_that_runs_them() -> None:
         assert not [module for module in modules if module.startswith("podium.recipe.stages.")], file
 
 
+def test_only_commands_know_the_command_line() -> None:
+    for file in sorted(set(SOURCE.rglob("*.py")) - set((SOURCE / "commands").glob("*.py"))):
+        names = {word.id for word in ast.walk(ast.parse(file.read_text())) if isinstance(word, ast.Name)}
+        assert "typer" not in names, file
+
+
 def test_the_page_shows_every_room_on_its_floor() -> None:
     page = SOURCE.parents[1] / "docs" / "architecture.md"
     shown: dict[str, int] = {}

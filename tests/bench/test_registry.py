@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from podium.bench import registry
-from podium.bench.command import app
 from podium.bench.registry import benchmark_task, find_task, task_names, with_benchmark
 from podium.bench.rules import Condition, load_ruleset, ruleset_versions
 from podium.bench.task import MetricBound, Preset, Target, Task, at_least
+from podium.commands.bench import app
 from podium.errors import InputError
 from podium.train.trainer import TrainConfig
 from tests.packages import install, shown_files
@@ -95,7 +95,7 @@ def test_the_worked_example_adds_a_task_without_a_change_in_podium(tmp_path: Pat
     script.write_text(
         "import json, sys\n"
         "from typer.testing import CliRunner\n"
-        "from podium.bench.command import app\n"
+        "from podium.commands.bench import app\n"
         "for arguments in json.loads(sys.argv[1]):\n"
         "    done = CliRunner().invoke(app, arguments)\n"
         "    print(json.dumps([done.exit_code, done.output, repr(done.exception)]))\n"

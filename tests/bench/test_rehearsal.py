@@ -19,7 +19,6 @@ from runs_on_paper import RULES, TOKEN, edit
 from typer.testing import CliRunner
 
 from podium.bench.check import check_file, check_folder
-from podium.bench.command import app
 from podium.bench.ledger import Ledger
 from podium.bench.rcp import reference_points
 from podium.bench.registry import find_task
@@ -31,6 +30,7 @@ from podium.bench.score_folder import score_folder
 from podium.bench.task import at_least
 from podium.bench.tasks.dlrm import ClickLogs, DLRMTask, make_logs
 from podium.bench.tensor_names import official_names, official_tensors
+from podium.commands.bench import app
 from podium.errors import InputError
 from podium.models.dlrm import DLRMConfig
 

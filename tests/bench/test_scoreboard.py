@@ -13,7 +13,6 @@ from runs_on_paper import stretch, write_entry, write_run
 from typer.testing import CliRunner
 
 from podium.bench.board import build_board
-from podium.bench.board_text import print_board
 from podium.bench.published import Entry, load_round, own_entries, round_names, round_sources
 from podium.bench.scoreboard import (
     Definition,
@@ -28,6 +27,7 @@ from podium.bench.scoreboard import (
     winners,
 )
 from podium.bench.system_desc import host_ratio
+from podium.commands.bench_board_text import print_board
 from podium.commands.cli import app
 
 OLD, NEW = load_round("v1.0"), load_round("v1.1")

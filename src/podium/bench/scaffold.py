@@ -1,4 +1,4 @@
-"""`podium bench init`: the folder layout of a submission, with everything in it that can be known beforehand.
+"""The folder layout of a submission, with everything in it that can be known beforehand.
 
     systems/SYSTEM.json                                       the system, filled in from this machine
     benchmarks/TASK/implementations/podium/README.md          what is run
@@ -15,28 +15,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from podium import __version__
 from podium.bench.registry import with_benchmark
 from podium.bench.rules import Ruleset, load_ruleset
-from podium.bench.system_desc import describe_this_machine, empty_fields
+from podium.bench.system_desc import describe_this_machine
 from podium.errors import InputError, nearest
 from podium.storage import write_text
 
 IMPLEMENTATION = "podium"
 NAME = re.compile(r"[\w.+-]+( [\w.+-]+)*")
-
-
-def init_command(folder: Path, *, org: str, system: str, tasks: Sequence[str], division: str) -> None:
-    """Make the folder and say what is left to do."""
-    made = scaffold(folder, org=org, system=system, tasks=tasks, division=division)
-    for path in made:
-        typer.echo(f"made  {path}")
-    typer.echo(f"{len(made)} files made in {folder}" if made else f"{folder}: everything was there, nothing changed")
-    description = json.loads((folder / "systems" / f"{system}.json").read_text(encoding="utf-8"))
-    if empty := empty_fields(description):
-        typer.echo(f"fill in systems/{system}.json: " + ", ".join(empty))
 
 
 def scaffold(folder: Path, *, org: str, system: str, tasks: Sequence[str] = (), division: str = "open") -> list[Path]:

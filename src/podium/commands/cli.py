@@ -95,7 +95,7 @@ def room(source: str) -> type[TyperGroup]:
 
 
 bench_app = typer.Typer(
-    cls=room("podium.bench.command:app"),
+    cls=room("podium.commands.bench:app"),
     help="Time to quality under fixed rules: run, check, score, compare.",
     no_args_is_help=True,
 )
@@ -109,7 +109,7 @@ exam_app = typer.Typer(
 )
 app.add_typer(exam_app, name="exam")
 plan_app = typer.Typer(
-    cls=room("podium.plan.command:app"),
+    cls=room("podium.commands.plan:app"),
     help="Plan a training: FLOPs, layouts, memory, days, cost.",
     no_args_is_help=True,
 )

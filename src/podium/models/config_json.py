@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import InputError
-from podium.storage import read_json
 
 NAME = "config.json"
 
@@ -22,6 +21,8 @@ def read_config_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, a folder, truncated or no JSON, not a JSON object.
     """
+    from podium.storage import read_json  # it needs pydantic, which planning does without
+
     values = read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a JSON object", "it must hold the fields of a Hugging Face config")

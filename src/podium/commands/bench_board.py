@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,25 +12,30 @@ from rich.console import Console
 from podium.bench.board import board_json, build_board
 from podium.bench.published import CLASSES, load_round, own_entries, round_names
 from podium.bench.scoreboard import Definition, tasks_of
+from podium.commands.bench_options import JsonOption
 from podium.errors import InputError, nearest
 from podium.storage import write_text
 
 
-def board_command(
-    own: Sequence[Path],
-    *,
-    round_: str,
-    against: str | None,
-    task: str | None,
-    division: str | None,
-    max_nodes: int,
-    max_accelerators: int,
-    availability: str,
-    top: int,
-    html: Path | None,
-    as_json: bool,
+def board(
+    own: Annotated[list[Path] | None, typer.Argument(help="Folders of your own runs, shown beside the round.")] = None,
+    round_: Annotated[str, typer.Option("--round", help="Which published round.")] = "v1.1",
+    against: Annotated[str | None, typer.Option(help="Round to compare with (default: the one before).")] = None,
+    task: Annotated[str | None, typer.Option(help="One task only.")] = None,
+    division: Annotated[str | None, typer.Option(help="closed or open (default: both, never in one list).")] = None,
+    max_nodes: Annotated[int, typer.Option(min=1, help="A single machine has at most so many nodes.")] = 1,
+    max_accelerators: Annotated[int, typer.Option(min=0, help="... and at most so many accelerators.")] = 16,
+    availability: Annotated[
+        str, typer.Option(help="Classes that are ranked, by commas.")
+    ] = "available,cloud,preview,research",
+    top: Annotated[int, typer.Option(min=1, help="Entries shown per list.")] = 3,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained page here.")] = None,
+    json_: JsonOption = False,
 ) -> None:
-    """Show, write or print the scoreboard."""
+    """Show the scoreboard of a published round, what changed since the one before, and your own runs beside it.
+
+    Example: podium bench board runs/bench --html scoreboard.html
+    """
     if division not in (None, "closed", "open"):
         raise InputError(f"division {division!r} is unknown", "closed or open")
     classes = tuple(word.strip() for word in availability.split(",") if word.strip())
@@ -40,7 +45,7 @@ def board_command(
     new = load_round(round_)
     earlier = against or _round_before(round_)
     old = load_round(earlier) if earlier else ()
-    mine = [entry for folder in own for entry in own_entries(folder)]
+    mine = [entry for folder in own or [] for entry in own_entries(folder)]
     tasks = tasks_of(mine)
     if task is not None and task not in tasks:
         raise InputError(f"task {task!r} is unknown", nearest(task, tasks))
@@ -57,10 +62,10 @@ def board_command(
 
         write_text(html, board_page(board, [entry for entry in new if task in (None, entry.task)], top))
         typer.echo(f"scoreboard: {html}")
-    elif as_json:
+    elif json_:
         typer.echo(json.dumps(board_json(board, top)))
     else:
-        from podium.bench.board_text import print_board
+        from podium.commands.bench_board_text import print_board
 
         console = Console()
         print_board(board, console if console.is_terminal else Console(width=130), top)

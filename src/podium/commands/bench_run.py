@@ -1,50 +1,59 @@
-"""What `podium bench run` does and prints. Knows the console; running is podium.bench.run's."""
+"""`podium bench run`: a task, timed until its target; or a dry run of it. Running is podium.bench.run's."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
+import typer
 from rich.console import Console
-from rich.table import Table
 
 from podium.bench.check_log import log_verdicts
 from podium.bench.ledger import FILE, Ledger
-from podium.bench.registry import find_task, task_names, with_benchmark
+from podium.bench.registry import find_task, with_benchmark
 from podium.bench.rules import Division, load_ruleset
-from podium.bench.run import Entrant, Outcome, dry_entry, pick_preset, run_entry
 from podium.bench.runs import read_run
 from podium.bench.system_desc import describe_this_machine, read_description
-from podium.bench.task import SIZES
 from podium.errors import InputError, nearest
 
+if TYPE_CHECKING:
+    from podium.bench.run import Entrant, Outcome
 
-def run_command(
-    key: str,
-    *,
-    size: str,
-    runs: int,
-    division: str,
-    system: Path | None,
-    out: Path,
-    data: Path | None,
-    device: str,
-) -> bool:
-    """Run a task and show what came out; True when every run reached the target.
 
-    Raises:
-        InputError: unknown task, size, division or device; unusable system file or data.
+def run(
+    task: Annotated[str, typer.Argument(help="Name of a task; `podium bench tasks` lists them.")],
+    size: Annotated[str, typer.Option(help="smoke (minutes, any machine), small (one GPU) or full.")] = "smoke",
+    runs: Annotated[int, typer.Option(min=1, help="How many runs are declared and made.")] = 1,
+    division: Annotated[str, typer.Option(help="open, or closed (full size only).")] = "open",
+    system: Annotated[Path | None, typer.Option(help="System description, a JSON file.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of systems/, results/ and the ledger.")] = Path("bench"),
+    data: Annotated[Path | None, typer.Option(help="The official dataset (full size).")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Log the events of a full-size run, train nothing, count nowhere.")
+    ] = False,
+) -> None:
+    """Train a task until its target, timed and logged. Exit code 1 when a run did not reach it.
+
+    Example: podium bench run resnet --size smoke --runs 5
     """
+    from podium.bench.run import pick_preset, run_entry
+    from podium.bench.task import SIZES
+
+    if dry_run:
+        if data is not None:
+            raise InputError("a dry run reads no data", "leave --data out, or --dry-run")
+        raise typer.Exit(0 if _rehearse(task, size, runs, division, system, out) else 1)
     console = Console()
-    task = find_task(key)
+    found = find_task(task)
     chosen_size = _one_of(size, SIZES, "size")
     chosen_division = _one_of(division, get_args(Division), "division")
     _check_device(device)
-    preset = pick_preset(task, chosen_size)
+    preset = pick_preset(found, chosen_size)
     entrant, described = _entrant(chosen_division, system)
-    console.print(f"{task.area}: {preset.dataset}, target {preset.target}", soft_wrap=True)
+    console.print(f"{found.area}: {preset.dataset}, target {preset.target}", soft_wrap=True)
 
     def report(number: int, outcome: Outcome) -> None:
         quality = "  ".join(f"{name} {value:.4f}" for name, value in outcome.quality.items())
@@ -52,7 +61,7 @@ def run_command(
         console.print(f"run {number}/{runs}  seed {outcome.seed}  {quality}  {end}", highlight=False, soft_wrap=True)
 
     outcomes = run_entry(
-        task,
+        found,
         chosen_size,
         out,
         runs=runs,
@@ -63,24 +72,23 @@ def run_command(
         report=report,
     )
     _show(console, outcomes, Ledger(out / FILE).head())
-    return all(outcome.status == "success" for outcome in outcomes)
+    raise typer.Exit(0 if all(outcome.status == "success" for outcome in outcomes) else 1)
 
 
-def dry_run_command(
-    key: str, *, size: str, runs: int, division: str, system: Path | None, out: Path, data: Path | None
-) -> bool:
+def _rehearse(name: str, size: str, runs: int, division: str, system: Path | None, out: Path) -> bool:
     """Log runs that do not take place and judge each log by the rules; True when none is broken.
 
     Raises:
-        InputError: unknown task, size or division; a size without dry run; unusable system file; data are named.
+        InputError: unknown task, size or division; a size without dry run; unusable system file.
     """
-    if data is not None:
-        raise InputError("a dry run reads no data", "leave --data out, or --dry-run")
+    from podium.bench.run import dry_entry
+    from podium.bench.task import SIZES
+
     console = Console()
-    task = find_task(key)
+    task = find_task(name)
     chosen_division = _one_of(division, get_args(Division), "division")
     entrant, described = _entrant(chosen_division, system)
-    rules = with_benchmark(load_ruleset(), key)
+    rules = with_benchmark(load_ruleset(), name)
     logs = dry_entry(task, _one_of(size, SIZES, "size"), out, runs=runs, entrant=entrant, system=described)
     kept = True
     for log in logs:
@@ -99,25 +107,6 @@ def dry_run_command(
     return kept
 
 
-def list_tasks() -> None:
-    """Print every task with the targets of its sizes, and why a task of some package cannot be had."""
-    table = Table("task", "area", "size", "data", "target", box=None)
-    unusable: list[InputError] = []
-    for key in task_names():
-        try:
-            task = find_task(key)
-        except InputError as error:
-            unusable.append(error)
-            continue
-        for number, (size, preset) in enumerate(task.presets.items()):
-            first = (key, task.area) if number == 0 else ("", "")
-            table.add_row(*first, size, preset.dataset, str(preset.target))
-    console = Console()
-    console.print(table)
-    for error in unusable:
-        console.print(str(error), highlight=False, soft_wrap=True, markup=False)
-
-
 def _show(console: Console, outcomes: list[Outcome], head: str) -> None:
     converged = sorted(outcome.minutes for outcome in outcomes if outcome.status == "success")
     if converged:
@@ -133,6 +122,8 @@ def _show(console: Console, outcomes: list[Outcome], head: str) -> None:
 
 def _entrant(division: Division, system: Path | None) -> tuple[Entrant, dict[str, Any]]:
     """Who runs, and the description of the system: that of the file, or of this machine."""
+    from podium.bench.run import Entrant
+
     described = (
         read_description(system) if system else describe_this_machine("unnamed", division, platform.node() or "unnamed")
     )

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.errors import InputError
 from podium.plan.budget import RUMOUR, known_runs, purchases, spend
 from podium.plan.hardware import find_device
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import PFLOPS_DAY, parse_count, parse_devices, show_count, show_flop
 
 USUAL = (1_024, 4_096, 16_384, 65_536)

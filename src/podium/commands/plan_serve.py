@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.errors import InputError
 from podium.plan.convnet import ConvNet
 from podium.plan.hardware import Device, find_device
@@ -15,7 +16,6 @@ from podium.plan.inference_memory import serving_memory
 from podium.plan.named import find_model
 from podium.plan.serve import CONTEST, MOST, Clock, Fleet, Server, exam_clock, fleets, measured
 from podium.plan.shapes import Shape
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import parse_bytes, parse_devices, parse_seconds, parse_whole, show_bytes, show_seconds
 
 # The contest's machine first, then what people rent.

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from podium.commands.plan_show import print_json, print_table
 from podium.errors import InputError
 from podium.plan.convnet import ConvNet
 from podium.plan.hardware import find_device
 from podium.plan.inference_memory import serving_memory
 from podium.plan.named import find_model
-from podium.plan.show import print_json, print_table
 from podium.plan.units import parse_devices, parse_whole, show_bytes
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.errors import InputError
 from podium.plan.centre import Centre, Work, examples, serve_work, sized, usual_work, year
 from podium.plan.convnet import ConvNet
 from podium.plan.counting import parameters, training_flops
 from podium.plan.hardware import find_device
 from podium.plan.named import find_model
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import PFLOPS_DAY, parse_count, parse_devices, show_count
 
 

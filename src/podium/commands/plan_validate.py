@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.plan.fitting import fit, prepare, spread_of
 from podium.plan.runs import PUBLISHED, read_runs
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.validate import Validation
 from podium.plan.validate import validate as hold_against
 

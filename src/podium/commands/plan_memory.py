@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.errors import InputError
 from podium.models.families.registry import FAMILIES
 from podium.plan.convnet import ConvNet
 from podium.plan.named import find_model
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.trainer_memory import trainer_memory
 from podium.plan.units import parse_whole, show_bytes
 

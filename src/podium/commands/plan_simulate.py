@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.errors import InputError
 from podium.plan.convnet import ConvNet
 from podium.plan.counting import parameters
@@ -27,7 +28,6 @@ from podium.plan.hardware import find_device
 from podium.plan.named import find_model
 from podium.plan.pipeline_run import PipelineRun, run_pipeline
 from podium.plan.schedules import SCHEDULES, Pipeline, bubble_fraction, check_schedule, step_seconds
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import DAY, parse_devices, parse_seconds, show_seconds
 
 

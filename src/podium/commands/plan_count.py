@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.errors import InputError
 from podium.plan.convnet import ConvNet
 from podium.plan.counting import RECOMPUTATIONS, forward_flops, parameters, training_flops
@@ -14,7 +15,6 @@ from podium.plan.hardware import DEVICES
 from podium.plan.named import MODELS, find_model
 from podium.plan.scaling import judge, optimal, with_inference
 from podium.plan.shapes import described, with_sequence
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import PFLOPS_DAY, parse_count, parse_whole, show_bytes, show_count, show_flop
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]

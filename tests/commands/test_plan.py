@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from podium.commands.cli import app
-from podium.plan.command import COMMANDS
+from podium.commands.plan import COMMANDS
 from podium.plan.runs import PUBLISHED
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from podium.commands.plan_show import print_json, print_lines, print_table
 from podium.errors import InputError
 from podium.plan.convnet import ConvNet
 from podium.plan.counting import Attention, parameters
@@ -17,7 +18,6 @@ from podium.plan.named import find_model
 from podium.plan.recipe import Recipe
 from podium.plan.search import Candidate, Job, Plan, default_batch, devices_for, goodput_range, search
 from podium.plan.shapes import Shape, with_sequence
-from podium.plan.show import print_json, print_lines, print_table
 from podium.plan.units import (
     DAY,
     PFLOPS_DAY,
