@@ -249,13 +249,13 @@ def test_the_users_word_goes_before_the_models_and_that_before_ours(tmp_path, ca
     recommended = {"temperature": 0.6, "top_k": 20, "repetition_penalty": 1.1, "max_new_tokens": 500}
     (tmp_path / "generation_config.json").write_text(json.dumps(recommended))
     named = profile_overrides(True, None, 0.0)
-    chosen = get_profile("kaggle", **model_sampling(str(tmp_path), "auto", named)).sampling(0, ())
+    chosen = get_profile("kaggle", **model_sampling(str(tmp_path), "auto", named)).sampling(0)
     assert (chosen.temperature, chosen.top_k, chosen.repetition_penalty, chosen.max_tokens) == (0.0, 20, 1.1, 500)
     assert chosen.top_p == get_profile("kaggle").top_p
     line, *others = capsys.readouterr().err.splitlines()
     assert "top_k 20, repetition_penalty 1.1, max_tokens 500" in line
     assert "temperature" not in line
     assert not others
-    off = get_profile("kaggle", **model_sampling(str(tmp_path), "none", named)).sampling(0, ())
+    off = get_profile("kaggle", **model_sampling(str(tmp_path), "none", named)).sampling(0)
     assert (off.top_k, off.repetition_penalty, off.max_tokens) == (0, 1.0, get_profile("kaggle").max_tokens)
     assert capsys.readouterr().err == ""
