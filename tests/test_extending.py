@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from podium.answering import Sampling
+from podium.answering.prompts import PROMPTS
 from podium.errors import InputError
 from podium.generate import Engine
 from podium.generate.drafters import DRAFTERS
@@ -18,14 +19,14 @@ from podium.grading import VERIFIERS, classes, equivalent, grade
 from podium.models import save_model
 from podium.recipe.registry import KINDS
 from podium.records import Problem, Verdict
-from podium.solve import parse_policy
+from podium.solve import PROFILES, get_profile, parse_policy
 from podium.solve.rules import RULES, Plan
 from podium.storage import read_rows
 from podium.text import train_tokenizer
 from tests.generate.conftest import TEXTS, random_model
 from tests.packages import install, shown_files
 
-REGISTRIES = (VERIFIERS, RULES, DRAFTERS, KINDS)
+REGISTRIES = (VERIFIERS, RULES, DRAFTERS, PROMPTS, PROFILES, KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def package(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 
 def test_the_package_is_listed_and_not_imported() -> None:
-    names = ("roman", "lead", "lookup", "shorten")
+    names = ("roman", "lead", "lookup", "brief", "quick", "shorten")
     assert all(name in registry for name, registry in zip(names, REGISTRIES, strict=True))
     assert not any(name.startswith("podium_extras") for name in sys.modules)
 
@@ -123,6 +124,17 @@ def test_a_drafter_guesses_and_answers_stay_what_they_are(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="there is no drafter 'lokup'") as caught:
         Engine.load(tmp_path / "model", drafter="lokup")
     assert "lookup" in caught.value.cure
+
+
+def test_a_profile_asks_in_a_style_of_its_own() -> None:
+    problem = Problem(id="one", text="1 + 1?", source="here")
+    profile = get_profile("quick", max_tokens=50)
+    assert (profile.code_calls, profile.max_tokens, profile.prompt_version) == (1, 50, "brief")
+    assert profile.messages(problem)[0].content == "1 + 1?\n\nAnswer in one line; put the answer in \\boxed{}."
+    assert get_profile("kaggle", prompt="brief").messages(problem) == profile.messages(problem)
+    with pytest.raises(InputError, match="no profile is called 'quik'") as caught:
+        get_profile("quik")
+    assert "quick" in caught.value.cure
 
 
 def test_a_stage_kind_is_part_of_a_recipe(tmp_path: Path) -> None:

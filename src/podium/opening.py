@@ -49,6 +49,7 @@ class ModelSpec:
         threads: processor threads of all replicas together; None: one per core.
         memory: bytes for keys and values of all replicas together; None: MEMORY_BYTES on the CPU, and on a GPU what the
             weights leave of its memory.
+        drafter: who guesses tokens ahead, by its name in podium.generate.drafters; changes how fast an answer comes.
 
     Raises:
         InputError: a server with any of these, a number below 1, several replicas on a GPU, no such device or format,
@@ -61,6 +62,7 @@ class ModelSpec:
     format: str | None = None
     threads: int | None = None
     memory: int | None = None
+    drafter: str = "own"
 
     def __post_init__(self) -> None:
         if self.is_server:
@@ -166,7 +168,8 @@ def open_model(spec: ModelSpec, rows: int, *, name: str | None = None, spare: bo
             yet, and on a GPU it takes MEMORY_BYTES for keys and values and leaves the rest to the model beside it.
 
     Raises:
-        InputError: no such folder, no tokenizer in it, a server without this model, or no GPU of this number.
+        InputError: no such folder, no tokenizer in it, no such drafter, a server without this model, or no GPU of this
+            number.
         CompleterError: the weights or the keys and values do not fit into the GPU's memory; no server is there, or
             none with this API.
     """
@@ -176,6 +179,11 @@ def open_model(spec: ModelSpec, rows: int, *, name: str | None = None, spare: bo
     from podium.generate.replica import EngineSpec
 
     options: dict[str, Any] = {"max_rows": math.ceil(rows / spec.replicas)}
+    if spec.drafter != "own":
+        from podium.generate.drafters import DRAFTERS
+
+        DRAFTERS.find(spec.drafter)  # what is wrong with it is told before weights are read
+        options["drafter"] = spec.drafter
     if spec.format is not None:
         options["format"] = spec.format
     if spec.device == "cpu":

@@ -45,6 +45,10 @@ class Registry(Mapping[str, T], Generic[T]):
         self._things[name], self._places[name] = thing, where
         return thing
 
+    def known(self) -> list[T]:
+        """The things that were added so far: Podium's own, and those that somebody has asked for."""
+        return list(self._things.values())
+
     def find(self, name: str) -> T:
         """The thing called `name`.
 

@@ -39,7 +39,7 @@ def test_every_prompt_shows_the_problem_once_and_says_its_version(name):
 
 
 def test_an_unknown_prompt_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match="no prompt 'tirr'") as caught:
+    with pytest.raises(InputError, match="no prompt style 'tirr'") as caught:
         make_prompt(Problem(id="p", text="1 + 1?"), "tirr")
     assert "tir" in caught.value.cure
 

@@ -25,7 +25,7 @@ WITH_A_MODEL = {
     "exam revote": ["none", "--verifier", "{model}"],
     "exam select": ["none", "{model}"],
 }
-OPTIONS = ("--replicas", "--device", "--format", "--threads", "--memory")
+OPTIONS = ("--replicas", "--device", "--format", "--threads", "--memory", "--drafter")
 
 
 def words(command: str, model: str) -> list[str]:
@@ -45,7 +45,7 @@ def test_a_command_with_a_model_takes_the_options_of_models(command):
 def test_a_command_without_a_model_does_not_take_them():
     for command in ("merge", "problems", "compare", "exam replay", "exam rehearse"):
         there = {option for each in COMMANDS[tuple(command.split())].params for option in each.opts}
-        assert not there & {"--replicas", "--format", "--threads", "--memory"}, command
+        assert not there & {*OPTIONS} - {"--device"}, command
 
 
 @pytest.mark.parametrize("command", WITH_A_MODEL)
@@ -68,9 +68,17 @@ def test_what_does_not_fit_is_the_first_thing_that_is_told(command, option, mess
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", set(WITH_A_MODEL) - {"serve", "draft"})  # they take folders only
+@pytest.mark.parametrize("command", sorted(set(WITH_A_MODEL) - {"serve", "draft"}))  # they take folders only
 @pytest.mark.parametrize(
-    "option", [("--replicas", "2"), ("--device", "cuda"), ("--format", "fp8"), ("--threads", "1"), ("--memory", "1g")]
+    "option",
+    [
+        ("--replicas", "2"),
+        ("--device", "cuda"),
+        ("--format", "fp8"),
+        ("--threads", "1"),
+        ("--memory", "1g"),
+        ("--drafter", "none"),
+    ],
 )
 def test_a_server_was_told_these_where_it_was_started(command, option):
     done = call(*words(command, SERVER), *option)

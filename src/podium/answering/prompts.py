@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from podium.errors import InputError, nearest
+from podium.errors import InputError
 from podium.records import Message, Problem
+from podium.registry import Registry
 from podium.toolcode import CLOSE_TAG, OPEN_TAG
 
 PROBLEM = "{problem}"
@@ -18,13 +19,24 @@ PROBLEM = "{problem}"
 
 @dataclass(frozen=True, slots=True)
 class PromptStyle:
-    """In `template` the problem's text replaces `{problem}`."""
+    """In `template` the problem's text replaces `{problem}`.
+
+    Raises:
+        InputError: the template has not one place for the problem.
+    """
 
     version: int
     template: str
 
+    def __post_init__(self) -> None:
+        if self.template.count(PROBLEM) != 1:
+            raise InputError(f"a prompt style without {PROBLEM}, or with several", "write it once in the template")
 
-PROMPTS: dict[str, PromptStyle] = {
+
+PROMPTS: Registry[PromptStyle] = Registry("prompt style", "podium.prompt_styles")
+"""The styles by name. A package adds one by an entry point that names a PromptStyle."""
+
+for _name, _style in {
     # The problem alone: a model tuned on one style needs no telling, and CoT and TIR models can be merged.
     "plain": PromptStyle(1, PROBLEM),
     "cot": PromptStyle(1, f"{PROBLEM}\n\nReason step by step. Put the final answer, and nothing else, in \\boxed{{}}."),
@@ -41,7 +53,8 @@ PROMPTS: dict[str, PromptStyle] = {
         f"Solve this problem. Leave heavy computation to Python: code between {OPEN_TAG} and {CLOSE_TAG} is run and "
         f"what it prints is shown to you; variables stay. Put the final answer, alone, in \\boxed{{}}.\n\n{PROBLEM}",
     ),
-}
+}.items():
+    PROMPTS.add(_name, _style)
 
 
 def fill(template: str, problem: str) -> str:
@@ -55,15 +68,13 @@ def make_prompt(problem: Problem, name: str = "plain") -> tuple[tuple[Message, .
     Raises:
         InputError: no prompt has this name.
     """
-    style = PROMPTS.get(name)
-    if style is None:
-        raise InputError(f"no prompt {name!r}", nearest(name, PROMPTS))
+    style = PROMPTS.find(name)
     return (Message(role="user", content=fill(style.template, problem.text)),), f"{name}/{style.version}"
 
 
 def problem_in(question: str) -> str:
     """The problem's text in a question that a prompt of the table made; other text as it is."""
-    for style in PROMPTS.values():
+    for style in PROMPTS.known():
         before, after = style.template.split(PROBLEM)
         if question.startswith(before) and question.endswith(after):
             question = question[len(before) : len(question) - len(after)]

@@ -39,6 +39,13 @@ MemoryOption = Annotated[
         metavar="SIZE",
     ),
 ]
+DrafterOption = Annotated[
+    str,
+    typer.Option(
+        help="Who guesses tokens ahead, which changes no answer: own (the model's draft head, if it has one), ngrams, "
+        "none, or a name that a package adds.",
+    ),
+]
 VoteOption = Annotated[
     str | None,
     typer.Option(
@@ -102,6 +109,7 @@ class EngineOptions:
     format: FormatOption = None
     threads: ThreadsOption = None
     memory: MemoryOption = None
+    drafter: DrafterOption = "own"
 
     def spec(self, model: Path | str) -> ModelSpec:
         """The model of a command, computed as the options say.
@@ -112,7 +120,7 @@ class EngineOptions:
         from podium.opening import ModelSpec, parse_memory
 
         memory = None if self.memory is None else parse_memory(self.memory)
-        return ModelSpec(str(model), self.replicas, self.device, self.format, self.threads, memory)
+        return ModelSpec(str(model), self.replicas, self.device, self.format, self.threads, memory, self.drafter)
 
     def helper(self, model: str | None) -> ModelSpec | None:
         """A verifier or judge beside the model of a command: on the same device, in the same format, with the same

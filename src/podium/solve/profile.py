@@ -18,6 +18,7 @@ from podium.answering.protocol import Sampling
 from podium.answering.toolloop import CODE_LIMITS, CodeLimits
 from podium.errors import InputError, nearest
 from podium.records import Message, Problem
+from podium.registry import Registry
 from podium.solve.prompt import check_template, version_of
 
 
@@ -87,14 +88,24 @@ def _profile(name: str, *, temperature: float, top_p: float, max_tokens: int) ->
     )
 
 
-PROFILES: dict[str, Profile] = {
-    profile.name: profile
-    for profile in (
-        _profile("kaggle", temperature=0.7, top_p=0.95, max_tokens=32_000),
-        _profile("notebook", temperature=0.7, top_p=0.95, max_tokens=20_000),
-        _profile("eval", temperature=0.6, top_p=0.95, max_tokens=32_768),
-    )
-}
+class _Profiles(Registry[Profile]):
+    def accept(self, name: str, loaded: Any) -> None:
+        if not isinstance(loaded, Profile) or loaded.name != name:
+            raise InputError(
+                f"profile {name!r}: the entry point names no Profile of this name", "see docs/extending.md"
+            )
+        self.add(name, loaded)
+
+
+PROFILES = _Profiles("profile", "podium.profiles")
+"""The profiles by name. A package adds one by an entry point that names a Profile."""
+
+for _each in (
+    _profile("kaggle", temperature=0.7, top_p=0.95, max_tokens=32_000),
+    _profile("notebook", temperature=0.7, top_p=0.95, max_tokens=20_000),
+    _profile("eval", temperature=0.6, top_p=0.95, max_tokens=32_768),
+):
+    PROFILES.add(_each.name, _each)
 
 
 def get_profile(name: str, **overrides: Any) -> Profile:

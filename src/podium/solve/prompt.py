@@ -20,9 +20,12 @@ from podium.storage import storage_errors
 
 FINDERS: dict[str, Finder] = {"boxed": "box", **{name: name for name in get_args(Finder)}}
 """What a person calls the places where an answer is looked for; see podium.grading.Rules.find."""
-_STYLES_OR_FILE = f"{', '.join(PROMPTS)}, or a file with {PROBLEM} in it"
 # A word in braces that no LaTeX command, ^, _ or other brace comes before: {question}, {{question}}, { Problem }.
 _PLACEHOLDER = re.compile(r"(?<![\w\\^_}\]{])\{+[ \t]*([A-Za-z_]\w+)[ \t]*(?:[.!]\w+|:[^\s{}]*)?[ \t]*\}+")
+
+
+def _styles_or_file() -> str:
+    return f"{', '.join(PROMPTS)}, or a file with {PROBLEM} in it"
 
 
 def check_template(template: str, where: str) -> str:
@@ -60,9 +63,9 @@ def prompt_fields(text: str, folder: Path | None = None) -> dict[str, str]:
     path = Path(text).expanduser()
     path = path if folder is None else folder / path
     if not text.strip():
-        raise InputError("the prompt is empty", f"give {_STYLES_OR_FILE}")
+        raise InputError("the prompt is empty", f"give {_styles_or_file()}")
     if not path.exists() and (Path(text).suffix or "/" in text):
-        raise InputError(f"{path}: no such file", f"a prompt is {_STYLES_OR_FILE}")
+        raise InputError(f"{path}: no such file", f"a prompt is {_styles_or_file()}")
     if not path.exists():
         raise InputError(f"no prompt style or file is called {text!r}", nearest(text, PROMPTS))
     return {"template": read_template(path)}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -25,6 +25,7 @@ from podium.recipe.registry import (
 )
 from podium.recipe.stages.model_params import ModelParams
 from podium.records import ExamResult
+from podium.settings import NOT_IDENTITY
 
 GENERATED_PER_SECOND = 4000.0  # tokens of a model of a few million weights, a dozen rows; for the dry run's estimate
 
@@ -53,7 +54,9 @@ class ExamParams(ModelParams):
         "paper", description="seconds for the whole exam; paper: 350 per problem; null: no clock"
     )
     take: int | None = Field(None, ge=1, description="only the first so many problems")
-    concurrency: int = Field(1, ge=1, description="problems at the same time; only without a clock")
+    concurrency: Annotated[int, NOT_IDENTITY] = Field(
+        1, ge=1, description="problems at the same time; only without a clock"
+    )
     fallback: str | None = Field(None, description="the answer where no attempt has boxed one; null: none")
     vote: str | None = Field(
         None,

@@ -30,6 +30,10 @@ class ModelParams(Params):
     )
     memory_gb: float = Field(1.0, gt=0, description="for keys and values")
 
+    drafter: Annotated[str, NOT_IDENTITY] = Field(
+        "own", description="who guesses tokens ahead: own (the model's draft head, if it has one), ngrams, none"
+    )
+
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
@@ -55,7 +59,8 @@ class ModelParams(Params):
         Raises:
             InputError: this machine has no such device, or several replicas on a GPU.
         """
-        return ModelSpec(str(model), self.replicas, self.device, self.format, self.threads, int(self.memory_gb * 2**30))
+        memory = int(self.memory_gb * 2**30)
+        return ModelSpec(str(model), self.replicas, self.device, self.format, self.threads, memory, self.drafter)
 
     def helper(self, model: Path) -> ModelSpec:
         """A verifier or judge beside the model of a stage: on the same device, in the same format, with the same
