@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.answering.prompts import PROMPTS, fill
+from podium.answering.prompts import EXAM_PROMPTS, fill
 from podium.errors import InputError
 from podium.records import Message, Problem
 from podium.solve import get_profile
@@ -16,7 +16,7 @@ LATEX = "If \\frac{a}{b} = x^{ab} and \\sqrt[3]{xy} \\in \\{1, 2\\}, what is \\t
 def test_the_styles_are_what_they_were():
     """Exams that were sat are only comparable while these words stay."""
     problem = Problem(id="p", text=LATEX)
-    texts = {name: get_profile("kaggle", prompt=name).messages(problem) for name in PROMPTS}
+    texts = {name: get_profile("kaggle", prompt=name).messages(problem) for name in EXAM_PROMPTS}
     assert texts["plain"] == (Message(role="user", content=LATEX),)
     assert texts["boxed"][0].content == (
         "Solve this problem. Think step by step and put the final answer, alone, in \\boxed{}.\n\n" + LATEX

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from podium.answering.prompts import PROMPTS, fill
+from podium.answering.prompts import EXAM_PROMPTS, PROMPTS, fill
 from podium.answering.protocol import Sampling
 from podium.answering.toolloop import CODE_LIMITS, CodeLimits
 from podium.errors import InputError, nearest
@@ -115,8 +115,8 @@ def get_profile(name: str, **overrides: Any) -> Profile:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(f"profile {name!r}: field {field!r}: {first['msg']}", "see docs/solve.md") from error
-    if profile.prompt not in PROMPTS:
-        raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, PROMPTS))
+    if profile.prompt not in EXAM_PROMPTS:
+        raise InputError(f"no prompt style is called {profile.prompt!r}", nearest(profile.prompt, EXAM_PROMPTS))
     if profile.template:
         check_template(profile.template, "the prompt template")
     for key, least in (("code_calls", 0), ("code_seconds", 1e-3), ("shown_characters", 1), ("max_tokens", 1)):

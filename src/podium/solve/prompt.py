@@ -13,14 +13,14 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from podium.answering.prompts import PROBLEM, PROMPTS
+from podium.answering.prompts import EXAM_PROMPTS, PROBLEM, PROMPTS
 from podium.errors import InputError, nearest
 from podium.grading.rules import Finder
 from podium.storage import storage_errors
 
 FINDERS: dict[str, Finder] = {"boxed": "box", **{name: name for name in get_args(Finder)}}
 """What a person calls the places where an answer is looked for; see podium.grading.Rules.find."""
-_STYLES_OR_FILE = f"{', '.join(PROMPTS)}, or a file with {PROBLEM} in it"
+_STYLES_OR_FILE = f"{', '.join(EXAM_PROMPTS)}, or a file with {PROBLEM} in it"
 # A word in braces that no LaTeX command, ^, _ or other brace comes before: {question}, {{question}}, { Problem }.
 _PLACEHOLDER = re.compile(r"(?<![\w\\^_}\]{])\{+[ \t]*([A-Za-z_]\w+)[ \t]*(?:[.!]\w+|:[^\s{}]*)?[ \t]*\}+")
 
@@ -55,7 +55,7 @@ def prompt_fields(text: str, folder: Path | None = None) -> dict[str, str]:
     Raises:
         InputError: neither, a file that is no UTF-8 text, or a template that is none.
     """
-    if text in PROMPTS:
+    if text in EXAM_PROMPTS:
         return {"prompt": text}
     path = Path(text).expanduser()
     path = path if folder is None else folder / path
@@ -64,7 +64,7 @@ def prompt_fields(text: str, folder: Path | None = None) -> dict[str, str]:
     if not path.exists() and (Path(text).suffix or "/" in text):
         raise InputError(f"{path}: no such file", f"a prompt is {_STYLES_OR_FILE}")
     if not path.exists():
-        raise InputError(f"no prompt style or file is called {text!r}", nearest(text, PROMPTS))
+        raise InputError(f"no prompt style or file is called {text!r}", nearest(text, EXAM_PROMPTS))
     return {"template": read_template(path)}
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from podium.answering.prompts import PROMPTS
+from podium.answering.prompts import TRAINING_PROMPTS
 from podium.errors import InputError
 from podium.recipe.inputs import SOLUTIONS, file_of
 from podium.recipe.registry import Estimate, Params, StageContext, StageReport, stage
@@ -78,7 +78,7 @@ class TeachParams(Params):
     style: Literal["cot", "tir"] = Field(description="in words, or with calls of Python")
     teacher: str = Field("programmatic", description="programmatic, or the URL of an OpenAI-compatible server")
     teacher_model: str = Field("", description="as the server names it")
-    prompt: str = Field("plain", description=f"{', '.join(PROMPTS)}: what is said besides the problem")
+    prompt: str = Field("plain", description=f"{', '.join(TRAINING_PROMPTS)}: what is said besides the problem")
     take: int | None = Field(None, ge=1, description="only the first so many problems")
     n: int = Field(1, ge=1, description="tries per problem")
     temperature: float = Field(0.7, ge=0, description="of a server's sampling")

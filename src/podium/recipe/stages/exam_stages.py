@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from podium.answering.prompts import PROBLEM, PROMPTS
+from podium.answering.prompts import EXAM_PROMPTS, PROBLEM
 from podium.errors import PodiumError
 from podium.recipe.inputs import MODEL, file_of, model_of
 from podium.recipe.registry import (
@@ -39,7 +39,7 @@ class ExamParams(Params):
         None, gt=0, le=1, description="share of the probability that is drawn from; null: the profile's"
     )
     prompt: str = Field(
-        "plain", description=f"{', '.join(PROMPTS)}, a template with {PROBLEM}, or a file that holds one"
+        "plain", description=f"{', '.join(EXAM_PROMPTS)}, a template with {PROBLEM}, or a file that holds one"
     )
     system: str = Field("", description="the system message; empty: none")
     extract: tuple[Literal["box", "boxed", "final", "letter", "number", "all"], ...] | None = Field(
@@ -95,7 +95,7 @@ class ExamParams(Params):
         given |= {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
         if not self.code:
             given["code_calls"] = 0
-        if self.prompt not in PROMPTS:
+        if self.prompt not in EXAM_PROMPTS:
             given["template"] = self.prompt
         elif self.prompt != "plain":
             given["prompt"] = self.prompt
