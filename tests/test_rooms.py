@@ -11,7 +11,7 @@ import podium
 
 SOURCE = Path(podium.__file__).parent
 FLOORS = (
-    ("boxes", "ceilings", "errors", "interrupts", "native", "records", "settings", "waiting"),
+    ("boxes", "ceilings", "errors", "figures", "interrupts", "native", "records", "settings", "waiting"),
     ("__init__", "registry", "storage", "toolcode"),
     ("lock", "problems", "runlog", "sandbox", "text"),
     ("answering", "folders", "models"),

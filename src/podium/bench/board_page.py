@@ -16,6 +16,7 @@ from podium.bench.score import minutes_text
 from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import CATEGORIES, Category, Improvement, accelerator_kind
 from podium.board.shell import colour, counted, header, page, table, text
+from podium.figures import say_gain
 
 TITLES: dict[Category, str] = {"single": "Single machines", "cluster": "Clusters"}
 
@@ -110,13 +111,13 @@ def _change_cells(found: Improvement | None) -> tuple[str, str]:
         return "", ""
     return (
         f'{found.old.minutes:g}<div class="between">{text(found.old.submitter)}</div>',
-        f'{_signed(found.time_cut)}<div class="between">rate {100 * found.rate_gain:+.1f} %</div>',
+        f'{_toned(found.time_cut)}<div class="between">rate {say_gain(found.rate_gain)}</div>',
     )
 
 
-def _signed(share: float) -> str:
+def _toned(share: float) -> str:
     tone = "right" if share > 0 else "wrong"
-    return f'<span class="tag {tone}">{100 * share:+.1f} %</span>'
+    return f'<span class="tag {tone}">{say_gain(share)}</span>'
 
 
 def _not_ranked(one: DivisionBoard) -> str:
@@ -174,11 +175,11 @@ def _change(board: Board, one: DivisionBoard, charts: set[str]) -> str:
     rows = [
         (
             f'{text(found.new.submitter)}<div class="between">{text(found.new.system)}</div>',
-            _signed(found.time_cut),
+            _toned(found.time_cut),
             found.new.task,
             f"{found.old.minutes:.3f}",
             f"{found.new.minutes:.3f}",
-            _signed(found.rate_gain),
+            _toned(found.rate_gain),
         )
         for found in one.same_system
     ]

@@ -14,6 +14,7 @@ from podium.board.exam import Exam, is_correct, scores_by_task, task_of
 from podium.board.run_folder import StageFacts
 from podium.board.selection import Selection
 from podium.board.shell import colour, counted, table, text
+from podium.figures import say_number, say_seconds
 from podium.folders import RESULTS
 from podium.records import Attempt, ExamResult, Verdict, VoteClass
 from podium.solve.scores import Estimate
@@ -29,14 +30,6 @@ TONES = {
 
 def percent(value: float) -> str:
     return f"{100 * value:.0f}%"
-
-
-def seconds(value: float) -> str:
-    """0.4 s, 12 s, 3 min 05 s."""
-    if value < 60:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def header(
@@ -64,7 +57,7 @@ def header(
         lede += [f"{text(exam.label)}: {text(exam.unanswered[0])}" for exam in exams if exam.unanswered]
         lede.append(f"Answered of {sizes} problems: {listed}.")
     if spent:
-        lede.append(f"The whole chain took {seconds(spent)}.")
+        lede.append(f"The whole chain took {say_seconds(spent)}.")
     machine = [system.get("cpu"), f"{system['cores']} cores" if system.get("cores") else None]
     machine += [accelerator.get("name") for accelerator in system.get("accelerators", [])]
     links = {"choice": "Choice and vote"} if selections else {}
@@ -269,14 +262,16 @@ def chain(stages: Sequence[StageFacts]) -> str:
             took = '<span class="note">not finished</span>'
         else:
             width = 8.0 * stage.wall_seconds / longest
-            took = f'<div class="took"><i style="width:{width:.2f}rem"></i><b>{seconds(stage.wall_seconds)}</b></div>'
+            took = (
+                f'<div class="took"><i style="width:{width:.2f}rem"></i><b>{say_seconds(stage.wall_seconds)}</b></div>'
+            )
         again = (
             f' <span class="tag warn">stopped and continued {counted(stage.sessions - 1, "time")}</span>'
             if stage.sessions > 1
             else ""
         )
         figures = " · ".join(
-            f"{text(key.replace('_', ' '))} {text(_short(value))}"
+            f"{text(key.replace('_', ' '))} {text(say_number(value))}"
             for key, value in stage.metrics.items()
             if isinstance(value, str | int | float)
         )
@@ -290,14 +285,8 @@ def chain(stages: Sequence[StageFacts]) -> str:
         )
     total = sum(stage.wall_seconds or 0.0 for stage in stages)
     return f"""<section id="chain"><h2>Chain</h2><p class="note">Each stage with the seconds it took, interrupted
-sessions included; {seconds(total)} in all.</p>
+sessions included; {say_seconds(total)} in all.</p>
 {table([("stage", ""), ("time", "main"), ("figures", "")], rows)}</section>"""
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 def training(charts: Mapping[str, Sequence[tuple[str, str]]]) -> str:
@@ -384,12 +373,12 @@ def _problem(exam: int, number: int, row: ExamResult, shown: Sequence[int] | Non
         ("right answer", "" if gold is None else _formula(gold)),
         ("given", _formula(answer) if answer else "none"),
     ]
-    facts += [("task", text(task_of(row))), ("used", seconds(row.used_seconds))]
+    facts += [("task", text(task_of(row))), ("used", say_seconds(row.used_seconds))]
     if row.granted_seconds:
         facts += [
-            ("granted", seconds(row.granted_seconds)),
-            ("drawn from the pool", seconds(row.pool_drawn)),
-            ("left in the pool", seconds(row.pool_after)),
+            ("granted", say_seconds(row.granted_seconds)),
+            ("drawn from the pool", say_seconds(row.pool_drawn)),
+            ("left in the pool", say_seconds(row.pool_after)),
         ]
     facts += [("ended by", text(row.stop_rule))] if row.stop_rule else []
     if row.votes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from podium.board.run_folder import StageFacts, read_stages
+from podium.figures import say_number
 from podium.folders import REPORT, ExamFolder
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _stages(stages: Sequence[StageFacts]) -> Table:
     for stage in stages:
         took = "not finished" if stage.wall_seconds is None else f"{stage.wall_seconds:.1f} s"
         figures = [
-            f"{key.replace('_', ' ')} {_short(value)}"
+            f"{key.replace('_', ' ')} {say_number(value)}"
             for key, value in stage.metrics.items()
             if isinstance(value, str | int | float)
         ]
@@ -129,9 +130,3 @@ def _scores(exams: Sequence[Exam], ends: dict[str, list[str]]) -> Table:
             *(counts[index] for counts in ends.values()),
         )
     return table
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -15,6 +15,7 @@ from podium.bench.published import OWN, Entry
 from podium.bench.score import minutes_text
 from podium.bench.score_folder import LABEL
 from podium.bench.scoreboard import CATEGORIES, Category, Improvement
+from podium.figures import say_gain
 
 TITLES: dict[Category, str] = {"single": "single machines", "cluster": "clusters"}
 WIDE = 130  # columns from which a list has its changes beside it, not above
@@ -150,11 +151,7 @@ def _print_narrow(one: DivisionBoard, category: Category, lists: dict[str, list[
 
 
 def _change(found: Improvement) -> tuple[str, str, str]:
-    return f"{found.old.minutes:g} {found.old.submitter}", _signed(found.time_cut), _signed(found.rate_gain)
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f} %"
+    return f"{found.old.minutes:g} {found.old.submitter}", say_gain(found.time_cut), say_gain(found.rate_gain)
 
 
 def _improvements_table(found: Sequence[Improvement], width: int) -> Table:
@@ -171,8 +168,8 @@ def _improvements_table(found: Sequence[Improvement], width: int) -> Table:
             one.new.task,
             f"{one.old.minutes:.3f}",
             f"{one.new.minutes:.3f}",
-            _signed(one.time_cut),
-            _signed(one.rate_gain),
+            say_gain(one.time_cut),
+            say_gain(one.rate_gain),
         )
     return table
 

@@ -20,7 +20,8 @@ from rich.text import Text
 
 from podium.answering.protocol import Completer, Completion, CompletionUsage, Piece, Prompt, PromptScore, Sampling
 from podium.errors import PodiumError
-from podium.recipe.view import PLAIN_LINE_SECONDS, say_seconds
+from podium.figures import say_seconds
+from podium.recipe.view import PLAIN_LINE_SECONDS
 from podium.records import Event, ExamResult, Problem
 from podium.solve.exam import Opened
 

@@ -23,6 +23,9 @@ def read_config_json(path: Path) -> dict[str, Any]:
     """
     from podium.storage import read_json  # it needs pydantic, which planning does without
 
+    if not path.is_file():
+        why = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: cannot be read ({why})", "give a model folder or its config.json")
     values = read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a JSON object", "it must hold the fields of a Hugging Face config")

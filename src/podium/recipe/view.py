@@ -15,39 +15,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from podium.figures import say_flops, say_number, say_seconds
 from podium.recipe import registry
 from podium.recipe.chain import Link
 from podium.recipe.registry import Estimate
 
 PLAIN_LINE_SECONDS = 10.0
-
-
-def say_seconds(seconds: float) -> str:
-    """1.2 s, 3 min 05 s, 2 h 10 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def say_number(value: Any) -> str:
-    """Figures short enough for a line of a terminal."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int) or float(value).is_integer():
-        return f"{int(value):,}"
-    return f"{value:.4g}"
-
-
-def say_flops(flops: float) -> str:
-    for unit, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
-        if flops >= size:
-            return f"{flops / size:.3g} {unit}FLOP"
-    return f"{flops:.0f} FLOP"
 
 
 def say_metrics(metrics: Mapping[str, Any], limit: int = 4) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from podium.figures import say_rate
 
 PLAIN_SECONDS = 15.0  # between two plain lines
 
@@ -48,7 +49,7 @@ class TrainingProgress:
         """After step number `done` (counted from 1); numbers that are None are left out."""
         if not self._shown:
             return
-        text = "  ".join(f"{name} {_short(value)}" for name, value in numbers.items() if value is not None)
+        text = "  ".join(f"{name} {say_rate(value)}" for name, value in numbers.items() if value is not None)
         if self._live:
             self._live.update(self._task, completed=done, numbers=text)
             return
@@ -66,7 +67,3 @@ class TrainingProgress:
             self._live.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
-
-
-def _short(value: Any) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
