@@ -49,7 +49,7 @@ def test_only_the_command_that_is_asked_for_is_loaded(
     (tmp_path / "good_one.py").write_text("def say(word: str) -> None:\n    print(word * 2)\n")
     (tmp_path / "bad_one.py").write_text("raise RuntimeError('loaded')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    made = typer.main.get_group(group({"say": "good_one:say", "break": "bad_one:say"}))
+    made = typer.main.get_command(group({"say": "good_one:say", "break": "bad_one:say"}))
     with pytest.raises(SystemExit) as left:
         made(["say", "ab"])
     assert left.value.code == 0

@@ -28,4 +28,11 @@ def group(commands: Mapping[str, str], **settings: Any) -> typer.Typer:
             single.command(name=cmd_name)(getattr(importlib.import_module(module), function))
             return typer.main.get_command(single)
 
-    return typer.Typer(cls=Subcommands, add_completion=False, **settings)
+    app = typer.Typer(cls=Subcommands, add_completion=False, **settings)
+    app.callback()(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    # Typer takes an app without commands of its own for a group only where it has a callback.
+    pass
