@@ -23,9 +23,9 @@ from podium.train import TrainConfig
 FREE = {
     "teach": {"concurrency"},
     "train": {"threads", "checkpoint_every", "evaluate_every"},
-    "draft": {"threads", "checkpoint_every"},
-    "exam": {"threads"},
-    "select": {"threads"},
+    "draft": {"threads", "replicas", "drafter", "checkpoint_every"},
+    "exam": {"threads", "replicas", "drafter", "concurrency"},
+    "select": {"threads", "replicas", "drafter"},
 }
 GIVEN: dict[str, dict[str, Any]] = {
     "problems": {"tasks": {"gcd": Task.model_validate({})}},
