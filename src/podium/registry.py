@@ -114,12 +114,15 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @contextmanager
     def isolated(self) -> Iterator[dict[str, T]]:
-        """What is added inside is forgotten afterwards: for tests. Gives the things themselves, to be changed."""
-        before = dict(self._things), dict(self._places)
+        """What is added inside is forgotten afterwards, but for Podium's own: for tests. Gives the things themselves,
+        to be changed."""
+        things, places = dict(self._things), dict(self._places)
         try:
             yield self._things
         finally:
-            self._things, self._places = before
+            for name in self.homes.keys() & self._places.keys() - places.keys():  # their modules add them only once
+                things[name], places[name] = self._things[name], self._places[name]
+            self._things, self._places = things, places
 
     def accept(self, name: str, loaded: Any) -> None:
         """Add what an entry point names itself. A registry with a decorator of its own replaces this."""

@@ -97,7 +97,7 @@ def test_another_exam_is_told_before_a_model_is_loaded(model, sums, tmp_path, mo
         (("--policy", "m_of_n:1"), "policy was all, is m_of_n:1 now"),
         (("--concurrency", "2", "--budget", "1h"), "concurrency 2 under a clock"),
         (("--vote", "loud"), "no vote weight"),
-        (("--prompt", "cot"), "no prompt style or file is called 'cot'"),
+        (("--prompt", "cott"), "no prompt style or file is called 'cott'"),
         (("--prompt", "code"), "promises Python"),
         (("--extract", "boxes"), "did you mean 'box"),
         (("--policy", "first_k_agree:9"), "9"),

@@ -123,10 +123,10 @@ def test_an_unfinished_stage_goes_on_with_a_parameter_that_changes_no_result(
         kind.run(context, params.model_copy(update={"steps": 4}), inputs)
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(registry._kinds, "fold", replace(kind, run=stopped))
+    monkeypatch.setitem(registry.KINDS._things, "fold", replace(kind, run=stopped))
     with pytest.raises(KeyboardInterrupt):
         run(path)
-    monkeypatch.setitem(registry._kinds, "fold", kind)
+    monkeypatch.setitem(registry.KINDS._things, "fold", kind)
     traced.write_text("")
     result = run(path, "train.every=2")
     assert result.ran == ("train", "all")
