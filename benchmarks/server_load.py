@@ -40,7 +40,7 @@ MALFORMED = (
     b"{",
     b'{"prompt": 5}',
     b'{"prompt": "x", "temperature": "hot"}',
-    b'{"prompt": "x", "nothing": 1}',
+    b'{"prompt": "x", "max_tokens": -1}',
     b'{"prompt": ["x", 5]}',
     b"\xff\xfe\x00",
     b"[" * 5000,
